@@ -1,0 +1,1 @@
+//! The benchmarks of redial: see the files beside this package's manifest.

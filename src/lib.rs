@@ -1,0 +1,16 @@
+//! Reconnect without the stampede.
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "std")]
+mod entropy;
+mod policy;
+
+pub use policy::{Backoff, Cause, Delays, Failed, InvalidPolicy, IterBackoff, Policy, Seeded};
+/// The generator that feeds one outage: small, fast, and the same on every
+/// platform (from the `rand` crate).
+pub use rand::rngs::Xoshiro256PlusPlus;

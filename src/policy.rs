@@ -1,0 +1,403 @@
+//! The vocabulary of waiting: what a policy is told, and what it answers.
+
+use alloc::boxed::Box;
+#[cfg(feature = "storm")]
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+/// A rule for how long to wait between the attempts of one outage.
+///
+/// A policy is an immutable value: it holds no clock, no counter and no random
+/// state, so one policy can serve every connection of a process. What changes
+/// during an outage lives in the [`Backoff`] that [`start`](Policy::start)
+/// returns, one for each outage.
+///
+/// The crate ships [`Stratified`] (the default), [`Exponential`],
+/// [`Decorrelated`], [`Sequence`] and [`TokenBucket`](crate::TokenBucket).
+/// A closure from a generator to an iterator of waits is a policy too, which
+/// is how the delays of another crate plug in:
+///
+/// ```
+/// use redial::{Policy, Xoshiro256PlusPlus};
+/// use std::time::Duration;
+///
+/// let linear = |_: Xoshiro256PlusPlus| (1..=5).map(Duration::from_secs);
+/// let waits: Vec<u64> = linear.delays_from_seed(7).map(|d| d.as_secs()).collect();
+/// assert_eq!(waits, [1, 2, 3, 4, 5]);
+/// ```
+pub trait Policy {
+    /// What remembers one outage.
+    type Backoff: Backoff;
+
+    /// One outage begins.
+    ///
+    /// All randomness of the outage comes from `rng`. The generator is the
+    /// same on every platform, so a seed means the same waits everywhere.
+    fn start(&self, rng: Xoshiro256PlusPlus) -> Self::Backoff;
+
+    /// The waits of one outage in which every attempt fails at once, from
+    /// fresh entropy.
+    ///
+    /// Feeds any crate that takes an iterator of waits.
+    #[cfg(feature = "std")]
+    fn delays(&self) -> Delays<Self::Backoff> {
+        self.delays_from_seed(crate::entropy::fresh())
+    }
+
+    /// The waits of one outage in which every attempt fails at once, the same
+    /// ones for the same seed.
+    ///
+    /// ```
+    /// use redial::{Policy, Stratified};
+    ///
+    /// let policy = Stratified::default();
+    /// assert!(policy.delays_from_seed(1).take(9).eq(policy.delays_from_seed(1).take(9)));
+    /// ```
+    fn delays_from_seed(&self, seed: u64) -> Delays<Self::Backoff> {
+        Delays::new(self.start(Xoshiro256PlusPlus::seed_from_u64(seed)))
+    }
+
+    /// The backoffs of a simulated fleet; the built-in policies keep theirs
+    /// smaller than one `Backoff` for each client.
+    #[doc(hidden)]
+    #[cfg(feature = "storm")]
+    #[allow(private_interfaces)] // only this crate overrides it
+    fn fleet(&self, clients: usize, rng: Xoshiro256PlusPlus) -> Box<dyn Fleet + Send>
+    where
+        Self: Clone + Send + Sized + 'static,
+        Self::Backoff: Send + 'static,
+    {
+        Box::new(Separate {
+            policy: self.clone(),
+            backoffs: (0..clients).map(|_| None).collect(),
+            rng,
+        })
+    }
+}
+
+/// What a policy remembers of one outage.
+pub trait Backoff {
+    /// The wait before the next attempt, or `None` to give up.
+    ///
+    /// Called once for the loss of the connection and once after each failed
+    /// attempt.
+    fn next_delay(&mut self, failed: &Failed) -> Option<Duration>;
+}
+
+impl<B: Backoff + ?Sized> Backoff for Box<B> {
+    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
+        (**self).next_delay(failed)
+    }
+}
+
+/// What has just failed, as a policy is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failed {
+    /// How many waits the outage has had so far: 0 where it has just begun,
+    /// by the loss of the connection or the failure of the very first attempt.
+    pub attempt: u32,
+    /// The time since the outage began, attempts included.
+    pub elapsed: Duration,
+    /// What the failure cost the server.
+    pub cause: Cause,
+}
+
+impl Failed {
+    /// A failure, for those who drive a [`Backoff`] by hand.
+    pub const fn new(attempt: u32, elapsed: Duration, cause: Cause) -> Self {
+        Self {
+            attempt,
+            elapsed,
+            cause,
+        }
+    }
+}
+
+/// What a failed attempt cost the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Cause {
+    /// Nothing: refused, unreachable, no route, the TCP connect timed out.
+    #[default]
+    Down,
+    /// A little: the server answered "not now" (503, 429, "reconnecting too
+    /// fast").
+    Busy,
+    /// A whole handshake, for nothing: connected, and then the handshake or
+    /// the login timed out.
+    Stalled,
+}
+
+/// The waits of one outage in which every attempt fails at once: the iterator
+/// behind [`Policy::delays`] and [`Policy::delays_from_seed`].
+///
+/// Endless, unless the policy gives up by itself.
+#[derive(Clone, Debug)]
+#[must_use = "iterators are lazy"]
+pub struct Delays<B> {
+    backoff: B,
+    failed: Failed,
+}
+
+impl<B> Delays<B> {
+    fn new(backoff: B) -> Self {
+        Self {
+            backoff,
+            failed: Failed::new(0, Duration::ZERO, Cause::Down),
+        }
+    }
+}
+
+impl<B: Backoff> Iterator for Delays<B> {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.backoff.next_delay(&self.failed)?;
+        self.failed.attempt = self.failed.attempt.saturating_add(1);
+        self.failed.elapsed = self.failed.elapsed.saturating_add(wait);
+        Some(wait)
+    }
+}
+
+// ---- closures
+
+/// The waits that an iterator yields, as a [`Backoff`]; gives up where the
+/// iterator ends.
+#[derive(Clone, Debug)]
+pub struct IterBackoff<I>(I);
+
+impl<I: Iterator<Item = Duration>> Backoff for IterBackoff<I> {
+    fn next_delay(&mut self, _: &Failed) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl<F, I> Policy for F
+where
+    F: Fn(Xoshiro256PlusPlus) -> I,
+    I: Iterator<Item = Duration>,
+{
+    type Backoff = IterBackoff<I>;
+
+    fn start(&self, rng: Xoshiro256PlusPlus) -> IterBackoff<I> {
+        IterBackoff(self(rng))
+    }
+}
+
+// ---- what the built-in policies share
+
+/// A built-in policy's rule, apart from the generator that feeds it.
+///
+/// The simulator keeps one [`State`](Rule::State) for each client and shares
+/// rule and generator; an outage wraps all three in a [`Seeded`].
+#[allow(unnameable_types)] // sealed: a bound of Seeded, not a way to extend
+pub trait Rule: Clone + Send + Sync + 'static {
+    /// What one outage remembers.
+    type State: Copy + Default + fmt::Debug + Send + Sync + 'static;
+
+    /// The wait after `failed`.
+    fn wait(
+        &self,
+        state: &mut Self::State,
+        rng: &mut Xoshiro256PlusPlus,
+        failed: &Failed,
+    ) -> Duration;
+}
+
+/// The [`Backoff`] of a built-in policy: its rule, one outage's memory and
+/// generator.
+///
+/// Not `Clone`: a copy would make two clients wait in lockstep.
+#[derive(Debug)]
+pub struct Seeded<R: Rule> {
+    rule: R,
+    state: R::State,
+    rng: Xoshiro256PlusPlus,
+}
+
+impl<R: Rule> Seeded<R> {
+    #[inline]
+    pub(crate) fn new(rule: &R, rng: Xoshiro256PlusPlus) -> Self {
+        Self {
+            rule: rule.clone(),
+            state: R::State::default(),
+            rng,
+        }
+    }
+}
+
+impl<R: Rule> Backoff for Seeded<R> {
+    #[inline]
+    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
+        Some(self.rule.wait(&mut self.state, &mut self.rng, failed))
+    }
+}
+
+/// The backoffs of many clients of one policy, by their number.
+#[cfg(feature = "storm")]
+pub(crate) trait Fleet {
+    /// An outage begins for a client.
+    fn begin(&mut self, client: usize);
+
+    /// As [`Backoff::next_delay`], for a client whose outage has begun.
+    fn next_delay(&mut self, client: usize, failed: &Failed) -> Option<Duration>;
+}
+
+/// Any policy's fleet: a backoff of its own for each client.
+#[cfg(feature = "storm")]
+struct Separate<P: Policy> {
+    policy: P,
+    backoffs: Vec<Option<P::Backoff>>,
+    rng: Xoshiro256PlusPlus,
+}
+
+#[cfg(feature = "storm")]
+impl<P: Policy> Fleet for Separate<P> {
+    fn begin(&mut self, client: usize) {
+        let rng = Xoshiro256PlusPlus::from_rng(&mut self.rng);
+        self.backoffs[client] = Some(self.policy.start(rng));
+    }
+
+    fn next_delay(&mut self, client: usize, failed: &Failed) -> Option<Duration> {
+        self.backoffs[client].as_mut()?.next_delay(failed)
+    }
+}
+
+/// A built-in policy's fleet: one rule, one generator, a state for each client.
+#[cfg(feature = "storm")]
+pub(crate) struct Shared<R: Rule> {
+    rule: R,
+    states: Vec<R::State>,
+    rng: Xoshiro256PlusPlus,
+}
+
+#[cfg(feature = "storm")]
+impl<R: Rule> Shared<R> {
+    pub(crate) fn boxed(
+        rule: &R,
+        clients: usize,
+        rng: Xoshiro256PlusPlus,
+    ) -> Box<dyn Fleet + Send> {
+        let rule = rule.clone();
+        let states = alloc::vec![R::State::default(); clients];
+        Box::new(Self { rule, states, rng })
+    }
+}
+
+#[cfg(feature = "storm")]
+impl<R: Rule> Fleet for Shared<R> {
+    fn begin(&mut self, client: usize) {
+        self.states[client] = R::State::default();
+    }
+
+    fn next_delay(&mut self, client: usize, failed: &Failed) -> Option<Duration> {
+        Some(
+            self.rule
+                .wait(&mut self.states[client], &mut self.rng, failed),
+        )
+    }
+}
+
+/// A [`Policy`] for a type that is its own [`Rule`].
+macro_rules! policy_from_rule {
+    ($rule:ty) => {
+        impl $crate::policy::Policy for $rule {
+            type Backoff = $crate::policy::Seeded<$rule>;
+
+            #[inline]
+            fn start(&self, rng: ::rand::rngs::Xoshiro256PlusPlus) -> Self::Backoff {
+                $crate::policy::Seeded::new(self, rng)
+            }
+
+            #[cfg(feature = "storm")]
+            #[allow(private_interfaces)] // see Policy::fleet
+            fn fleet(
+                &self,
+                clients: usize,
+                rng: ::rand::rngs::Xoshiro256PlusPlus,
+            ) -> ::alloc::boxed::Box<dyn $crate::policy::Fleet + Send> {
+                $crate::policy::Shared::boxed(self, clients, rng)
+            }
+        }
+    };
+}
+pub(crate) use policy_from_rule;
+
+/// A value that a policy or a limit refuses, and the remedy.
+///
+/// The `try_` forms of the constructors and setters return it; the others
+/// panic with the same words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidPolicy(alloc::string::String);
+
+impl InvalidPolicy {
+    pub(crate) fn new(message: impl Into<alloc::string::String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for InvalidPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for InvalidPolicy {}
+
+/// The value, or the panic that the plain forms promise under `# Panics`.
+#[track_caller]
+pub(crate) fn expect<T>(result: Result<T, InvalidPolicy>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(invalid) => panic!("{invalid}"),
+    }
+}
+
+/// Refuses the bases and caps that no policy can work with.
+pub(crate) fn check_range(base: Duration, cap: Duration) -> Result<(), InvalidPolicy> {
+    if base.is_zero() {
+        return Err(InvalidPolicy::new(
+            "the base wait is 0 ns, which would retry in a hot loop: give it a length, such as 1 s",
+        ));
+    }
+    if base > cap {
+        return Err(InvalidPolicy::new(alloc::format!(
+            "the base wait {base:?} is above the cap {cap:?}: lower the base or raise the cap"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses factors that shrink, overflow or are no number.
+pub(crate) fn check_factor(name: &str, factor: f64) -> Result<(), InvalidPolicy> {
+    if factor.is_finite() && factor >= 1.0 {
+        return Ok(());
+    }
+    Err(InvalidPolicy::new(alloc::format!(
+        "the {name} is {factor}, and must be a finite number of at least 1, such as 2"
+    )))
+}
+
+// ---- integer nanoseconds
+
+/// Nanoseconds, saturating: `u64::MAX` of them are 584 years.
+#[inline]
+pub(crate) const fn nanos(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(duration.subsec_nanos() as u64)
+}
+
+/// `range * random / 2^64`: uniform over `0..range` for a uniform `random`,
+/// with a bias below `range / 2^64`.
+#[inline]
+pub(crate) const fn scale(random: u64, range: u64) -> u64 {
+    ((random as u128 * range as u128) >> 64) as u64
+}
