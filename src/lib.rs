@@ -10,7 +10,9 @@ extern crate std;
 mod entropy;
 mod policy;
 
-pub use policy::{Backoff, Cause, Delays, Failed, InvalidPolicy, IterBackoff, Policy, Seeded};
+pub use policy::{
+    Backoff, Cause, Delays, Failed, InvalidPolicy, IterBackoff, Policy, Seeded, Stratified,
+};
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).
 pub use rand::rngs::Xoshiro256PlusPlus;

@@ -1,5 +1,7 @@
 //! The vocabulary of waiting: what a policy is told, and what it answers.
 
+mod stratified;
+
 use alloc::boxed::Box;
 #[cfg(feature = "storm")]
 use alloc::vec::Vec;
@@ -8,6 +10,8 @@ use core::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
+
+pub use stratified::Stratified;
 
 /// A rule for how long to wait between the attempts of one outage.
 ///
