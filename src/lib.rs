@@ -8,11 +8,15 @@ extern crate std;
 
 #[cfg(feature = "std")]
 mod entropy;
+mod outage;
 mod policy;
+mod verdict;
 
+pub use outage::{Next, Outage, Reason};
 pub use policy::{
     Backoff, Cause, Delays, Failed, InvalidPolicy, IterBackoff, Policy, Seeded, Stratified,
 };
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).
 pub use rand::rngs::Xoshiro256PlusPlus;
+pub use verdict::Verdict;

@@ -1,0 +1,148 @@
+//! What an error means for the next attempt.
+
+use core::time::Duration;
+
+use crate::Cause;
+
+/// What an error means for the next attempt.
+///
+/// # `std::io::Error`
+///
+/// `Verdict::from(&error)` judges an I/O error by its kind, and so does the
+/// driver where no [`classify`](crate::Redial::classify) is given:
+///
+/// | kind | verdict | because |
+/// |---|---|---|
+/// | `InvalidInput`, `Unsupported`, `PermissionDenied` | `Stop` | the request itself is wrong, and will be wrong again |
+/// | `WouldBlock`, `ResourceBusy`, `QuotaExceeded` | `Retry(Busy)` | the other side, or this host, has no room now |
+/// | `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
+/// | `TimedOut` from the OS | `Retry(Down)` | TCP had no answer: the server did nothing |
+/// | `ConnectionRefused`, `HostUnreachable`, `NetworkUnreachable`, `NetworkDown`, `AddrNotAvailable`, `NotFound` | `Retry(Down)` | nobody was there |
+/// | `ConnectionReset`, `ConnectionAborted`, `BrokenPipe`, `NotConnected`, `UnexpectedEof` | `Retry(Down)` | somebody was, and left |
+/// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
+///
+/// `InvalidData` is among the others on purpose: a captive portal answers with
+/// the wrong protocol, until its user has logged in. A certificate that is
+/// expired or wrong is a `Stop`, but it takes the TLS library's own error type
+/// to tell, so that is the classifier's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Try again when the policy says so; the cause is what the attempt cost
+    /// the server.
+    Retry(Cause),
+    /// Try again, but not before this time has passed: a floor, on top of
+    /// which the policy's wait is added, or every client that was told the same
+    /// would come back at once.
+    ///
+    /// A floor in whole seconds, as HTTP's `Retry-After` (RFC 9110, section
+    /// 10.2.3) gives them, gets up to one more second of spread. Counts as
+    /// [`Cause::Busy`].
+    RetryAfter(Duration),
+    /// Try again at exactly this time from now: the server gave this client
+    /// its own instant, for example by
+    /// [`TokenBucket::reserve`](crate::TokenBucket::reserve).
+    ///
+    /// Only for hints that differ from client to client. What all are told
+    /// alike is a [`RetryAfter`](Verdict::RetryAfter).
+    Slot(Duration),
+    /// Do not try again, it cannot help: a wrong password, a ban, an expired
+    /// certificate.
+    Stop,
+}
+
+impl Default for Verdict {
+    /// `Retry(Down)`, for an error that nothing is known about.
+    fn default() -> Self {
+        Self::Retry(Cause::Down)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<&std::io::Error> for Verdict {
+    fn from(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+
+        match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => {
+                Self::Stop
+            }
+            ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::QuotaExceeded => {
+                Self::Retry(Cause::Busy)
+            }
+            ErrorKind::TimedOut if error.raw_os_error().is_none() => Self::Retry(Cause::Stalled),
+            _ => Self::Retry(Cause::Down),
+        }
+    }
+}
+
+impl Verdict {
+    /// The verdict on any error: as for `io::Error` where it is one, or a
+    /// boxed error that has one among its sources; `Retry(Down)` otherwise.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn on<E: 'static>(error: &E) -> Self {
+        use core::any::Any;
+        use std::boxed::Box;
+        use std::error::Error;
+
+        let error: &dyn Any = error;
+        let mut source: Option<&(dyn Error + 'static)> =
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                Some(io)
+            } else if let Some(boxed) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+                Some(boxed.as_ref())
+            } else if let Some(boxed) = error.downcast_ref::<Box<dyn Error>>() {
+                Some(boxed.as_ref())
+            } else {
+                None
+            };
+        while let Some(error) = source {
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                return Self::from(io);
+            }
+            source = error.source();
+        }
+        Self::default()
+    }
+}
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+    use std::error::Error;
+    use std::io::{self, ErrorKind};
+
+    #[test]
+    fn io_errors_are_judged_as_the_table_says() {
+        for (kind, verdict) in [
+            (ErrorKind::ConnectionRefused, Verdict::Retry(Cause::Down)),
+            (ErrorKind::InvalidData, Verdict::Retry(Cause::Down)),
+            (ErrorKind::ResourceBusy, Verdict::Retry(Cause::Busy)),
+            (ErrorKind::TimedOut, Verdict::Retry(Cause::Stalled)),
+            (ErrorKind::PermissionDenied, Verdict::Stop),
+            (ErrorKind::Unsupported, Verdict::Stop),
+        ] {
+            assert_eq!(Verdict::from(&io::Error::from(kind)), verdict, "{kind:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_timeout_of_the_kernel_cost_the_server_nothing() {
+        let etimedout = io::Error::from_raw_os_error(110);
+        assert_eq!(etimedout.kind(), ErrorKind::TimedOut);
+        assert_eq!(Verdict::from(&etimedout), Verdict::Retry(Cause::Down));
+    }
+
+    #[test]
+    fn an_io_error_inside_a_box_is_found() {
+        let timeout = || io::Error::from(ErrorKind::TimedOut);
+        let plain: Box<dyn Error + Send + Sync> = Box::new(timeout());
+        assert_eq!(Verdict::on(&plain), Verdict::Retry(Cause::Stalled));
+        let local: Box<dyn Error> = Box::new(timeout());
+        assert_eq!(Verdict::on(&local), Verdict::Retry(Cause::Stalled));
+        assert_eq!(Verdict::on(&timeout()), Verdict::Retry(Cause::Stalled));
+        assert_eq!(Verdict::on(&"a message"), Verdict::Retry(Cause::Down));
+    }
+}
