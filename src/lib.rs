@@ -14,7 +14,8 @@ mod verdict;
 
 pub use outage::{Next, Outage, Reason};
 pub use policy::{
-    Backoff, Cause, Delays, Failed, InvalidPolicy, IterBackoff, Policy, Seeded, Stratified,
+    Backoff, Cause, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter, Policy,
+    Seeded, Stratified,
 };
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).

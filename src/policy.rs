@@ -1,5 +1,7 @@
 //! The vocabulary of waiting: what a policy is told, and what it answers.
 
+mod exponential;
+mod jitter;
 mod stratified;
 
 use alloc::boxed::Box;
@@ -11,6 +13,8 @@ use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
+pub use exponential::Exponential;
+pub use jitter::Jitter;
 pub use stratified::Stratified;
 
 /// A rule for how long to wait between the attempts of one outage.
