@@ -150,14 +150,18 @@ pub enum Cause {
 #[must_use = "iterators are lazy"]
 pub struct Delays<B> {
     backoff: B,
-    failed: Failed,
+    attempt: u32,
+    /// In nanoseconds: a sum of `Duration`s branches on a carry that no
+    /// processor can predict, which costs more than the wait's draw.
+    elapsed: u64,
 }
 
 impl<B> Delays<B> {
     fn new(backoff: B) -> Self {
         Self {
             backoff,
-            failed: Failed::new(0, Duration::ZERO, Cause::Down),
+            attempt: 0,
+            elapsed: 0,
         }
     }
 }
@@ -165,10 +169,13 @@ impl<B> Delays<B> {
 impl<B: Backoff> Iterator for Delays<B> {
     type Item = Duration;
 
+    #[inline]
     fn next(&mut self) -> Option<Duration> {
-        let wait = self.backoff.next_delay(&self.failed)?;
-        self.failed.attempt = self.failed.attempt.saturating_add(1);
-        self.failed.elapsed = self.failed.elapsed.saturating_add(wait);
+        let elapsed = Duration::from_nanos(self.elapsed);
+        let failed = Failed::new(self.attempt, elapsed, Cause::Down);
+        let wait = self.backoff.next_delay(&failed)?;
+        self.attempt = self.attempt.saturating_add(1);
+        self.elapsed = self.elapsed.saturating_add(nanos(wait));
         Some(wait)
     }
 }
