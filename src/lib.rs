@@ -15,7 +15,7 @@ mod verdict;
 pub use outage::{Next, Outage, Reason};
 pub use policy::{
     Backoff, Cause, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter, Policy,
-    Seeded, Stratified,
+    Seeded, Sequence, Stratified,
 };
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).

@@ -2,6 +2,7 @@
 
 mod exponential;
 mod jitter;
+mod sequence;
 mod stratified;
 
 use alloc::boxed::Box;
@@ -15,6 +16,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 pub use exponential::Exponential;
 pub use jitter::Jitter;
+pub use sequence::Sequence;
 pub use stratified::Stratified;
 
 /// A rule for how long to wait between the attempts of one outage.
