@@ -14,8 +14,8 @@ mod verdict;
 
 pub use outage::{Next, Outage, Reason};
 pub use policy::{
-    Backoff, Cause, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter, Policy,
-    Seeded, Sequence, Stratified,
+    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter,
+    Policy, Seeded, Sequence, Stratified,
 };
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).

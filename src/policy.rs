@@ -1,5 +1,6 @@
 //! The vocabulary of waiting: what a policy is told, and what it answers.
 
+mod decorrelated;
 mod exponential;
 mod jitter;
 mod sequence;
@@ -14,6 +15,7 @@ use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
+pub use decorrelated::Decorrelated;
 pub use exponential::Exponential;
 pub use jitter::Jitter;
 pub use sequence::Sequence;

@@ -1,0 +1,282 @@
+//! Decorrelated: each wait is drawn up to three times the one before.
+
+use core::fmt;
+use core::time::Duration;
+
+use rand::Rng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use super::{Failed, InvalidPolicy, Rule, check_range, expect, nanos, policy_from_rule, scale};
+
+/// Waits that are drawn between `base` and three times the wait before.
+///
+/// Given a wait d, the next one is uniform over [`base`, min(3d, `cap`)], and
+/// d is `base` before the first. So the mean grows by half with each wait, and
+/// two clients that failed together soon have ceilings of their own.
+///
+/// No wait is shorter than `base`, which makes the first an exception among
+/// this crate's policies: it lies between `base` and 3 * `base`, not below
+/// `base`. Nor is one longer than `cap`. Where both are equal, so are all waits.
+///
+/// This is the "decorrelated jitter" of "Exponential Backoff And Jitter" (AWS
+/// Architecture Blog, 2015) with one change: the range ends at the cap before
+/// the draw. Clamping the draw to the cap instead, as that article does, puts a
+/// third of all waits at exactly the cap (`cap` = 60 * `base`), where clients
+/// meet again.
+///
+/// Lengths of more than 584 years count as 584 years.
+///
+/// ```
+/// use redial::{Decorrelated, Policy};
+/// use std::time::Duration;
+///
+/// let base = Duration::from_secs(1);
+/// let policy = Decorrelated::new(base, 60 * base);
+/// let mut last = base;
+/// for wait in policy.delays_from_seed(42).take(20) {
+///     assert!(base <= wait && wait <= (3 * last).min(60 * base));
+///     last = wait;
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Decorrelated {
+    /// Nanoseconds, as all integers here.
+    base: u64,
+    cap: u64,
+}
+
+impl Decorrelated {
+    /// Waits from `base` to `cap`.
+    ///
+    /// # Panics
+    ///
+    /// If `base` is zero or above `cap`; [`try_new`](Self::try_new) does not.
+    #[track_caller]
+    pub fn new(base: Duration, cap: Duration) -> Self {
+        expect(Self::try_new(base, cap))
+    }
+
+    /// As [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// If `base` is zero or above `cap`.
+    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
+        check_range(base, cap)?;
+        Ok(Self {
+            base: nanos(base),
+            cap: nanos(cap),
+        })
+    }
+
+    /// The wait after one of `last`.
+    #[inline]
+    fn after(self, last: u64, rng: &mut Xoshiro256PlusPlus) -> u64 {
+        let most = last.saturating_mul(3).min(self.cap);
+        // No overflow: `last` is at least `base`, and `base` at least 1.
+        self.base + scale(rng.next_u64(), most - self.base + 1)
+    }
+}
+
+impl fmt::Debug for Decorrelated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decorrelated")
+            .field("base", &Duration::from_nanos(self.base))
+            .field("cap", &Duration::from_nanos(self.cap))
+            .finish()
+    }
+}
+
+/// What one outage remembers of [`Decorrelated`].
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(unnameable_types)] // seen only through the sealed Rule
+pub struct Chain {
+    /// The latest wait; 0 before the first.
+    last: u64,
+    /// How many waits have been drawn: the attempt that the next is for.
+    drawn: u32,
+}
+
+/// The most waits that are drawn for attempts that this outage did not see,
+/// such as those before the app was restarted. A step multiplies the typical
+/// wait by 3/e, so that 64 of them raise it 550-fold: under a cap below that,
+/// the chain has forgotten where it began.
+const MOST_UNSEEN: u32 = 64;
+
+impl Rule for Decorrelated {
+    type State = Chain;
+
+    #[inline]
+    fn wait(&self, chain: &mut Chain, rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
+        if failed.attempt != chain.drawn {
+            self.catch_up(chain, rng, failed.attempt);
+        }
+        chain.last = self.after(chain.last.max(self.base), rng);
+        chain.drawn = failed.attempt.saturating_add(1);
+        Duration::from_nanos(chain.last)
+    }
+}
+
+impl Decorrelated {
+    /// Draws the waits before `attempt` that are missing; all of them where
+    /// the count went back.
+    #[cold]
+    fn catch_up(self, chain: &mut Chain, rng: &mut Xoshiro256PlusPlus, attempt: u32) {
+        if attempt < chain.drawn {
+            *chain = Chain::default();
+        }
+        for _ in 0..(attempt - chain.drawn).min(MOST_UNSEEN) {
+            chain.last = self.after(chain.last.max(self.base), rng);
+        }
+    }
+}
+
+policy_from_rule!(Decorrelated);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backoff, Cause, Policy};
+    use alloc::format;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use rand::SeedableRng;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NANOSECOND: Duration = Duration::from_nanos(1);
+
+    fn minute() -> Decorrelated {
+        Decorrelated::new(SECOND, 60 * SECOND)
+    }
+
+    fn failed(attempt: u32) -> Failed {
+        Failed::new(attempt, Duration::ZERO, Cause::Down)
+    }
+
+    // Computed apart from this crate, from the definitions of SplitMix64,
+    // xoshiro256++ and the law.
+    #[test]
+    fn a_seed_means_the_same_waits_everywhere() {
+        let waits = minute().delays_from_seed(42).take(8);
+        let waits: Vec<_> = waits.map(|wait| wait.as_nanos()).collect();
+        #[rustfmt::skip]
+        assert_eq!(waits, [
+            2_628_610_291, 3_195_347_760, 9_447_757_911, 20_171_342_584,
+            47_816_764_892, 35_697_809_522, 8_395_794_081, 15_636_327_970,
+        ]);
+    }
+
+    #[test]
+    fn each_wait_lies_between_the_base_and_three_times_the_last() {
+        for seed in 0..100 {
+            let mut last = SECOND;
+            for wait in minute().delays_from_seed(seed).take(200) {
+                assert!(SECOND <= wait && wait <= (3 * last).min(60 * SECOND));
+                last = wait;
+            }
+        }
+    }
+
+    #[test]
+    fn the_range_reaches_both_of_its_ends() {
+        // 10..=30, of which 10 000 draws miss one with less than 1e-200.
+        let policy = Decorrelated::new(10 * NANOSECOND, 60 * NANOSECOND);
+        let first = |seed| policy.delays_from_seed(seed).next().unwrap().as_nanos();
+        assert_eq!((0..10_000).map(first).min(), Some(10));
+        assert_eq!((0..10_000).map(first).max(), Some(30));
+    }
+
+    #[test]
+    fn no_wait_piles_up_at_the_cap() {
+        // Clamped, a third of these would be 60 s; drawn, one in 5e10.
+        let waits = minute().delays_from_seed(3).take(10_000);
+        assert_eq!(waits.filter(|&wait| wait == 60 * SECOND).count(), 0);
+    }
+
+    #[test]
+    fn the_mean_grows_by_half_with_each_wait() {
+        let policy = Decorrelated::new(SECOND, Duration::MAX);
+        let outages = 40_000;
+        let mut sums = [0.0; 5];
+        for seed in 0..outages {
+            for (sum, wait) in sums.iter_mut().zip(policy.delays_from_seed(seed)) {
+                *sum += wait.as_secs_f64();
+            }
+        }
+        let mut exact = 1.0;
+        for (k, sum) in sums.into_iter().enumerate() {
+            // 2 * 1.5^k - 1; a wait is at most 3^k, so Hoeffding's bound
+            // with a false alarm of 1e-9 for each.
+            exact = 1.5 * exact + 0.5;
+            let bound = 3_f64.powi(k as i32 + 1) * (21.42 / (2.0 * outages as f64)).sqrt();
+            assert!((sum / outages as f64 - exact).abs() < bound, "{k}");
+        }
+    }
+
+    #[test]
+    fn attempts_that_were_not_seen_count_as_waits() {
+        let mut seen = minute().start(Xoshiro256PlusPlus::seed_from_u64(5));
+        let mut unseen = minute().start(Xoshiro256PlusPlus::seed_from_u64(5));
+        let last = (0..=20).map(|n| seen.next_delay(&failed(n))).last();
+        assert_eq!(Some(unseen.next_delay(&failed(20))), last);
+        // And from there on as ever.
+        assert_eq!(unseen.next_delay(&failed(21)), seen.next_delay(&failed(21)));
+    }
+
+    #[test]
+    fn a_leap_over_all_attempts_is_sixty_four_draws() {
+        let mut far = minute().start(Xoshiro256PlusPlus::seed_from_u64(5));
+        let mut near = minute().start(Xoshiro256PlusPlus::seed_from_u64(5));
+        let wait = far.next_delay(&failed(u32::MAX));
+        assert_eq!(wait, near.next_delay(&failed(64)));
+        assert!(far.next_delay(&failed(u32::MAX)).unwrap() <= 60 * SECOND);
+    }
+
+    #[test]
+    fn a_count_that_goes_back_to_zero_begins_anew() {
+        let mut backoff = minute().start(Xoshiro256PlusPlus::seed_from_u64(5));
+        for _ in 0..50 {
+            for attempt in 0..10 {
+                let wait = backoff.next_delay(&failed(attempt)).unwrap();
+                assert!(wait <= 3_u32.pow(attempt + 1) * SECOND);
+            }
+        }
+    }
+
+    #[test]
+    fn waits_stay_within_any_cap_and_are_never_below_the_base() {
+        let lengths = [
+            NANOSECOND,
+            2 * NANOSECOND,
+            Duration::from_millis(999),
+            SECOND,
+            Duration::from_nanos(u64::MAX),
+        ];
+        for (i, &base) in lengths.iter().enumerate() {
+            for &cap in &lengths[i..] {
+                let policy = Decorrelated::new(base, cap);
+                let mut waits = policy.delays_from_seed(5).take(200);
+                assert!(waits.all(|wait| base <= wait && wait <= cap), "{policy:?}");
+            }
+        }
+        let endless = Decorrelated::new(Duration::MAX, Duration::MAX);
+        let mut waits = endless.delays_from_seed(5).take(200);
+        assert!(waits.all(|wait| wait == Duration::from_nanos(u64::MAX)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_its_value() {
+        let zero = Decorrelated::try_new(Duration::ZERO, SECOND).unwrap_err();
+        assert!(zero.to_string().contains("0 ns"), "{zero}");
+        let above = Decorrelated::try_new(2 * SECOND, SECOND).unwrap_err();
+        assert!(above.to_string().contains("2s"), "{above}");
+    }
+
+    #[test]
+    fn debug_shows_what_was_configured() {
+        assert_eq!(
+            format!("{:?}", minute()),
+            "Decorrelated { base: 1s, cap: 60s }"
+        );
+    }
+}
