@@ -1,0 +1,25 @@
+//! What threads share: loom's stand-ins under `cfg(loom)`, so that tests can
+//! run through every order of their steps.
+
+#[cfg(not(loom))]
+pub(crate) use alloc::sync::Arc;
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::Arc;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(all(feature = "tokio", loom))]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+/// Locks, also after another thread has panicked under the lock: what these
+/// locks guard is whole between any two statements.
+#[cfg(feature = "tokio")]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
