@@ -6,18 +6,47 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-#[cfg(feature = "std")]
-mod entropy;
+// Pure: no clock, no runtime, no std.
+mod bucket;
 mod outage;
 mod policy;
+mod sync;
 mod verdict;
 
+#[cfg(feature = "std")]
+mod entropy;
+
+// The driver, on tokio's clock.
+#[cfg(feature = "tokio")]
+mod connect;
+#[cfg(feature = "tokio")]
+mod error;
+#[cfg(feature = "tokio")]
+mod event;
+#[cfg(feature = "tokio")]
+mod redial;
+#[cfg(feature = "tokio")]
+mod status;
+
+pub use bucket::TokenBucket;
 pub use outage::{Next, Outage, Reason};
 pub use policy::{
     Backoff, Cause, Decorrelated, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter,
     Policy, Seeded, Sequence, Stratified,
 };
+pub use verdict::Verdict;
+
+#[cfg(feature = "tokio")]
+pub use connect::Connect;
+#[cfg(feature = "tokio")]
+pub use error::Error;
+#[cfg(feature = "tokio")]
+pub use event::Event;
+#[cfg(feature = "tokio")]
+pub use redial::{Connecting, Ready, Redial};
+#[cfg(feature = "tokio")]
+pub use status::{Handle, Status, Watch};
+
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).
 pub use rand::rngs::Xoshiro256PlusPlus;
-pub use verdict::Verdict;

@@ -258,8 +258,9 @@ impl<P: Policy> Outage<P> {
         self.progress.stalled = 0;
     }
 
-    pub(crate) fn is_up(&self) -> bool {
-        self.progress.phase == Phase::Up
+    /// A random number from the outage's own seeds.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.seeds.next()
     }
 
     pub(crate) fn rules(&mut self) -> &mut Rules {

@@ -1,0 +1,115 @@
+//! Why there is no connection, and will be none.
+
+use core::error;
+use core::fmt;
+use core::time::Duration;
+
+use crate::Reason;
+
+/// Why a [`Redial`](crate::Redial) gave up, or was closed.
+///
+/// The error of the last attempt is the [`source`](error::Error::source), and
+/// [`last`](Self::last).
+///
+/// To ask again after this error begins a new outage, whose first attempt is
+/// spread like that after a loss. After [`close`](crate::Handle::close), the
+/// answer stays the same.
+#[derive(Clone, Debug)]
+pub struct Error<E> {
+    kind: Kind,
+    attempts: u32,
+    elapsed: Duration,
+    last: Option<E>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    GaveUp(Reason),
+    Closed,
+}
+
+impl<E> Error<E> {
+    pub(crate) fn gave_up(
+        reason: Reason,
+        attempts: u32,
+        elapsed: Duration,
+        last: Option<E>,
+    ) -> Self {
+        Self {
+            kind: Kind::GaveUp(reason),
+            attempts,
+            elapsed,
+            last,
+        }
+    }
+
+    pub(crate) fn closed(attempts: u32, elapsed: Duration) -> Self {
+        Self {
+            kind: Kind::Closed,
+            attempts,
+            elapsed,
+            last: None,
+        }
+    }
+
+    /// Trying again cannot help: the verdict on the last error was
+    /// [`Verdict::Stop`](crate::Verdict::Stop).
+    pub fn is_stopped(&self) -> bool {
+        self.kind == Kind::GaveUp(Reason::Stopped)
+    }
+
+    /// A limit was reached: attempts, time, or the policy's own.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self.kind, Kind::GaveUp(reason) if reason != Reason::Stopped)
+    }
+
+    /// Somebody called [`Handle::close`](crate::Handle::close).
+    pub fn is_closed(&self) -> bool {
+        self.kind == Kind::Closed
+    }
+
+    /// How many attempts the outage has had.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long the outage lasted.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// The error of the last attempt; `None` where it timed out, or where the
+    /// driver was closed.
+    pub fn last(&self) -> Option<&E> {
+        self.last.as_ref()
+    }
+
+    /// As [`last`](Self::last), by value.
+    pub fn into_inner(self) -> Option<E> {
+        self.last
+    }
+}
+
+impl<E> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Closed => f.write_str("closed"),
+            Kind::GaveUp(reason) => {
+                // Whole milliseconds: nobody reads the rest.
+                let elapsed = Duration::from_millis(self.elapsed.as_millis() as u64);
+                let attempts = self.attempts;
+                let s = if attempts == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "gave up after {attempts} attempt{s} in {elapsed:?}: {reason}"
+                )
+            }
+        }
+    }
+}
+
+impl<E: error::Error + 'static> error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.last.as_ref().map(|last| last as _)
+    }
+}

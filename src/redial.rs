@@ -1,0 +1,928 @@
+//! The driver: one connection, kept up.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::poll_fn;
+use core::ops::ControlFlow;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::policy::{expect, scale};
+use crate::status::{Commands, Control};
+use crate::{
+    Cause, Connect, Error, Event, Handle, Next, Outage, Policy, Reason, Status, Stratified,
+    TokenBucket, Verdict,
+};
+
+/// Keeps one connection up: connects, waits and connects again, as the policy
+/// and the errors have it.
+///
+/// | | default |
+/// |---|---|
+/// | [`policy`](Self::policy) | [`Stratified::default()`] |
+/// | [`attempt_timeout`](Self::attempt_timeout) | 10 s |
+/// | [`patience`](Self::patience) | 60 s |
+/// | [`stable_after`](Self::stable_after) | 10 s |
+/// | [`max_attempts`](Self::max_attempts), [`max_elapsed`](Self::max_elapsed) | without limit |
+/// | [`classify`](Self::classify) | by the kind of `io::Error`, see [`Verdict`] |
+/// | [`budget`](Self::budget) | none |
+/// | [`seed`](Self::seed) | fresh entropy |
+///
+/// The first connect is immediate. Every reconnect is spread, the first one
+/// too: everybody else lost the server in the same instant.
+///
+/// Three ways to use it:
+///
+/// - [`ready`](Self::ready) lends the connection, and [`lost`](Self::lost) says
+///   that it is gone;
+/// - [`connect`](Self::connect) hands it over, and being asked again says so;
+/// - [`run`](Self::run) runs a session on each connection.
+///
+/// ```
+/// # async fn doc() -> Result<(), redial::Error<std::io::Error>> {
+/// use redial::Redial;
+/// use tokio::io::AsyncWriteExt;
+/// use tokio::net::TcpStream;
+///
+/// let mut redial = Redial::new(|| TcpStream::connect("chat.example:6667"));
+/// loop {
+///     let stream = redial.ready().await?;
+///     if stream.write_all(b"PING :are you there\r\n").await.is_err() {
+///         redial.lost();
+///     }
+/// }
+/// # }
+/// ```
+///
+/// Nothing happens unless it is polled, and no task is spawned. All state is
+/// in here: a [`ready`](Self::ready) future that is dropped loses neither the
+/// attempt in flight nor its place in the wait.
+///
+/// Where a device slept through a wait of more than fifteen seconds, which the
+/// monotonic clocks of Linux and macOS do not see, the wait ends soon after
+/// waking; see [`wall_clock`](Self::wall_clock).
+///
+/// Waits and timeouts need a tokio runtime with its time driver. A connector
+/// that is ready at once needs none.
+pub struct Redial<C: Connect, P: Policy = Stratified> {
+    connector: C,
+    /// Present while the connection is up, unless it was handed over.
+    connection: Option<C::Connection>,
+    /// The attempt of `ready()`. Boxed, once for the life of the driver, so
+    /// that it stays when the future that polls it is dropped.
+    attempt: Option<Pin<Box<Option<C::Future>>>>,
+    core: Core<C::Error, P>,
+}
+
+/// All but the connector and what it makes.
+struct Core<E, P: Policy> {
+    phase: Phase,
+    outage: Outage<P>,
+    /// The zero of the outage machine's clock.
+    origin: Option<Instant>,
+    /// Of the present attempt, or the present wait. Boxed, once for the life
+    /// of the driver: sleeps must be pinned.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The error that `GaveUp` is to tell.
+    last: Option<E>,
+    budget: Budget,
+    // Boxes of zero size, and so without an allocation, by default.
+    classify: Box<dyn FnMut(&E) -> Verdict + Send>,
+    wall_clock: Box<dyn FnMut() -> SystemTime + Send>,
+    observe: Option<Observer<E>>,
+    control: Controls,
+}
+
+/// The bucket that reconnects are paid from.
+#[derive(Default)]
+struct Budget {
+    bucket: Option<TokenBucket>,
+    /// A token was taken for an attempt that is still waited for.
+    taken: bool,
+}
+
+impl Budget {
+    fn reserve(&mut self) -> Duration {
+        let wait = self
+            .bucket
+            .as_ref()
+            .map_or(Duration::ZERO, TokenBucket::reserve);
+        self.taken = !wait.is_zero();
+        wait
+    }
+
+    fn spend(&mut self) {
+        self.taken = false;
+    }
+
+    fn refund(&mut self) {
+        if let (true, Some(bucket)) = (self.taken, &self.bucket) {
+            bucket.give_back();
+        }
+        self.taken = false;
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.refund();
+    }
+}
+
+/// What the handles share, once there is one.
+#[derive(Default)]
+struct Controls(OnceLock<Arc<Control>>);
+
+impl Drop for Controls {
+    fn drop(&mut self) {
+        if let Some(control) = self.0.get() {
+            control.finish();
+        }
+    }
+}
+
+type Observer<E> = Box<dyn FnMut(&Event<'_, E>) + Send>;
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// The next attempt is due.
+    Due,
+    /// An attempt is in flight. Its timer runs once it was pending.
+    Connecting { timed: bool },
+    /// The policy's wait, which `retry_now` ends.
+    Waiting { until: Instant, nap: Option<Nap> },
+    /// The budget's wait, with the token already taken.
+    Paying { until: Instant },
+    /// Connected. The instant is kept where somebody may ask for it.
+    Up { since: Option<Instant> },
+    /// There will be no attempt, and nobody was told yet.
+    GivingUp(Reason),
+    /// Nor will there be; the next call begins anew.
+    GaveUp,
+}
+
+/// A part of a long wait, after which the wall clock is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Nap {
+    began: Instant,
+    wall: SystemTime,
+}
+
+/// How long a device may have slept unnoticed, at most, until its wait is over.
+const NAP: Duration = Duration::from_secs(15);
+/// What a wall clock may be corrected by without being taken for a sleep.
+const WALL_SLACK: Duration = Duration::from_secs(2);
+
+impl<C: Connect> Redial<C>
+where
+    C::Error: 'static,
+{
+    /// A driver with the defaults, which has not connected yet.
+    pub fn new(connector: C) -> Self {
+        Self {
+            connector,
+            connection: None,
+            attempt: None,
+            core: Core {
+                phase: Phase::Due,
+                outage: Outage::new(Stratified::default()),
+                origin: None,
+                timer: None,
+                last: None,
+                budget: Budget::default(),
+                classify: Box::new(Verdict::on::<C::Error>),
+                wall_clock: Box::new(SystemTime::now),
+                observe: None,
+                control: Controls::default(),
+            },
+        }
+    }
+}
+
+/// The builder's part: to be called before the driver is used.
+impl<C: Connect, P: Policy> Redial<C, P> {
+    /// Waits as `policy` says.
+    pub fn policy<Q: Policy>(self, policy: Q) -> Redial<C, Q> {
+        let core = self.core;
+        Redial {
+            connector: self.connector,
+            connection: self.connection,
+            attempt: self.attempt,
+            core: Core {
+                phase: core.phase,
+                outage: core.outage.with_policy(policy),
+                origin: core.origin,
+                timer: core.timer,
+                last: core.last,
+                budget: core.budget,
+                classify: core.classify,
+                wall_clock: core.wall_clock,
+                observe: core.observe,
+                control: core.control,
+            },
+        }
+    }
+
+    /// Takes a token from `bucket` for each attempt but the first: the limit
+    /// on how often all that share it try to reconnect.
+    ///
+    /// Where none is left the attempt waits for its own, after the policy's
+    /// wait. The first connect is free, and so is the first attempt after
+    /// [`Outage::reset`].
+    pub fn budget(mut self, bucket: &TokenBucket) -> Self {
+        self.core.budget.bucket = Some(bucket.clone());
+        self
+    }
+
+    /// Judges errors: what each means for the next attempt.
+    ///
+    /// An attempt that times out is not an error of the connector; it is
+    /// always [`Cause::Stalled`].
+    pub fn classify(mut self, classify: impl FnMut(&C::Error) -> Verdict + Send + 'static) -> Self {
+        self.core.classify = Box::new(classify);
+        self
+    }
+
+    /// An attempt that takes longer has stalled, and is dropped: 10 s by
+    /// default. `Duration::MAX` lets an attempt take for ever.
+    ///
+    /// # Panics
+    ///
+    /// If `timeout` is zero, in which no attempt could succeed.
+    #[track_caller]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        expect(self.core.outage.rules().set_attempt_timeout(timeout));
+        self
+    }
+
+    /// The most that the attempt timeout grows to; see [`Outage::patience`].
+    pub fn patience(mut self, most: Duration) -> Self {
+        self.core.outage = self.core.outage.patience(most);
+        self
+    }
+
+    /// A connection that has been up for so long ends the outage before it;
+    /// see [`Outage::stable_after`].
+    pub fn stable_after(mut self, uptime: Duration) -> Self {
+        self.core.outage = self.core.outage.stable_after(uptime);
+        self
+    }
+
+    /// Gives up after so many attempts in one outage; see
+    /// [`Outage::max_attempts`].
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0, which would never connect at all.
+    #[track_caller]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        expect(self.core.outage.rules().set_max_attempts(attempts));
+        self
+    }
+
+    /// Gives up rather than wait beyond this time since the outage began; see
+    /// [`Outage::max_elapsed`].
+    pub fn max_elapsed(mut self, elapsed: Duration) -> Self {
+        self.core.outage = self.core.outage.max_elapsed(elapsed);
+        self
+    }
+
+    /// The same waits for the same seed: for tests.
+    ///
+    /// Clients that share a seed retry in lockstep, so a fleet must not.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.core.outage = self.core.outage.seed(seed);
+        self
+    }
+
+    /// Calls `observe` at each [`Event`]: for logs and metrics.
+    ///
+    /// It runs inside the poll, so it must not block.
+    pub fn observe(mut self, observe: impl FnMut(&Event<'_, C::Error>) + Send + 'static) -> Self {
+        self.core.observe = Some(Box::new(observe));
+        self
+    }
+
+    /// The clock that shows when the device slept: [`SystemTime::now`] by
+    /// default.
+    ///
+    /// On Linux, Android, macOS and iOS the monotonic clock stops while the
+    /// device is suspended, and on Windows it does not. So a wait that has more
+    /// than fifteen seconds to go is looked at every fifteen seconds: where the
+    /// wall clock has moved two seconds more than the monotonic one, what it
+    /// moved is taken off the wait, and an attempt that would be overdue is
+    /// made within a second. At worst, a client whose wall clock was corrected
+    /// tries once out of turn.
+    pub fn wall_clock(mut self, clock: impl FnMut() -> SystemTime + Send + 'static) -> Self {
+        self.core.wall_clock = Box::new(clock);
+        self
+    }
+}
+
+impl<C: Connect, P: Policy> Redial<C, P> {
+    /// A handle to look on, retry now, pause and close, from anywhere.
+    pub fn handle(&self) -> Handle {
+        let control = self.core.control.0.get_or_init(|| {
+            let status = match self.core.phase {
+                Phase::Due => Status::Idle,
+                Phase::Connecting { .. } => Status::Connecting {
+                    attempt: self.core.attempt_number(),
+                },
+                Phase::Waiting { until, .. } | Phase::Paying { until } => Status::Waiting {
+                    attempt: self.core.attempt_number(),
+                    until,
+                },
+                Phase::Up { since } => Status::Connected {
+                    since: since.unwrap_or_else(Instant::now),
+                },
+                Phase::GivingUp(_) | Phase::GaveUp => Status::Closed,
+            };
+            Arc::new(Control::new(status))
+        });
+        Handle::new(control.clone())
+    }
+
+    /// The connection, as soon as there is one.
+    ///
+    /// While one is up this is immediate. When it is found to be dead, say so
+    /// by [`lost`](Self::lost), or the next call lends it again.
+    ///
+    /// # Errors
+    ///
+    /// If the outage has reached a limit, an error was judged to be
+    /// [`Verdict::Stop`], or the driver was [closed](Handle::close).
+    ///
+    /// # Panics
+    ///
+    /// Where it must wait outside of a tokio runtime with a time driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// To drop the future loses nothing: the attempt in flight and the place
+    /// in the wait stay, and the next call goes on with them. They do not move
+    /// in the meantime, except that time passes.
+    pub fn ready(&mut self) -> Ready<'_, C, P> {
+        Ready { redial: Some(self) }
+    }
+
+    /// As [`ready`](Self::ready), for hand-written futures.
+    ///
+    /// # Errors
+    ///
+    /// As [`ready`](Self::ready).
+    ///
+    /// # Panics
+    ///
+    /// Where it must wait outside of a tokio runtime with a time driver.
+    #[inline]
+    pub fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<&mut C::Connection, Error<C::Error>>> {
+        if self.connection.is_none() || self.core.control.0.get().is_some() {
+            ready!(self.poll_connection(cx))?;
+        }
+        Poll::Ready(Ok(self.connection.as_mut().expect("checked above")))
+    }
+
+    /// The connection if it is up and was not handed over, without waiting.
+    pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
+        self.connection.as_mut()
+    }
+
+    /// The slow path of [`poll_ready`](Self::poll_ready).
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<C::Error>>> {
+        if self.core.is_closed() {
+            self.connection = None;
+        } else if self.connection.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let attempt = self.attempt.get_or_insert_with(|| Box::pin(None));
+        let connection = ready!(self.core.poll(&mut self.connector, attempt.as_mut(), cx))?;
+        // A connection that is lent is asked for its age by handles made later.
+        self.core.note_since();
+        self.connection = Some(connection);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is gone: the next [`ready`](Self::ready) waits, and makes
+    /// a new one. Nothing happens where there was none.
+    ///
+    /// For an end in good order there is [`ended`](Self::ended), and for one
+    /// with an error that says more, [`lost_to`](Self::lost_to).
+    pub fn lost(&mut self) {
+        self.lose(Verdict::default(), None);
+    }
+
+    /// The connection is gone, with an error that [`classify`](Self::classify)
+    /// is to judge: the server may have said when to come back, or never to.
+    pub fn lost_to(&mut self, error: C::Error) {
+        let verdict = (self.core.classify)(&error);
+        self.lose(verdict, Some(error));
+    }
+
+    /// The server closed the connection in good order; see [`Outage::ended`].
+    pub fn ended(&mut self) {
+        self.lose(Verdict::Retry(Cause::Busy), None);
+    }
+
+    fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+        self.connection = None;
+        if let Phase::Up { .. } = self.core.phase {
+            self.core.lost(verdict, error);
+        }
+    }
+
+    /// One connection, handed over.
+    ///
+    /// To ask for another says that this one is gone, so the attempt is spread
+    /// as after any loss. One that [`ready`](Self::ready) had lent is handed
+    /// over as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`ready`](Self::ready).
+    ///
+    /// # Panics
+    ///
+    /// Where it must wait outside of a tokio runtime with a time driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// To drop the future drops the attempt in flight, if it has one: it
+    /// counts as one that stalled. The place in a wait stays. Where attempts
+    /// must outlive the future, use [`ready`](Self::ready).
+    pub fn connect(&mut self) -> Connecting<'_, C, P> {
+        Connecting {
+            redial: Some(self),
+            attempt: None,
+        }
+    }
+
+    /// Runs `session` on each connection, until one of them breaks the loop.
+    ///
+    /// The session owns its connection. What it returns decides what follows:
+    ///
+    /// - `Ok(ControlFlow::Break(value))` ends the loop with `value`;
+    /// - `Ok(ControlFlow::Continue(()))` is an end in good order, and the next
+    ///   connection is spread;
+    /// - `Err(error)` is a loss, and [`classify`](Self::classify) judges it.
+    ///
+    /// ```
+    /// # async fn doc() -> Result<(), redial::Error<std::io::Error>> {
+    /// use redial::Redial;
+    /// use std::ops::ControlFlow;
+    /// use tokio::io::{AsyncBufReadExt, BufReader};
+    /// use tokio::net::TcpStream;
+    ///
+    /// let answer = Redial::new(|| TcpStream::connect("oracle.example:4242"))
+    ///     .run(async |stream| {
+    ///         let mut lines = BufReader::new(stream).lines();
+    ///         while let Some(line) = lines.next_line().await? {
+    ///             if line.ends_with("42") {
+    ///                 return Ok(ControlFlow::Break(line));
+    ///             }
+    ///         }
+    ///         Ok(ControlFlow::Continue(()))
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ready`](Self::ready).
+    ///
+    /// # Panics
+    ///
+    /// Where it must wait outside of a tokio runtime with a time driver.
+    ///
+    /// # Cancel safety
+    ///
+    /// To drop the future drops the session and its connection, which the
+    /// next call counts as lost.
+    pub async fn run<T>(
+        &mut self,
+        mut session: impl AsyncFnMut(C::Connection) -> Result<ControlFlow<T>, C::Error>,
+    ) -> Result<T, Error<C::Error>> {
+        loop {
+            poll_fn(|cx| self.poll_ready(cx).map_ok(drop)).await?;
+            let connection = self.connection.take().expect("it is ready");
+            match session(connection).await {
+                Ok(ControlFlow::Break(value)) => return Ok(value),
+                Ok(ControlFlow::Continue(())) => self.ended(),
+                Err(error) => self.lost_to(error),
+            }
+        }
+    }
+}
+
+impl<E, P: Policy> Core<E, P> {
+    /// The number of the attempt that is made or waited for.
+    fn attempt_number(&self) -> u32 {
+        self.outage.attempts().saturating_add(1)
+    }
+
+    fn control(&self) -> Option<&Control> {
+        self.control.0.get().map(Arc::as_ref)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.control().is_some_and(Control::is_closed)
+    }
+
+    /// What the handles ask, if there are any.
+    fn commands(&self, cx: &Context<'_>) -> Commands {
+        self.control()
+            .map_or_else(Commands::default, |control| control.commands(cx))
+    }
+
+    fn publish(&self, status: Status) {
+        if let Some(control) = self.control() {
+            control.publish(status);
+        }
+    }
+
+    fn tell(&mut self, event: &Event<'_, E>) {
+        if let Some(observe) = &mut self.observe {
+            observe(event);
+        }
+    }
+
+    /// An instant as the outage machine knows it.
+    fn at(&mut self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.origin.get_or_insert(now))
+    }
+
+    fn lost(&mut self, verdict: Verdict, error: Option<E>) {
+        self.tell(&Event::Lost {
+            error: error.as_ref(),
+            verdict,
+        });
+        let now = Instant::now();
+        let at = self.at(now);
+        let next = self.outage.lost_with(at, verdict);
+        self.obey(now, next, error);
+    }
+
+    fn failed(&mut self, error: Option<E>) {
+        // An attempt without an error took too long.
+        let verdict = match &error {
+            Some(error) => (self.classify)(error),
+            None => Verdict::Retry(Cause::Stalled),
+        };
+        let attempt = self.attempt_number();
+        self.tell(&Event::Failed {
+            attempt,
+            error: error.as_ref(),
+            verdict,
+        });
+        let now = Instant::now();
+        let at = self.at(now);
+        let next = self.outage.failed(at, verdict);
+        self.obey(now, next, error);
+    }
+
+    fn obey(&mut self, now: Instant, next: Next, error: Option<E>) {
+        match next {
+            Next::Wait(Duration::ZERO) => {
+                self.announce_wait(Duration::ZERO, now);
+                self.pay(now);
+            }
+            Next::Wait(wait) => {
+                let until = after(now, wait);
+                let nap = (wait > NAP).then(|| Nap {
+                    began: now,
+                    wall: (self.wall_clock)(),
+                });
+                self.phase = Phase::Waiting { until, nap };
+                self.set_timer(if nap.is_some() { now + NAP } else { until });
+                self.announce_wait(wait, until);
+            }
+            Next::GiveUp(reason) => {
+                self.last = error;
+                self.phase = Phase::GivingUp(reason);
+                self.tell(&Event::GaveUp { reason });
+                self.publish(Status::Closed);
+            }
+        }
+    }
+
+    fn announce_wait(&mut self, wait: Duration, until: Instant) {
+        let attempt = self.attempt_number();
+        self.tell(&Event::Waiting { attempt, wait });
+        self.publish(Status::Waiting { attempt, until });
+    }
+
+    fn connected(&mut self) {
+        let attempt = self.attempt_number();
+        // A healthy client's first connect reads no clock: where no outage
+        // goes on, it does not matter since when the connection is up.
+        if self.outage.is_ongoing() {
+            let now = self.at(Instant::now());
+            self.outage.connected(now);
+        } else {
+            self.outage.connected_at_once();
+        }
+        self.phase = Phase::Up { since: None };
+        if self.control().is_some() {
+            self.note_since();
+        }
+        self.tell(&Event::Connected { attempt });
+    }
+
+    /// Notes since when the connection is up, for the handles.
+    fn note_since(&mut self) {
+        if let Phase::Up { since: None } = self.phase {
+            let since = Instant::now();
+            self.phase = Phase::Up { since: Some(since) };
+            self.publish(Status::Connected { since });
+        }
+    }
+
+    fn set_timer(&mut self, deadline: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(deadline),
+            none => *none = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Attempts and waits, until there is a connection to hand out or no
+    /// reason to go on.
+    fn poll<C>(
+        &mut self,
+        connector: &mut C,
+        mut attempt: Pin<&mut Option<C::Future>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<C::Connection, Error<E>>>
+    where
+        C: Connect<Error = E>,
+    {
+        let mut attempted = false;
+        loop {
+            let commands = self.commands(cx);
+            if commands.closed {
+                attempt.set(None);
+                self.budget.refund();
+                self.phase = Phase::GaveUp;
+                self.publish(Status::Closed);
+                let now = self.at(Instant::now());
+                return Poll::Ready(Err(Error::closed(
+                    self.outage.attempts(),
+                    self.outage.elapsed(now),
+                )));
+            }
+            match self.phase {
+                Phase::Due => {
+                    if commands.paused {
+                        self.publish(Status::Paused);
+                        return Poll::Pending;
+                    }
+                    if attempted {
+                        // One attempt a poll: where it failed at once, and no
+                        // wait follows, others get their turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    attempted = true;
+                    let number = self.attempt_number();
+                    self.phase = Phase::Connecting { timed: false };
+                    self.tell(&Event::Connecting { attempt: number });
+                    self.publish(Status::Connecting { attempt: number });
+                    attempt.set(Some(connector.connect()));
+                }
+                Phase::Connecting { timed } => {
+                    match ready!(self.poll_attempt(attempt.as_mut(), timed, cx)) {
+                        Some(Ok(connection)) => {
+                            self.connected();
+                            return Poll::Ready(Ok(connection));
+                        }
+                        Some(Err(error)) => self.failed(Some(error)),
+                        None => self.failed(None),
+                    }
+                }
+                Phase::Waiting { until, nap } => {
+                    if commands.paused {
+                        self.publish(Status::Paused);
+                        return Poll::Pending;
+                    }
+                    if !commands.retry {
+                        self.publish(Status::Waiting {
+                            attempt: self.attempt_number(),
+                            until,
+                        });
+                        ready!(self.poll_timer(cx));
+                        if self.nap_again(until, nap) {
+                            continue;
+                        }
+                    }
+                    self.pay(Instant::now());
+                }
+                Phase::Paying { .. } => {
+                    if commands.paused {
+                        self.publish(Status::Paused);
+                        return Poll::Pending;
+                    }
+                    ready!(self.poll_timer(cx));
+                    self.budget.spend();
+                    self.phase = Phase::Due;
+                }
+                Phase::GivingUp(reason) => {
+                    self.phase = Phase::GaveUp;
+                    let now = self.at(Instant::now());
+                    return Poll::Ready(Err(Error::gave_up(
+                        reason,
+                        self.outage.attempts(),
+                        self.outage.elapsed(now),
+                        self.last.take(),
+                    )));
+                }
+                Phase::GaveUp => {
+                    // Asked again: a new outage, and a spread attempt.
+                    self.outage.reset();
+                    let now = Instant::now();
+                    let at = self.at(now);
+                    let next = self.outage.lost(at);
+                    self.obey(now, next, None);
+                }
+                // Handed over, and another is asked for: so it is lost.
+                Phase::Up { .. } => self.lost(Verdict::default(), None),
+            }
+        }
+    }
+
+    /// The outcome of the attempt; none where it took too long, or was dropped
+    /// with the `connect()` that held it.
+    fn poll_attempt<F, T>(
+        &mut self,
+        mut attempt: Pin<&mut Option<F>>,
+        timed: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, E>>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let Some(future) = attempt.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let outcome = match future.poll(cx) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => {
+                // Only now: an attempt that is ready at once needs no timer.
+                if !timed {
+                    let now = Instant::now();
+                    let at = self.at(now);
+                    let timeout = self.outage.connecting(at);
+                    self.phase = Phase::Connecting { timed: true };
+                    self.set_timer(after(now, timeout));
+                }
+                ready!(self.poll_timer(cx));
+                None
+            }
+        };
+        attempt.set(None);
+        Poll::Ready(outcome)
+    }
+
+    /// The policy's wait is over; the budget's may begin.
+    fn pay(&mut self, now: Instant) {
+        let wait = self.budget.reserve();
+        if wait.is_zero() {
+            self.phase = Phase::Due;
+            return;
+        }
+        let until = after(now, wait);
+        self.phase = Phase::Paying { until };
+        self.set_timer(until);
+        self.announce_wait(wait, until);
+    }
+
+    /// At the end of a nap within a long wait: whether the wait goes on.
+    fn nap_again(&mut self, until: Instant, nap: Option<Nap>) -> bool {
+        let Some(nap) = nap else {
+            return false;
+        };
+        let now = Instant::now();
+        if now >= until {
+            return false;
+        }
+        let wall = (self.wall_clock)();
+        let by_wall = wall.duration_since(nap.wall).unwrap_or_default();
+        let slept = by_wall.saturating_sub(now - nap.began);
+        let until = if slept > WALL_SLACK {
+            // Overdue attempts are spread a little: a shared host that wakes
+            // has many clients.
+            let left = until - now;
+            let soon = scale(self.outage.random(), 1_000_000_000);
+            now + left
+                .saturating_sub(slept)
+                .max(Duration::from_nanos(soon))
+                .min(left)
+        } else {
+            until
+        };
+        let nap = (until - now > NAP).then_some(Nap { began: now, wall });
+        self.phase = Phase::Waiting { until, nap };
+        self.set_timer(if nap.is_some() { now + NAP } else { until });
+        true
+    }
+}
+
+/// The instant after a wait, where one so far away can be told at all;
+/// otherwise a century from now.
+fn after(now: Instant, wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now + wait.min(CENTURY)
+}
+
+impl<C: Connect, P: Policy> fmt::Debug for Redial<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redial")
+            .field("phase", &self.core.phase)
+            .field("outage", &self.core.outage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future behind [`Redial::ready`].
+///
+/// # Panics
+///
+/// If it is polled after it was ready.
+#[must_use = "futures do nothing unless polled"]
+pub struct Ready<'a, C: Connect, P: Policy> {
+    redial: Option<&'a mut Redial<C, P>>,
+}
+
+impl<'a, C: Connect, P: Policy> Future for Ready<'a, C, P> {
+    type Output = Result<&'a mut C::Connection, Error<C::Error>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let redial = self.redial.as_mut().expect("polled after it was ready");
+        let result = ready!(redial.poll_ready(cx)).map(drop);
+        let redial = self.redial.take().expect("it was there above");
+        Poll::Ready(result.map(|()| redial.connection.as_mut().expect("it is ready")))
+    }
+}
+
+impl<C: Connect, P: Policy> fmt::Debug for Ready<'_, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&self.redial).finish()
+    }
+}
+
+pin_project! {
+    /// The future behind [`Redial::connect`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Connecting<'a, C: Connect, P: Policy> {
+        // Until it is ready.
+        redial: Option<&'a mut Redial<C, P>>,
+        // Here and not in a box: it need not outlive this future.
+        #[pin]
+        attempt: Option<C::Future>,
+    }
+}
+
+impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
+    type Output = Result<C::Connection, Error<C::Error>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let redial = this.redial.as_mut().expect("polled after it was ready");
+        // What `ready` has lent, or has begun to make, is not made again.
+        let lent = redial.connection.take();
+        let result = match lent {
+            Some(connection) if !redial.core.is_closed() => Ok(connection),
+            _ => {
+                let attempt = match &mut redial.attempt {
+                    Some(begun) if begun.is_some() => begun.as_mut(),
+                    _ => this.attempt,
+                };
+                ready!(redial.core.poll(&mut redial.connector, attempt, cx))
+            }
+        };
+        *this.redial = None;
+        Poll::Ready(result)
+    }
+}
+
+impl<C: Connect, P: Policy> fmt::Debug for Connecting<'_, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connecting").field(&self.redial).finish()
+    }
+}

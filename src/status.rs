@@ -1,0 +1,308 @@
+//! Looking on, and stepping in, from elsewhere in the program.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+use tokio::time::Instant;
+
+use crate::sync::{Mutex, MutexGuard, lock};
+
+/// Where a [`Redial`](crate::Redial) stands.
+///
+/// Attempts are counted from 1 in each outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Nothing has been asked of it yet.
+    Idle,
+    /// An attempt is being made.
+    #[non_exhaustive]
+    Connecting {
+        /// Its number.
+        attempt: u32,
+    },
+    /// The next attempt is waited for.
+    #[non_exhaustive]
+    Waiting {
+        /// Its number.
+        attempt: u32,
+        /// When it will be made: a deadline to count down to.
+        until: Instant,
+    },
+    /// There is a connection.
+    #[non_exhaustive]
+    Connected {
+        /// Since when.
+        since: Instant,
+    },
+    /// Attempts are held by [`pause`](Handle::pause).
+    Paused,
+    /// It gave up, was closed, or is gone.
+    Closed,
+}
+
+/// Looks on, and steps in: made by [`Redial::handle`](crate::Redial::handle).
+///
+/// Clones are handles to the same [`Redial`](crate::Redial). All calls return
+/// at once; what they ask for happens when the driver is polled next, which
+/// they see to.
+#[derive(Clone)]
+pub struct Handle {
+    control: Arc<Control>,
+}
+
+impl Handle {
+    pub(crate) fn new(control: Arc<Control>) -> Self {
+        Self { control }
+    }
+
+    /// Ends the present wait, so that the next attempt is made now.
+    ///
+    /// Only that: it is not stored where nothing waits, it does not shorten
+    /// the waits to come, it waits for the [budget](crate::Redial::budget) all
+    /// the same, and does nothing while [paused](Self::pause).
+    pub fn retry_now(&self) {
+        self.control.command(|state| {
+            if matches!(state.status, Status::Waiting { .. }) && !state.paused {
+                state.retry = true;
+            }
+        });
+    }
+
+    /// Holds all attempts, for a device that knows itself offline.
+    ///
+    /// A connection, and an attempt that has begun, are left alone.
+    pub fn pause(&self) {
+        self.control.command(|state| state.paused = true);
+    }
+
+    /// Lets attempts go on, with one at once.
+    pub fn resume(&self) {
+        self.control.command(|state| {
+            // A wait that the pause covered is over.
+            state.retry |=
+                state.paused && matches!(state.status, Status::Paused | Status::Waiting { .. });
+            state.paused = false;
+        });
+    }
+
+    /// Ends it for good: the connection is dropped, and whoever waits for one
+    /// gets an [`Error`](crate::Error) that [`is_closed`](crate::Error::is_closed).
+    pub fn close(&self) {
+        self.control.command(|state| state.closed = true);
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        lock(&self.control.state).status
+    }
+
+    /// The present status, and then each that follows.
+    ///
+    /// No state is missed between two reads, unless the reader falls more than
+    /// 64 behind: then the oldest of them are. The last state is always seen;
+    /// after the [`Closed`](Status::Closed) of a driver that was closed or
+    /// dropped the stream ends.
+    pub fn watch(&self) -> Watch {
+        let mut state = lock(&self.control.state);
+        let id = state.next_watcher;
+        state.next_watcher += 1;
+        let present = state.status;
+        state.watchers.push(Watcher {
+            id,
+            unread: VecDeque::from([present]),
+            waker: None,
+        });
+        drop(state);
+        Watch {
+            control: self.control.clone(),
+            id,
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The statuses of a [`Redial`](crate::Redial) as they come: the stream
+/// behind [`Handle::watch`].
+///
+/// # Cancel safety
+///
+/// To drop a future that waits for the next status loses none.
+#[must_use = "streams do nothing unless polled"]
+pub struct Watch {
+    control: Arc<Control>,
+    id: u64,
+}
+
+impl Stream for Watch {
+    type Item = Status;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Status>> {
+        let mut state = lock(&self.control.state);
+        let over = state.over;
+        let watcher = state.watcher(self.id);
+        if let Some(status) = watcher.unread.pop_front() {
+            return Poll::Ready(Some(status));
+        }
+        if over {
+            return Poll::Ready(None);
+        }
+        match &mut watcher.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut state = lock(&self.control.state);
+        state.watchers.retain(|watcher| watcher.id != self.id);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+/// How many statuses a watcher may lag behind: twenty outages of a second each.
+const MOST_UNREAD: usize = 64;
+
+/// What a driver and its handles share.
+pub(crate) struct Control {
+    state: Mutex<State>,
+}
+
+struct State {
+    status: Status,
+    /// The present wait is to end. Only ever true while there is one.
+    retry: bool,
+    paused: bool,
+    closed: bool,
+    /// No status will follow.
+    over: bool,
+    /// Whoever polls the driver.
+    driver: Option<Waker>,
+    watchers: Vec<Watcher>,
+    next_watcher: u64,
+}
+
+struct Watcher {
+    id: u64,
+    unread: VecDeque<Status>,
+    waker: Option<Waker>,
+}
+
+impl State {
+    fn watcher(&mut self, id: u64) -> &mut Watcher {
+        self.watchers
+            .iter_mut()
+            .find(|watcher| watcher.id == id)
+            .expect("a watcher is listed until its Watch is dropped")
+    }
+}
+
+/// What the handles ask of the driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Commands {
+    pub(crate) retry: bool,
+    pub(crate) paused: bool,
+    pub(crate) closed: bool,
+}
+
+impl Control {
+    pub(crate) fn new(status: Status) -> Self {
+        Self {
+            state: Mutex::new(State {
+                status,
+                retry: false,
+                paused: false,
+                closed: false,
+                over: false,
+                driver: None,
+                watchers: Vec::new(),
+                next_watcher: 0,
+            }),
+        }
+    }
+
+    /// What is asked of the driver, and whom to wake when that changes.
+    pub(crate) fn commands(&self, cx: &Context<'_>) -> Commands {
+        let mut state = lock(&self.state);
+        match &mut state.driver {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Commands {
+            retry: mem::take(&mut state.retry),
+            paused: state.paused,
+            closed: state.closed,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
+    /// Changes the status, and tells the watchers.
+    pub(crate) fn publish(&self, status: Status) {
+        let state = lock(&self.state);
+        if state.status != status && !state.over {
+            Self::tell(state, status);
+        }
+    }
+
+    /// The last status.
+    pub(crate) fn finish(&self) {
+        let mut state = lock(&self.state);
+        if !state.over {
+            state.over = true;
+            Self::tell(state, Status::Closed);
+        }
+    }
+
+    fn tell(mut state: MutexGuard<'_, State>, status: Status) {
+        state.retry = false; // meant for the status that ends here
+        let news = state.status != status;
+        state.status = status;
+        let mut wakers = Vec::new();
+        for watcher in &mut state.watchers {
+            if news {
+                if watcher.unread.len() == MOST_UNREAD {
+                    watcher.unread.pop_front();
+                }
+                watcher.unread.push_back(status);
+            }
+            wakers.extend(watcher.waker.take());
+        }
+        // A waker may run anything, so not under the lock.
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn command(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        let waker = state.driver.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

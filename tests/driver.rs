@@ -1,0 +1,836 @@
+//! What does the driver do, and when? On tokio's paused clock.
+
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn, ready};
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt;
+use redial::{
+    Cause, Connect, Event, Exponential, Jitter, Policy, Redial, Sequence, Status, TokenBucket,
+    Verdict,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// 1, 2, 4, … 64 s: waits that can be told apart.
+fn doubling() -> Exponential {
+    Exponential::new(secs(1), secs(64)).jitter(Jitter::None)
+}
+
+fn refused() -> io::Error {
+    io::ErrorKind::ConnectionRefused.into()
+}
+
+/// A connector that fails for so many attempts, at once, and counts them.
+fn after_failures(
+    failures: u32,
+) -> (
+    impl FnMut() -> std::future::Ready<io::Result<u32>>,
+    Arc<AtomicU32>,
+) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let connector = move || {
+        let attempt = count.fetch_add(1, SeqCst) + 1;
+        ready(if attempt > failures {
+            Ok(attempt)
+        } else {
+            Err(refused())
+        })
+    };
+    (connector, attempts)
+}
+
+/// Polls once, with a waker that does nothing.
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The seconds, to the timer's millisecond, since an instant.
+fn since(start: Instant) -> f64 {
+    (start.elapsed().as_secs_f64() * 1000.0).floor() / 1000.0
+}
+
+// ---- ready and lost
+
+#[test]
+fn the_first_connect_is_immediate_and_needs_no_runtime() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector);
+    assert!(matches!(
+        poll_once(&mut redial.ready()),
+        Poll::Ready(Ok(&mut 1))
+    ));
+    assert_eq!(attempts.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_reconnect_is_spread() {
+    let mut waits = Vec::new();
+    for seed in 0..200 {
+        let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(()))).seed(seed);
+        redial.ready().await.unwrap();
+        redial.lost();
+        let start = Instant::now();
+        redial.ready().await.unwrap();
+        waits.push(start.elapsed());
+    }
+    assert!(
+        waits
+            .iter()
+            .all(|&d| d > Duration::ZERO && d <= secs(1) + Duration::from_millis(1))
+    );
+    waits.sort();
+    waits.dedup();
+    assert!(
+        waits.len() > 100,
+        "milliseconds of a second: {}",
+        waits.len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_lie_between_attempts_and_the_connector_is_not_called_before_its_wait() {
+    let start = Instant::now();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let seen = times.clone();
+    let mut redial = Redial::new(move || {
+        seen.lock().unwrap().push(since(start));
+        ready(if seen.lock().unwrap().len() < 5 {
+            Err(refused())
+        } else {
+            Ok(())
+        })
+    })
+    .policy(doubling());
+    redial.ready().await.unwrap();
+    let times = times.lock().unwrap();
+    for (time, expected) in times.iter().zip([0.0, 1.0, 3.0, 7.0, 15.0]) {
+        assert!((time - expected).abs() < 0.01, "{times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_connected_ready_lends_the_same_connection() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector);
+    for _ in 0..10 {
+        assert_eq!(*redial.ready().await.unwrap(), 1);
+    }
+    assert_eq!(attempts.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_and_drops_is_not_hammered() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let minute = async {
+        loop {
+            redial.ready().await.unwrap();
+            redial.lost();
+        }
+    };
+    let _ = timeout(secs(60), minute).await;
+    // At 0, 1, 3, 7, 15 and 31 s.
+    assert_eq!(attempts.load(SeqCst), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stayed_up_ends_the_outage() {
+    let (connector, _) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(doubling());
+    for uptime in [0, 5, 9, 10, 0] {
+        redial.ready().await.unwrap();
+        sleep(secs(uptime)).await;
+        redial.lost();
+    }
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    // 1, 2, 4 s in one outage; up for 10 s; 1 s; and now the next.
+    assert!((since(start) - 2.0).abs() < 0.01);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_without_a_connection_does_nothing() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector);
+    redial.lost();
+    redial.ended();
+    redial.lost_to(refused());
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    redial.lost();
+    redial.lost();
+    redial.ready().await.unwrap();
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+// ---- timeouts
+
+#[tokio::test(start_paused = true)]
+async fn a_tarpit_is_left_and_patience_grows_and_is_set_back() {
+    let start = Instant::now();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = events.clone();
+    let mut attempts = 0;
+    let mut redial = Redial::new(move || {
+        attempts += 1;
+        let attempt = attempts;
+        async move {
+            match attempt {
+                5 => Err(refused()),
+                7 => Ok(()),
+                _ => pending().await,
+            }
+        }
+    })
+    .policy(doubling())
+    .observe(move |event| {
+        if let Event::Failed { error, verdict, .. } = event {
+            seen.lock()
+                .unwrap()
+                .push((since(start), error.is_none(), *verdict));
+        }
+    });
+    redial.ready().await.unwrap();
+    let stalled = Verdict::Retry(Cause::Stalled);
+    let expected = [
+        (10.0, true, stalled),                       // 10 s
+        (31.0, true, stalled),                       // 1 + 20
+        (73.0, true, stalled),                       // 2 + 40
+        (137.0, true, stalled),                      // 4 + 60
+        (145.0, false, Verdict::Retry(Cause::Down)), // 8, at once
+        (171.0, true, stalled),                      // 16 + 10
+    ];
+    let events = events.lock().unwrap();
+    assert_eq!(events.len(), expected.len());
+    for (event, expected) in events.iter().zip(expected) {
+        assert!((event.0 - expected.0).abs() < 0.02, "{events:?}");
+        assert_eq!((event.1, event.2), (expected.1, expected.2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_timeout_lets_an_attempt_take_for_ever() {
+    let mut redial = Redial::new(|| async {
+        sleep(secs(100_000_000)).await;
+        Ok::<_, io::Error>(())
+    })
+    .attempt_timeout(Duration::MAX);
+    redial.ready().await.unwrap();
+}
+
+// ---- polls
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_fails_at_once_yields_between_attempts() {
+    let (connector, attempts) = after_failures(1000);
+    let mut redial = Redial::new(connector).policy(Sequence::new([Duration::ZERO]));
+    let mut future = pin!(redial.ready());
+    for polls in 1..=1000 {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        assert!(
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        assert_eq!(attempts.load(SeqCst), polls);
+        assert_eq!(woken.0.load(SeqCst), 1, "and asks to be polled again");
+    }
+    assert_eq!(*future.await.unwrap(), 1001);
+}
+
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ready_dropped_in_the_middle_of_an_attempt_loses_nothing() {
+    let calls = Rc::new(Cell::new(0));
+    let count = calls.clone();
+    let mut redial = Redial::new(move || {
+        count.set(count.get() + 1);
+        async {
+            sleep(secs(5)).await;
+            Ok::<_, io::Error>(())
+        }
+    });
+    let start = Instant::now();
+    for _ in 0..4 {
+        assert!(timeout(secs(1), redial.ready()).await.is_err());
+    }
+    redial.ready().await.unwrap();
+    assert!((since(start) - 5.0).abs() < 0.01);
+    assert_eq!(calls.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ready_dropped_in_the_middle_of_a_wait_keeps_its_place() {
+    let (connector, attempts) = after_failures(1);
+    let mut redial = Redial::new(connector).policy(Sequence::new([secs(8)]).jitter(Jitter::None));
+    let start = Instant::now();
+    for _ in 0..7 {
+        assert!(timeout(secs(1), redial.ready()).await.is_err());
+        assert_eq!(attempts.load(SeqCst), 1);
+    }
+    redial.ready().await.unwrap();
+    assert!((since(start) - 8.0).abs() < 0.01);
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "polled after it was ready")]
+async fn a_future_polled_after_it_was_ready_panics() {
+    let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())));
+    let mut future = redial.connect();
+    assert!(poll_once(&mut future).is_ready());
+    let _ = poll_once(&mut future);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_panicked_is_a_stalled_attempt() {
+    let mut calls = 0;
+    let mut redial = Redial::new(move || {
+        calls += 1;
+        assert!(calls > 1, "the first attempt panics");
+        ready(Ok::<_, io::Error>(()))
+    })
+    .policy(doubling());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poll_once(&mut redial.ready()).is_ready()
+    }));
+    assert!(panicked.is_err());
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert!((since(start) - 1.0).abs() < 0.01);
+}
+
+// ---- errors
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_told_with_its_error_and_asking_again_begins_anew() {
+    let mut attempts = 0;
+    let mut redial = Redial::new(move || {
+        attempts += 1;
+        ready(if attempts == 1 {
+            Err("wrong password")
+        } else {
+            Ok(())
+        })
+    })
+    .policy(doubling())
+    .classify(|_| Verdict::Stop);
+    let error = redial.ready().await.unwrap_err();
+    assert!(error.is_stopped() && !error.is_exhausted() && !error.is_closed());
+    assert_eq!(error.last(), Some(&"wrong password"));
+    assert_eq!(
+        error.to_string(),
+        "gave up after 1 attempt in 0ns: trying again cannot help"
+    );
+    assert_eq!(error.into_inner(), Some("wrong password"));
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert!((since(start) - 1.0).abs() < 0.01, "spread like a loss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_told_with_attempts_and_elapsed_time() {
+    let (connector, attempts) = after_failures(100);
+    let mut redial = Redial::new(connector).policy(doubling()).max_attempts(4);
+    let error = redial.ready().await.unwrap_err();
+    assert!(error.is_exhausted() && !error.is_stopped());
+    assert_eq!(error.attempts(), 4);
+    assert_eq!(error.elapsed().as_secs(), 7);
+    assert_eq!(attempts.load(SeqCst), 4);
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.downcast_ref::<io::Error>().is_some());
+
+    let (connector, _) = after_failures(100);
+    let mut redial = Redial::new(connector)
+        .policy(doubling())
+        .max_elapsed(secs(60));
+    let error = redial.ready().await.unwrap_err();
+    assert!(error.is_exhausted());
+    assert_eq!(error.elapsed().as_secs(), 31);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_classifier_io_errors_are_judged_by_their_kind() {
+    let mut redial = Redial::new(|| {
+        ready(Err::<(), _>(io::Error::from(
+            io::ErrorKind::PermissionDenied,
+        )))
+    });
+    assert!(redial.ready().await.unwrap_err().is_stopped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_the_server_gave_a_slot_for_is_obeyed() {
+    let mut redial =
+        Redial::new(|| ready(Ok::<_, Duration>(()))).classify(|&slot| Verdict::Slot(slot));
+    redial.ready().await.unwrap();
+    redial.lost_to(Duration::from_millis(4321));
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert_eq!(start.elapsed().as_millis(), 4321);
+}
+
+// ---- connect
+
+#[tokio::test(start_paused = true)]
+async fn asking_for_another_connection_says_that_the_last_is_gone() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let start = Instant::now();
+    for expected in [0.0, 1.0, 3.0, 7.0] {
+        redial.connect().await.unwrap();
+        assert!((since(start) - expected).abs() < 0.01);
+    }
+    assert_eq!(attempts.load(SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_lent_is_handed_over() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector);
+    redial.ready().await.unwrap();
+    assert_eq!(redial.connect().await.unwrap(), 1);
+    assert_eq!(attempts.load(SeqCst), 1);
+    assert_eq!(*redial.ready().await.unwrap(), 2, "and is then gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_goes_on_with_the_attempt_that_ready_began() {
+    let calls = Rc::new(Cell::new(0));
+    let count = calls.clone();
+    let mut redial = Redial::new(move || {
+        count.set(count.get() + 1);
+        async {
+            sleep(secs(5)).await;
+            Ok::<_, io::Error>(())
+        }
+    });
+    let start = Instant::now();
+    assert!(timeout(secs(2), redial.ready()).await.is_err());
+    redial.connect().await.unwrap();
+    assert!((since(start) - 5.0).abs() < 0.01);
+    assert_eq!(calls.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_dropped_in_the_middle_of_an_attempt_counts_as_stalled() {
+    let verdicts = Arc::new(Mutex::new(Vec::new()));
+    let seen = verdicts.clone();
+    let mut redial = Redial::new(|| async {
+        sleep(secs(5)).await;
+        Ok::<_, io::Error>(())
+    })
+    .policy(doubling())
+    .observe(move |event| {
+        if let Event::Failed { verdict, .. } = event {
+            seen.lock().unwrap().push(*verdict);
+        }
+    });
+    let start = Instant::now();
+    assert!(timeout(secs(2), redial.connect()).await.is_err());
+    redial.connect().await.unwrap();
+    assert!((since(start) - 8.0).abs() < 0.01); // 2 s, a wait of 1 s, 5 s
+    assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Stalled)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_dropped_in_the_middle_of_a_wait_keeps_its_place() {
+    let (connector, attempts) = after_failures(1);
+    let mut redial = Redial::new(connector).policy(Sequence::new([secs(8)]).jitter(Jitter::None));
+    let start = Instant::now();
+    for _ in 0..7 {
+        assert!(timeout(secs(1), redial.connect()).await.is_err());
+    }
+    redial.connect().await.unwrap();
+    assert!((since(start) - 8.0).abs() < 0.01);
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+// ---- run
+
+#[tokio::test(start_paused = true)]
+async fn run_goes_on_until_a_session_breaks_the_loop() {
+    let (connector, _) = after_failures(0);
+    let start = Instant::now();
+    let mut redial = Redial::new(connector).policy(doubling());
+    let answer = redial
+        .run(async |number| match number {
+            1 => Err(refused()),
+            2 => Ok(ControlFlow::Continue(())),
+            number => Ok(ControlFlow::Break(number * 14)),
+        })
+        .await
+        .unwrap();
+    assert_eq!(answer, 42);
+    assert!((since(start) - 3.0).abs() < 0.01);
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_gives_up_where_a_sessions_error_is_a_stop() {
+    let mut redial = Redial::new(|| ready(Ok::<_, &str>(()))).classify(|_| Verdict::Stop);
+    let error = redial
+        .run(async |()| Err::<ControlFlow<()>, _>("banned"))
+        .await
+        .unwrap_err();
+    assert!(error.is_stopped());
+    assert_eq!(error.into_inner(), Some("banned"));
+}
+
+// ---- budget
+
+#[tokio::test(start_paused = true)]
+async fn reconnects_wait_for_the_budget_and_first_connects_do_not() {
+    let bucket = TokenBucket::new(1, secs(10));
+    let waits = Sequence::new([secs(1)]).jitter(Jitter::None);
+    let start = Instant::now();
+    let mut clients: Vec<_> = (0..4)
+        .map(|_| {
+            Redial::new(|| ready(Ok::<_, io::Error>(())))
+                .policy(waits.clone())
+                .budget(&bucket)
+        })
+        .collect();
+    for client in &mut clients {
+        client.ready().await.unwrap();
+        client.lost();
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let back = futures::future::join_all(clients.iter_mut().map(|client| async {
+        client.ready().await.unwrap();
+        since(start).round() as u64
+    }))
+    .await;
+    assert_eq!(back, [1, 11, 21, 31], "each at an instant of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_the_budget_that_is_dropped_gives_its_token_back() {
+    let bucket = TokenBucket::new(1, secs(100));
+    bucket.try_take().unwrap();
+    let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())))
+        .policy(doubling())
+        .budget(&bucket);
+    redial.ready().await.unwrap();
+    redial.lost();
+    assert!(timeout(secs(2), redial.ready()).await.is_err());
+    drop(redial);
+    let wait = bucket.try_take().unwrap_err();
+    assert!(
+        wait <= secs(98),
+        "the token of the present period: {wait:?}"
+    );
+}
+
+// ---- seeds
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_is_reproducible_and_without_one_two_clients_differ() {
+    let outage = async |mut redial: Redial<_>| {
+        let start = Instant::now();
+        redial.ready().await.unwrap();
+        start.elapsed()
+    };
+    let client = || Redial::new(after_failures(12).0);
+    assert_eq!(
+        outage(client().seed(5)).await,
+        outage(client().seed(5)).await
+    );
+    assert_ne!(
+        outage(client().seed(5)).await,
+        outage(client().seed(6)).await
+    );
+    assert_ne!(outage(client()).await, outage(client()).await);
+}
+
+// ---- handles
+
+#[tokio::test(start_paused = true)]
+async fn retry_now_ends_the_present_wait_and_no_other() {
+    let (connector, attempts) = after_failures(100);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    handle.retry_now(); // nothing waits yet: not stored
+    let start = Instant::now();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(0), &mut future).await.is_err());
+    assert!((since(start)).abs() < 0.01);
+    assert_eq!(attempts.load(SeqCst), 1);
+    for _ in 0..1000 {
+        handle.retry_now(); // one attempt, however often it is pressed
+    }
+    assert!(
+        timeout(Duration::from_millis(1500), &mut future)
+            .await
+            .is_err()
+    );
+    assert_eq!(attempts.load(SeqCst), 2);
+    // The history goes on: the next wait was the second, of 2 s.
+    assert!(timeout(secs(1), &mut future).await.is_err());
+    assert_eq!(attempts.load(SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_now_pays_the_budget() {
+    let bucket = TokenBucket::new(1, secs(50));
+    bucket.try_take().unwrap();
+    let (connector, attempts) = after_failures(1);
+    let mut redial = Redial::new(connector).policy(doubling()).budget(&bucket);
+    let handle = redial.handle();
+    let mut future = pin!(redial.ready());
+    assert!(
+        timeout(Duration::from_millis(100), &mut future)
+            .await
+            .is_err()
+    );
+    handle.retry_now();
+    for _ in 0..40 {
+        assert!(timeout(secs(1), &mut future).await.is_err());
+        handle.retry_now();
+    }
+    assert_eq!(attempts.load(SeqCst), 1);
+    future.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_attempts_and_resuming_makes_one() {
+    let (connector, attempts) = after_failures(2);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    let mut future = pin!(redial.ready());
+    handle.pause();
+    assert!(timeout(secs(500), &mut future).await.is_err());
+    assert_eq!(attempts.load(SeqCst), 0);
+    assert_eq!(handle.status(), Status::Paused);
+    handle.retry_now();
+    assert!(timeout(secs(5), &mut future).await.is_err());
+    assert_eq!(attempts.load(SeqCst), 0, "not while paused");
+    handle.resume();
+    assert!(timeout(secs(0), &mut future).await.is_err());
+    assert_eq!(attempts.load(SeqCst), 1);
+    assert!(matches!(
+        handle.status(),
+        Status::Waiting { attempt: 2, .. }
+    ));
+    handle.pause();
+    assert!(timeout(secs(500), &mut future).await.is_err());
+    assert_eq!(attempts.load(SeqCst), 1);
+    let resumed = Instant::now();
+    handle.resume();
+    assert_eq!(*future.await.unwrap(), 3);
+    assert!(
+        (since(resumed) - 2.0).abs() < 0.01,
+        "one at once, then as before"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_it_for_good() {
+    let mut redial = Redial::new(pending::<io::Result<()>>);
+    let handle = redial.handle();
+    let mut watch = handle.watch();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(1), &mut future).await.is_err());
+    handle.close();
+    assert!(future.await.unwrap_err().is_closed());
+    assert!(redial.ready().await.unwrap_err().is_closed());
+    assert!(redial.connect().await.unwrap_err().is_closed());
+    drop(redial);
+    let mut seen = Vec::new();
+    while let Some(status) = watch.next().await {
+        seen.push(status);
+    }
+    assert_eq!(seen.first(), Some(&Status::Idle));
+    assert!(matches!(seen[1], Status::Connecting { .. }));
+    assert_eq!(seen[2..], [Status::Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_drops_a_connection_that_is_up() {
+    let token = Arc::new(());
+    let inside = token.clone();
+    let mut redial = Redial::new(move || ready(Ok::<_, io::Error>(inside.clone())));
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    assert_eq!(Arc::strong_count(&token), 3);
+    handle.close();
+    assert!(redial.ready().await.unwrap_err().is_closed());
+    assert_eq!(Arc::strong_count(&token), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_sees_every_status_and_the_last() {
+    let (connector, _) = after_failures(2);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let watch = redial.handle().watch();
+    redial.ready().await.unwrap();
+    drop(redial);
+    let names: Vec<_> = watch
+        .map(|status| match status {
+            Status::Idle => "idle",
+            Status::Connecting { .. } => "connecting",
+            Status::Waiting { .. } => "waiting",
+            Status::Connected { .. } => "connected",
+            Status::Closed => "closed",
+            _ => "other",
+        })
+        .collect()
+        .await;
+    assert_eq!(
+        names,
+        [
+            "idle",
+            "connecting",
+            "waiting",
+            "connecting",
+            "waiting",
+            "connecting",
+            "connected",
+            "closed"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_status_is_a_deadline() {
+    let (connector, _) = after_failures(1);
+    let mut redial = Redial::new(connector).policy(Sequence::new([secs(8)]).jitter(Jitter::None));
+    let handle = redial.handle();
+    let start = Instant::now();
+    assert!(timeout(secs(3), redial.ready()).await.is_err());
+    let Status::Waiting { attempt, until, .. } = handle.status() else {
+        panic!("{:?}", handle.status());
+    };
+    assert_eq!(attempt, 2);
+    assert_eq!(until, start + secs(8));
+}
+
+// ---- sleep
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_slept_through_its_wait_tries_soon() {
+    // An hour passes on the wall while the monotonic clock, in the middle of
+    // a wait of 100 s, moves on by 20 s.
+    let slept = Arc::new(AtomicU32::new(0));
+    let wall = slept.clone();
+    let start = Instant::now();
+    let epoch = SystemTime::UNIX_EPOCH;
+    let (connector, attempts) = after_failures(1);
+    let mut redial = Redial::new(connector)
+        .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
+        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
+    assert!(timeout(secs(20), redial.ready()).await.is_err());
+    slept.store(3600, SeqCst);
+    redial.ready().await.unwrap();
+    let took = since(start);
+    assert!((30.0..31.01).contains(&took), "{took}");
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_sleep_is_taken_off_the_wait() {
+    let slept = Arc::new(AtomicU32::new(0));
+    let wall = slept.clone();
+    let start = Instant::now();
+    let epoch = SystemTime::UNIX_EPOCH;
+    let mut redial = Redial::new(after_failures(1).0)
+        .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
+        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
+    assert!(timeout(secs(20), redial.ready()).await.is_err());
+    slept.store(40, SeqCst);
+    redial.ready().await.unwrap();
+    assert!((since(start) - 60.0).abs() < 0.01, "{}", since(start));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_goes_back_changes_nothing() {
+    let start = Instant::now();
+    let epoch = SystemTime::UNIX_EPOCH + secs(1_000_000);
+    let mut redial = Redial::new(after_failures(1).0)
+        .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
+        .wall_clock(move || epoch - 2 * start.elapsed());
+    redial.ready().await.unwrap();
+    assert!((since(start) - 100.0).abs() < 0.01);
+}
+
+// ---- connectors
+
+struct Numbered(u32);
+
+impl Connect for Numbered {
+    type Connection = u32;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<u32>>;
+
+    fn connect(&mut self) -> Self::Future {
+        self.0 += 1;
+        ready(Ok(self.0))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_struct_is_a_connector_too() {
+    let mut redial = Redial::new(Numbered(41));
+    assert_eq!(*redial.ready().await.unwrap(), 42);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_policy_fits_also_one_that_gives_up() {
+    let mut redial = Redial::new(after_failures(100).0).policy(|_| [secs(1)].into_iter());
+    let error = redial.ready().await.unwrap_err();
+    assert!(error.is_exhausted());
+    assert_eq!(error.attempts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waits_are_those_of_the_policy() {
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let seen = waits.clone();
+    let policy = redial::Stratified::default();
+    let mut redial = Redial::new(|| {
+        let refused = Err::<(), _>(refused());
+        async move {
+            poll_fn(|_| Poll::Ready(())).await;
+            refused
+        }
+    })
+    .seed(3)
+    .max_attempts(8)
+    .observe(move |event| {
+        if let Event::Waiting { wait, .. } = event {
+            seen.lock().unwrap().push(*wait);
+        }
+    });
+    let _ = redial.ready().await.unwrap_err();
+    let waits = waits.lock().unwrap();
+    assert_eq!(waits.len(), 7);
+    // The driver's clock runs in whole milliseconds here, the policy's in
+    // nanoseconds: attempts are late by up to one, and the next wait shorter.
+    let (mut at, mut expected) = (Duration::ZERO, Duration::ZERO);
+    for (wait, exact) in waits.iter().zip(policy.delays_from_seed(3)) {
+        at = Duration::from_millis((at + *wait).as_micros().div_ceil(1000) as u64);
+        expected += exact;
+        assert!(at.abs_diff(expected) <= Duration::from_millis(1));
+    }
+}

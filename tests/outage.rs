@@ -1,0 +1,376 @@
+//! What does the outage machine answer? Stepped through simulated time.
+
+use std::time::Duration;
+
+use redial::{Backoff, Cause, Exponential, Failed, Jitter, Next, Outage, Policy, Reason};
+use redial::{Stratified, Verdict, Xoshiro256PlusPlus};
+
+const DOWN: Verdict = Verdict::Retry(Cause::Down);
+const STALLED: Verdict = Verdict::Retry(Cause::Stalled);
+const BUSY: Verdict = Verdict::Retry(Cause::Busy);
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// 1, 2, 4, … 64 s: waits that can be told apart.
+fn doubling() -> Outage<Exponential> {
+    Outage::from_seed(Exponential::new(secs(1), secs(64)).jitter(Jitter::None), 1)
+}
+
+fn wait(next: Next) -> Duration {
+    match next {
+        Next::Wait(wait) => wait,
+        Next::GiveUp(reason) => panic!("gave up: {reason}"),
+    }
+}
+
+/// A policy that writes down what it is told, and waits a second.
+#[derive(Clone)]
+struct Told(std::sync::Arc<std::sync::Mutex<Vec<Failed>>>);
+
+impl Policy for Told {
+    type Backoff = Self;
+    fn start(&self, _: Xoshiro256PlusPlus) -> Self {
+        self.clone()
+    }
+}
+
+impl Backoff for Told {
+    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
+        self.0.lock().unwrap().push(*failed);
+        Some(secs(1))
+    }
+}
+
+fn told() -> (Outage<Told>, impl Fn() -> Vec<Failed>) {
+    let list = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let policy = Told(list.clone());
+    (Outage::from_seed(policy, 1), move || {
+        std::mem::take(&mut *list.lock().unwrap())
+    })
+}
+
+#[test]
+fn the_first_reconnect_is_spread_over_the_first_window() {
+    let firsts: Vec<_> = (0..1000)
+        .map(|seed| {
+            let mut outage = Outage::from_seed(Stratified::default(), seed);
+            outage.connected(secs(0));
+            wait(outage.lost(secs(3600)))
+        })
+        .collect();
+    assert!(firsts.iter().all(|&d| d > Duration::ZERO && d <= secs(1)));
+    let early = firsts.iter().filter(|&&d| d < secs(1) / 2).count();
+    // The window's density falls by g = 1.6 from its start to its end, so more
+    // than half of it lies in the first half: (1.6^x - 1)/0.6 = 1/2 at 0.558.
+    // Hoeffding at 1e-9 for n = 1000 is 103.5.
+    assert!((455..=661).contains(&early), "{early}");
+}
+
+#[test]
+fn the_waits_of_the_first_outage_are_those_of_the_policy_for_the_seed() {
+    let policy = Stratified::default();
+    let mut outage = Outage::from_seed(policy, 7);
+    outage.connected(secs(0));
+    let mut now = secs(50);
+    let mut next = outage.lost(now);
+    for expected in policy.delays_from_seed(7).take(20) {
+        assert_eq!(wait(next), expected);
+        now += expected;
+        outage.connecting(now);
+        next = outage.failed(now, DOWN);
+    }
+}
+
+#[test]
+fn later_outages_have_streams_of_their_own() {
+    let mut outage = Outage::from_seed(Stratified::default(), 7);
+    let mut firsts = Vec::new();
+    for hour in 1..100 {
+        outage.connected(secs(3600 * hour));
+        firsts.push(wait(outage.lost(secs(3600 * hour + 3000))));
+    }
+    firsts.sort();
+    firsts.dedup();
+    assert_eq!(firsts.len(), 99);
+}
+
+#[test]
+fn a_server_that_accepts_and_drops_sees_growing_waits() {
+    let mut outage = doubling();
+    let mut now = secs(0);
+    outage.connected(now);
+    for expected in [1, 2, 4, 8, 16, 32, 64, 64] {
+        now += secs(1); // up for a second each time
+        let d = wait(outage.lost(now));
+        assert_eq!(d, secs(expected));
+        now += d;
+        outage.connecting(now);
+        outage.connected(now);
+    }
+    assert_eq!(outage.attempts(), 8);
+}
+
+#[test]
+fn only_stable_uptime_ends_an_outage() {
+    for (uptime, expected) in [
+        (secs(10) - Duration::from_nanos(1), secs(2)),
+        (secs(10), secs(1)),
+    ] {
+        let mut outage = doubling();
+        outage.connected(secs(0));
+        let first = wait(outage.lost(secs(100)));
+        let up = secs(100) + first;
+        outage.connected(up);
+        assert!(outage.is_ongoing());
+        assert_eq!(wait(outage.lost(up + uptime)), expected, "{uptime:?}");
+    }
+}
+
+#[test]
+fn five_healthy_hours_and_then_a_loss_retry_anew() {
+    let mut outage = doubling().max_attempts(3).max_elapsed(secs(60));
+    outage.connected(secs(0));
+    assert_eq!(wait(outage.lost(secs(18_000))), secs(1));
+    assert_eq!(outage.elapsed(secs(18_001)), secs(1));
+    assert_eq!(wait(outage.failed(secs(18_001), DOWN)), secs(2));
+    outage.connected(secs(18_003));
+    assert_eq!(wait(outage.lost(secs(36_000))), secs(1));
+    assert_eq!(outage.attempts(), 0);
+}
+
+#[test]
+fn time_spent_waiting_is_not_uptime() {
+    let mut outage = doubling();
+    outage.connected(secs(0));
+    let _ = outage.lost(secs(100));
+    // A failure long after: the outage goes on, however long the wait was.
+    assert_eq!(wait(outage.failed(secs(500), DOWN)), secs(2));
+    outage.connected(secs(502));
+    assert_eq!(wait(outage.lost(secs(503))), secs(4));
+}
+
+#[test]
+fn attempts_are_limited_also_those_that_connect() {
+    let mut outage = doubling().max_attempts(2);
+    outage.connected(secs(0));
+    let _ = outage.lost(secs(100));
+    let _ = outage.failed(secs(101), DOWN);
+    outage.connected(secs(103));
+    assert_eq!(outage.lost(secs(104)), Next::GiveUp(Reason::MaxAttempts));
+    assert_eq!(outage.attempts(), 2);
+}
+
+#[test]
+fn a_wait_that_would_pass_the_limit_is_not_begun() {
+    let mut outage = doubling().max_elapsed(secs(7));
+    outage.connected(secs(0));
+    assert_eq!(wait(outage.lost(secs(100))), secs(1));
+    assert_eq!(wait(outage.failed(secs(101), DOWN)), secs(2));
+    assert_eq!(wait(outage.failed(secs(103), DOWN)), secs(4)); // ends at 7 exactly
+    assert_eq!(
+        outage.failed(secs(107), DOWN),
+        Next::GiveUp(Reason::MaxElapsed)
+    );
+}
+
+#[test]
+fn the_elapsed_limit_counts_from_the_loss_and_not_from_the_start_of_the_process() {
+    let mut outage = doubling().max_elapsed(secs(60));
+    outage.connected(secs(1_000_000));
+    assert_eq!(wait(outage.lost(secs(2_000_000))), secs(1));
+}
+
+#[test]
+fn the_elapsed_time_of_a_first_connect_includes_the_attempt() {
+    let (mut outage, told) = told();
+    outage.connecting(secs(100));
+    let _ = outage.failed(secs(110), STALLED);
+    let _ = outage.failed(secs(115), DOWN);
+    assert_eq!(
+        told(),
+        [
+            Failed::new(0, secs(10), Cause::Stalled),
+            Failed::new(1, secs(15), Cause::Down),
+        ]
+    );
+    assert_eq!(outage.attempts(), 2);
+}
+
+#[test]
+fn a_policy_is_told_of_a_loss_as_attempt_zero() {
+    let (mut outage, told) = told();
+    outage.connected(secs(5));
+    let _ = outage.lost(secs(100));
+    outage.connecting(secs(101));
+    let _ = outage.failed(secs(111), BUSY);
+    outage.connecting(secs(112));
+    let _ = outage.failed(secs(113), STALLED);
+    assert_eq!(
+        told(),
+        [
+            Failed::new(0, secs(0), Cause::Down),
+            Failed::new(1, secs(11), Cause::Busy),
+            Failed::new(2, secs(13), Cause::Stalled),
+        ]
+    );
+}
+
+#[test]
+fn a_floor_has_the_policys_spread_on_top() {
+    let (mut outage, told) = told();
+    outage.connected(secs(0));
+    let floor = Duration::from_millis(2500);
+    assert_eq!(
+        wait(outage.lost_with(secs(100), Verdict::RetryAfter(floor))),
+        floor + secs(1)
+    );
+    assert_eq!(told(), [Failed::new(0, floor, Cause::Busy)]);
+}
+
+#[test]
+fn a_floor_in_whole_seconds_gets_a_second_of_spread() {
+    let waits: Vec<_> = (0..1000)
+        .map(|seed| {
+            let policy = Exponential::new(secs(1), secs(64)).jitter(Jitter::None);
+            let mut outage = Outage::from_seed(policy, seed);
+            outage.connected(secs(0));
+            wait(outage.lost_with(secs(100), Verdict::RetryAfter(secs(10)))) - secs(11)
+        })
+        .collect();
+    assert!(waits.iter().all(|&d| d < secs(1)));
+    let early = waits.iter().filter(|&&d| d < secs(1) / 2).count();
+    assert!((397..=603).contains(&early), "{early}"); // Hoeffding at 1e-9
+}
+
+#[test]
+fn a_slot_is_obeyed_exactly() {
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    outage.connected(secs(0));
+    let slot = Duration::from_nanos(123_456_789);
+    assert_eq!(wait(outage.lost_with(secs(9), Verdict::Slot(slot))), slot);
+    assert_eq!(
+        wait(outage.failed(secs(10), Verdict::Slot(Duration::ZERO))),
+        Duration::ZERO
+    );
+}
+
+#[test]
+fn hints_of_any_size_are_taken() {
+    let mut outage = doubling();
+    outage.connected(secs(0));
+    assert_eq!(
+        wait(outage.lost_with(secs(1), Verdict::RetryAfter(Duration::ZERO))),
+        secs(1)
+    );
+    assert_eq!(
+        wait(outage.failed(secs(2), Verdict::RetryAfter(Duration::MAX))),
+        Duration::MAX
+    );
+    assert_eq!(
+        wait(outage.failed(secs(2), Verdict::Slot(Duration::MAX))),
+        Duration::MAX
+    );
+}
+
+#[test]
+fn a_hint_above_the_limit_is_told_as_the_limit() {
+    for hint in [
+        Verdict::RetryAfter(secs(61)),
+        Verdict::Slot(secs(61)),
+        Verdict::Slot(Duration::MAX),
+    ] {
+        let mut outage = doubling().max_elapsed(secs(60));
+        outage.connected(secs(0));
+        assert_eq!(
+            outage.lost_with(secs(1), hint),
+            Next::GiveUp(Reason::MaxElapsed)
+        );
+    }
+}
+
+#[test]
+fn a_stop_gives_up_at_once_also_on_the_last_attempt() {
+    let mut outage = doubling().max_attempts(1);
+    assert_eq!(
+        outage.failed(secs(1), Verdict::Stop),
+        Next::GiveUp(Reason::Stopped)
+    );
+}
+
+#[test]
+fn a_policy_may_give_up() {
+    let mut outage = Outage::from_seed(|_| [secs(1), secs(2)].into_iter(), 1);
+    assert_eq!(wait(outage.failed(secs(0), DOWN)), secs(1));
+    assert_eq!(wait(outage.failed(secs(1), DOWN)), secs(2));
+    assert_eq!(outage.failed(secs(3), DOWN), Next::GiveUp(Reason::Policy));
+}
+
+#[test]
+fn patience_doubles_after_each_stall_and_is_set_back_by_anything_else() {
+    let mut outage = doubling();
+    let mut timeouts = Vec::new();
+    for verdict in [
+        STALLED, STALLED, STALLED, STALLED, DOWN, STALLED, BUSY, STALLED,
+    ] {
+        timeouts.push(outage.connecting(secs(1)).as_secs());
+        let _ = outage.failed(secs(1), verdict);
+    }
+    assert_eq!(timeouts, [10, 20, 40, 60, 60, 10, 20, 10]);
+    assert_eq!(outage.connecting(secs(1)), secs(20));
+    outage.connected(secs(2));
+    assert_eq!(outage.connecting(secs(3)), secs(10));
+}
+
+#[test]
+fn patience_never_shortens_an_attempt() {
+    let mut outage = doubling().attempt_timeout(secs(90)).patience(secs(5));
+    assert_eq!(outage.connecting(secs(0)), secs(90));
+    let _ = outage.failed(secs(90), STALLED);
+    assert_eq!(outage.connecting(secs(91)), secs(90));
+
+    let mut endless = doubling().attempt_timeout(Duration::MAX);
+    for _ in 0..300 {
+        assert_eq!(endless.connecting(secs(0)), Duration::MAX);
+        let _ = endless.failed(secs(0), STALLED);
+    }
+}
+
+#[test]
+fn an_orderly_end_is_spread_too() {
+    let (mut outage, told) = told();
+    outage.connected(secs(0));
+    assert_eq!(wait(outage.ended(secs(100))), secs(1));
+    assert_eq!(told(), [Failed::new(0, secs(0), Cause::Busy)]);
+}
+
+#[test]
+fn a_clock_that_goes_back_stands_still() {
+    let mut outage = doubling();
+    outage.connected(secs(100));
+    let _ = outage.lost(secs(50));
+    assert_eq!(outage.elapsed(secs(10)), Duration::ZERO);
+    assert_eq!(wait(outage.failed(secs(20), DOWN)), secs(2));
+}
+
+#[test]
+fn nonsense_limits_are_refused_by_their_value() {
+    let message = |f: fn() -> Outage<Exponential>| {
+        let panic = std::panic::catch_unwind(f).unwrap_err();
+        panic.downcast_ref::<String>().unwrap().clone()
+    };
+    assert!(message(|| doubling().max_attempts(0)).contains("max_attempts is 0"));
+    assert!(message(|| doubling().attempt_timeout(Duration::ZERO)).contains("0 ns"));
+}
+
+#[test]
+fn a_reset_outage_is_forgotten() {
+    let mut outage = doubling();
+    let _ = outage.failed(secs(1), DOWN);
+    let _ = outage.failed(secs(2), DOWN);
+    outage.reset();
+    assert!(!outage.is_ongoing());
+    assert_eq!(outage.attempts(), 0);
+    assert_eq!(wait(outage.failed(secs(3), DOWN)), secs(1));
+}
