@@ -25,8 +25,20 @@ mod error;
 mod event;
 #[cfg(feature = "tokio")]
 mod redial;
+
+// Wrappers, on the driver.
+#[cfg(feature = "tokio")]
+mod halves;
+#[cfg(feature = "tokio")]
+mod io;
+#[cfg(feature = "tokio")]
+mod session;
+#[cfg(feature = "tokio")]
+mod shared;
 #[cfg(feature = "tokio")]
 mod status;
+#[cfg(feature = "tokio")]
+mod wakers;
 
 pub use bucket::TokenBucket;
 pub use outage::{Next, Outage, Reason};
@@ -43,7 +55,13 @@ pub use error::Error;
 #[cfg(feature = "tokio")]
 pub use event::Event;
 #[cfg(feature = "tokio")]
+pub use io::RedialIo;
+#[cfg(feature = "tokio")]
 pub use redial::{Connecting, Ready, Redial};
+#[cfg(feature = "tokio")]
+pub use session::{SendError, Session, SessionEvent};
+#[cfg(feature = "tokio")]
+pub use shared::{Lent, Shared, SharedReady};
 #[cfg(feature = "tokio")]
 pub use status::{Handle, Status, Watch};
 

@@ -6,7 +6,7 @@ use core::fmt;
 use core::future::poll_fn;
 use core::ops::ControlFlow;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -74,7 +74,7 @@ use crate::{
 pub struct Redial<C: Connect, P: Policy = Stratified> {
     connector: C,
     /// Present while the connection is up, unless it was handed over.
-    connection: Option<C::Connection>,
+    pub(crate) connection: Option<C::Connection>,
     /// The attempt of `ready()`. Boxed, once for the life of the driver, so
     /// that it stays when the future that polls it is dropped.
     attempt: Option<Pin<Box<Option<C::Future>>>>,
@@ -398,7 +398,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     }
 
     /// The slow path of [`poll_ready`](Self::poll_ready).
-    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<C::Error>>> {
+    pub(crate) fn poll_connection(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error<C::Error>>> {
         if self.core.is_closed() {
             self.connection = None;
         } else if self.connection.is_some() {
@@ -424,8 +427,37 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// The connection is gone, with an error that [`classify`](Self::classify)
     /// is to judge: the server may have said when to come back, or never to.
     pub fn lost_to(&mut self, error: C::Error) {
-        let verdict = (self.core.classify)(&error);
+        let verdict = self.judge(&error);
         self.lose(verdict, Some(error));
+    }
+
+    pub(crate) fn judge(&mut self, error: &C::Error) -> Verdict {
+        (self.core.classify)(error)
+    }
+
+    pub(crate) fn has_handle(&self) -> bool {
+        self.core.control().is_some()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Has `waker` woken when a handle closes the driver, and tells whether one
+    /// has already.
+    pub(crate) fn await_close(&self, waker: &Waker) -> bool {
+        self.core.commands(&Context::from_waker(waker)).closed
+    }
+
+    /// Drops connection and attempt, and is not asked again.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+        if let Some(attempt) = &mut self.attempt {
+            attempt.set(None);
+        }
+        self.core.budget.refund();
+        self.core.phase = Phase::GaveUp;
+        self.core.publish(Status::Closed);
     }
 
     /// The server closed the connection in good order; see [`Outage::ended`].
@@ -433,7 +465,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.lose(Verdict::Retry(Cause::Busy), None);
     }
 
-    fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
         self.connection = None;
         if let Phase::Up { .. } = self.core.phase {
             self.core.lost(verdict, error);

@@ -1,0 +1,103 @@
+//! What the wrappers share: a driver that two halves poll, from one task or
+//! from two.
+
+use alloc::sync::Arc;
+use core::task::{Context, Poll, Waker, ready};
+
+use crate::wakers::Wakers;
+use crate::{Connect, Error, Policy, Redial, Verdict};
+
+/// Which half polls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Half {
+    Read,
+    Write,
+}
+
+/// A driver with two halves, each with a waker of its own.
+///
+/// While there is a connection each half polls its side of it with its own
+/// waker, and costs nothing more. While there is none both wait for the same
+/// attempt, and whichever polls it, both are woken.
+pub(crate) struct Halves<C: Connect, P: Policy> {
+    pub(crate) redial: Redial<C, P>,
+    /// How many connections there have been.
+    pub(crate) generation: u64,
+    /// Of the halves, by their discriminant, where they were pending last.
+    wakers: [Option<Waker>; 2],
+    both: Arc<Wakers>,
+    shared: Waker,
+}
+
+impl<C: Connect, P: Policy> Halves<C, P> {
+    pub(crate) fn new(redial: Redial<C, P>) -> Self {
+        let both = Arc::new(Wakers::default());
+        let shared = Waker::from(both.clone());
+        Self {
+            // One that was lent before is the first.
+            generation: redial.connection.is_some() as u64,
+            redial,
+            wakers: [None, None],
+            both,
+            shared,
+        }
+    }
+
+    /// Until there is a connection. Tells whether it is a new one.
+    pub(crate) fn poll_up(
+        &mut self,
+        half: Half,
+        cx: &Context<'_>,
+    ) -> Poll<Result<bool, Error<C::Error>>> {
+        let fresh = self.redial.connection.is_none();
+        self.both.wait(half as u64, cx.waker());
+        let mut shared = Context::from_waker(&self.shared);
+        let up = ready!(self.redial.poll_connection(&mut shared));
+        self.both.forget(half as u64);
+        if fresh || up.is_err() {
+            self.both.wake_all();
+            self.wake();
+        }
+        up?;
+        self.generation += fresh as u64;
+        Poll::Ready(Ok(fresh))
+    }
+
+    /// `half` is pending on its side of the connection.
+    #[inline]
+    pub(crate) fn pend(&mut self, half: Half, cx: &Context<'_>) {
+        match &mut self.wakers[half as usize] {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        if self.redial.has_handle() {
+            // So that closing is noticed while a connection is up.
+            self.both.wait(half as u64, cx.waker());
+            if self.redial.await_close(&self.shared) {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// The connection is gone, which both halves must hear of.
+    pub(crate) fn lose(&mut self, verdict: Verdict) {
+        self.redial.lose(verdict, None);
+        self.wake();
+    }
+
+    /// There is no connection, and none follows.
+    pub(crate) fn close(&mut self) {
+        self.redial.close();
+        self.both.wake_all();
+        self.wake();
+    }
+
+    /// Wakes whoever pends on a connection that it does not have any more.
+    pub(crate) fn wake(&mut self) {
+        for waker in &mut self.wakers {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}

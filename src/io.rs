@@ -1,0 +1,352 @@
+//! Bytes across connections.
+
+use alloc::format;
+use alloc::string::ToString;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::io::{self, ErrorKind, IoSlice};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::halves::{Half, Halves};
+use crate::{Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
+
+/// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
+/// go: made by [`Redial::into_io`].
+///
+/// # The seam
+///
+/// Reading and writing wait while there is no connection. When one is lost, be
+/// it by an error or by its end, the reading half and the writing half each get
+/// one [`ConnectionReset`](ErrorKind::ConnectionReset) for it, and the next
+/// connection after that. So no half meets a new connection unawares, and what
+/// it must begin with after a seam, it can: a frame that was cut by the loss is
+/// never resumed on the next connection. [`generation`](Self::generation)
+/// tells which it is.
+///
+/// Bytes that were written and are not known to have arrived may be lost with
+/// the connection; they are never sent again. A codec's half-read frame belongs
+/// to the old connection too, which a `Framed` around this type does not
+/// know: keep `Framed` inside the connector, in a
+/// [`Session`](crate::Session).
+///
+/// Where the driver gives up, both halves get
+/// [`NotConnected`](ErrorKind::NotConnected) for good, and
+/// [`error`](Self::error) says why.
+///
+/// # Shutting down
+///
+/// `shutdown` closes for good: no new connection is made, and writing fails
+/// with [`BrokenPipe`](ErrorKind::BrokenPipe). The present connection can still
+/// be read, to its end, which is the end of the stream.
+///
+/// # Two tasks
+///
+/// The halves of `tokio::io::split` may live in two tasks; each has a waker of
+/// its own.
+///
+/// # Cancel safety
+///
+/// As that of the connection: a read or a write that is dropped has not
+/// happened. A reset that was waited for is not lost.
+pub struct RedialIo<C: Connect, P: Policy = Stratified> {
+    halves: Halves<C, P>,
+    /// Connections that were lost, and how many of them each half was told.
+    losses: u64,
+    told: [u64; 2],
+    end: End,
+    error: Option<Error<C::Error>>,
+    /// Of the latest connection, for writers that ask while there is none.
+    vectored: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Connections come and go.
+    Open,
+    /// Shut down: this connection is the last.
+    Last,
+    /// Shut down, and the last connection is at its end.
+    Over,
+    /// The driver gave up, or was closed.
+    GaveUp,
+}
+
+impl<C, P> Redial<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    P: Policy,
+{
+    /// A reader and writer of bytes that stays while connections come and go.
+    pub fn into_io(self) -> RedialIo<C, P> {
+        RedialIo {
+            halves: Halves::new(self),
+            losses: 0,
+            told: [0; 2],
+            end: End::Open,
+            error: None,
+            vectored: false,
+        }
+    }
+}
+
+// Nothing in it is ever pinned: a connection moves in, and so must be `Unpin`.
+impl<C: Connect, P: Policy> Unpin for RedialIo<C, P> {}
+
+impl<C: Connect, P: Policy> RedialIo<C, P> {
+    /// How many connections there have been: 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.halves.generation
+    }
+
+    /// Why there will be no more connections, once the driver has given up.
+    pub fn error(&self) -> Option<&Error<C::Error>> {
+        self.error.as_ref()
+    }
+
+    /// A handle to look on, retry now, pause and close, from anywhere.
+    pub fn handle(&self) -> Handle {
+        self.halves.redial.handle()
+    }
+
+    /// The connection, if it is up.
+    pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
+        self.halves.redial.get_mut()
+    }
+
+    /// The connection is gone, though it does not know: a ping went unanswered,
+    /// or the device woke from sleep.
+    pub fn lost(&mut self) {
+        self.lose(Verdict::default());
+    }
+
+    fn lose(&mut self, verdict: Verdict) {
+        if self.halves.redial.connection.is_none() {
+            return;
+        }
+        if self.end == End::Open {
+            self.losses += 1;
+            self.halves.lose(verdict);
+        } else {
+            self.end = End::Over;
+            self.halves.close();
+        }
+    }
+
+    /// The reset that `half` has not been told of yet.
+    #[inline]
+    fn seam(&mut self, half: Half) -> io::Result<()> {
+        let told = &mut self.told[half as usize];
+        if *told == self.losses {
+            return Ok(());
+        }
+        *told += 1;
+        Err(io::Error::new(
+            ErrorKind::ConnectionReset,
+            format!("connection {told} was lost, and another one follows"),
+        ))
+    }
+
+    fn gave_up(&self) -> io::Error {
+        let reason = self
+            .error
+            .as_ref()
+            .map_or("closed".into(), ToString::to_string);
+        io::Error::new(ErrorKind::NotConnected, reason)
+    }
+}
+
+impl<C, P> RedialIo<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    P: Policy,
+{
+    /// Until there is a connection.
+    #[inline]
+    fn poll_up(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<&mut C::Connection>> {
+        if self.end == End::GaveUp {
+            return Poll::Ready(Err(self.gave_up()));
+        }
+        if self.halves.redial.connection.is_none() || self.halves.redial.is_closed() {
+            ready!(self.poll_down(half, cx))?;
+        }
+        let connection = self.halves.redial.connection.as_mut();
+        Poll::Ready(Ok(connection.expect("polled until it is up")))
+    }
+
+    fn poll_down(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(self.halves.poll_up(half, cx)) {
+            Ok(_) => {
+                let connection = self.halves.redial.connection.as_ref();
+                self.vectored = connection.is_some_and(AsyncWrite::is_write_vectored);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.error = Some(error);
+                self.end = End::GaveUp;
+                Poll::Ready(Err(self.gave_up()))
+            }
+        }
+    }
+
+    /// The connection has failed under `half`.
+    #[cold]
+    fn failed(&mut self, half: Half, error: io::Error) -> io::Error {
+        if self.end != End::Open {
+            self.lose(Verdict::default());
+            return error;
+        }
+        let error = C::Error::from(error);
+        let verdict = self.halves.redial.judge(&error);
+        self.losses += 1;
+        self.halves.redial.lose(verdict, Some(error));
+        self.halves.wake();
+        self.seam(half).expect_err("just lost")
+    }
+
+    /// One write, of either kind.
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        empty: bool,
+        write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.seam(Half::Write)?;
+        if matches!(self.end, End::Last | End::Over) {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        if empty {
+            return Poll::Ready(Ok(0));
+        }
+        let connection = ready!(self.poll_up(Half::Write, cx))?;
+        match write(Pin::new(connection), cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => {
+                self.halves.pend(Half::Write, cx);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<C, P> AsyncRead for RedialIo<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    P: Policy,
+{
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.seam(Half::Read)?;
+        // Reading nothing, or after the end, says nothing about a connection.
+        if buf.remaining() == 0 || this.end == End::Over {
+            return Poll::Ready(Ok(()));
+        }
+        let connection = ready!(this.poll_up(Half::Read, cx))?;
+        let before = buf.filled().len();
+        match Pin::new(connection).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                if this.end == End::Last {
+                    this.lose(Verdict::default());
+                    return Poll::Ready(Ok(()));
+                }
+                this.losses += 1;
+                this.halves.redial.ended();
+                this.halves.wake();
+                Poll::Ready(this.seam(Half::Read))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Read, error))),
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => {
+                this.halves.pend(Half::Read, cx);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<C, P> AsyncWrite for RedialIo<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    P: Policy,
+{
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_written(cx, buf.is_empty(), |connection, cx| {
+            connection.poll_write(cx, buf)
+        })
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let empty = bufs.iter().all(|buf| buf.is_empty());
+        self.poll_written(cx, empty, |connection, cx| {
+            connection.poll_write_vectored(cx, bufs)
+        })
+    }
+
+    /// As that of the present connection, or of the last one.
+    fn is_write_vectored(&self) -> bool {
+        let connection = self.halves.redial.connection.as_ref();
+        connection.map_or(self.vectored, AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.seam(Half::Write)?;
+        let Some(connection) = &mut this.halves.redial.connection else {
+            // What was written before is lost, and was said to be.
+            return Poll::Ready(Ok(()));
+        };
+        match Pin::new(connection).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Write, error))),
+            Poll::Ready(flushed) => Poll::Ready(flushed),
+            Poll::Pending => {
+                this.halves.pend(Half::Write, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.end == End::Open {
+            this.end = End::Last;
+        }
+        let Some(connection) = &mut this.halves.redial.connection else {
+            if this.end == End::Last {
+                this.end = End::Over;
+                this.halves.close();
+            }
+            return Poll::Ready(this.seam(Half::Write));
+        };
+        match Pin::new(connection).poll_shutdown(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Write, error))),
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => {
+                this.halves.pend(Half::Write, cx);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<C: Connect, P: Policy> fmt::Debug for RedialIo<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedialIo")
+            .field("redial", &self.halves.redial)
+            .field("generation", &self.halves.generation)
+            .finish_non_exhaustive()
+    }
+}

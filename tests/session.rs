@@ -1,0 +1,305 @@
+//! What crosses the seam between two connections of a Session?
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{Sink, SinkExt, StreamExt};
+use redial::{Exponential, Jitter, Redial, SessionEvent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+/// Connections whose other ends come out of a channel.
+fn server() -> (
+    impl FnMut() -> std::future::Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>,
+    mpsc::UnboundedReceiver<DuplexStream>,
+) {
+    let (accept, accepted) = mpsc::unbounded_channel();
+    let connector = move || {
+        let (ours, theirs) = duplex(1024);
+        let _ = accept.send(theirs);
+        std::future::ready(Ok(Framed::new(ours, LinesCodec::new())))
+    };
+    (connector, accepted)
+}
+
+fn waits() -> Exponential {
+    Exponential::new(Duration::from_secs(1), Duration::from_secs(64)).jitter(Jitter::None)
+}
+
+/// An event in a word or two.
+fn told(
+    event: Option<Result<SessionEvent<String, LinesCodecError>, redial::Error<LinesCodecError>>>,
+) -> String {
+    match event {
+        Some(Ok(SessionEvent::Up)) => "up".into(),
+        Some(Ok(SessionEvent::Item(line))) => line,
+        Some(Ok(SessionEvent::Down(None))) => "down".into(),
+        Some(Ok(SessionEvent::Down(Some(error)))) => format!("down: {error}"),
+        Some(Err(error)) => format!("error: {error}"),
+        None => "end".into(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_connection_is_announced_with_its_items_between() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    for round in 0..3 {
+        assert_eq!(told(session.next().await), "up");
+        let mut server = accepted.recv().await.unwrap();
+        server
+            .write_all(format!("hello {round}\nbye\n").as_bytes())
+            .await
+            .unwrap();
+        drop(server);
+        assert_eq!(told(session.next().await), format!("hello {round}"));
+        assert_eq!(told(session.next().await), "bye");
+        assert_eq!(told(session.next().await), "down");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_cut_by_the_loss_is_not_resumed_on_the_next_connection() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    assert_eq!(told(session.next().await), "up");
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"whole\nhal").await.unwrap();
+    assert_eq!(told(session.next().await), "whole");
+    session.lost();
+    assert_eq!(told(session.next().await), "down");
+    assert_eq!(told(session.next().await), "up");
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"f\n").await.unwrap();
+    assert_eq!(told(session.next().await), "f");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_while_down_waits_for_the_next_connection() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    session.send("one".to_owned()).await.unwrap();
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(told(session.next().await), "up");
+    assert_eq!(told(session.next().await), "down");
+    session.send("two".to_owned()).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    let mut line = [0; 4];
+    server.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"two\n");
+    assert_eq!(told(session.next().await), "up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_while_down_fails_where_the_caller_chose_so() {
+    let (connector, _accepted) = server();
+    let mut session = Redial::new(connector).into_session().fail_while_down();
+    let error = session.send("one".to_owned()).await.unwrap_err();
+    assert!(error.is_down() && !error.is_over());
+    assert_eq!(error.to_string(), "not sent: there is no connection");
+    assert_eq!(told(session.next().await), "up");
+    session.send("two".to_owned()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_accepted_and_not_flushed_is_reported_once() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    session.feed("one".to_owned()).await.unwrap();
+    session.feed("two".to_owned()).await.unwrap();
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(told(session.next().await), "up");
+    assert_eq!(told(session.next().await), "down");
+    let error = SinkExt::<String>::flush(&mut session).await.unwrap_err();
+    assert_eq!(error.lost(), 2);
+    assert_eq!(
+        error.to_string(),
+        "the connection was lost with 2 items not flushed"
+    );
+    SinkExt::<String>::flush(&mut session).await.unwrap();
+    session.send("three".to_owned()).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    let mut line = [0; 6];
+    server.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"three\n", "nothing was sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_error_leaves_the_reader_what_had_arrived() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    assert_eq!(told(session.next().await), "up");
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"ERROR :closing link\n").await.unwrap();
+    drop(server);
+    assert_eq!(session.send("x".to_owned()).await.unwrap_err().lost(), 1);
+    assert_eq!(told(session.next().await), "ERROR :closing link");
+    assert!(told(session.next().await).starts_with("down: "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_down_completes_and_ends_the_stream() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    assert_eq!(told(session.next().await), "up");
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(told(session.next().await), "down");
+    SinkExt::<String>::close(&mut session).await.unwrap();
+    assert_eq!(told(session.next().await), "end");
+    assert!(session.send("x".to_owned()).await.unwrap_err().is_over());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_up_reads_the_rest_and_makes_no_other_connection() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    assert_eq!(told(session.next().await), "up");
+    let mut server = accepted.recv().await.unwrap();
+    SinkExt::<String>::close(&mut session).await.unwrap();
+    server.write_all(b"last words\n").await.unwrap();
+    drop(server);
+    assert_eq!(told(session.next().await), "last words");
+    assert_eq!(told(session.next().await), "down");
+    assert_eq!(told(session.next().await), "end");
+    assert!(accepted.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_halves_wake_whichever_of_them_connects() {
+    let (connector, mut accepted) = server();
+    let (mut sink, mut stream) = Redial::new(connector)
+        .policy(waits())
+        .into_session()
+        .split::<String>();
+    let reader = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while seen.len() < 9 {
+            seen.push(told(stream.next().await));
+        }
+        seen
+    });
+    let writer = tokio::spawn(async move {
+        for round in 0..3 {
+            while sink.send(format!("ping {round}")).await.is_err() {}
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    });
+    for round in 0..3 {
+        let server = timeout(Duration::from_secs(60), accepted.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        let mut server = Framed::new(server, LinesCodec::new());
+        assert_eq!(
+            server.next().await.unwrap().unwrap(),
+            format!("ping {round}")
+        );
+        server.send("pong").await.unwrap();
+    }
+    let seen = timeout(Duration::from_secs(60), reader)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        seen,
+        [
+            "up", "pong", "down", "up", "pong", "down", "up", "pong", "down"
+        ]
+    );
+    timeout(Duration::from_secs(60), writer)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_dropped_while_it_connects_leaves_the_reader_awake() {
+    let (attempt, mut attempts) = mpsc::unbounded_channel();
+    let mut session = Redial::new(move || {
+        let (done, result) = tokio::sync::oneshot::channel();
+        let _ = attempt.send(done);
+        async move {
+            result.await.map_err(io::Error::other)?;
+            let (ours, theirs) = duplex(64);
+            std::mem::forget(theirs);
+            Ok::<_, LinesCodecError>(Framed::new(ours, LinesCodec::new()))
+        }
+    })
+    .into_session();
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    // The reader waits, in a task of its own by its waker, then the writer …
+    let (woken, waker) = counting_waker();
+    assert!(
+        session
+            .poll_next_unpin(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    assert!(Sink::<String>::poll_ready(Pin::new(&mut session), &mut cx).is_pending());
+    // … which is gone when the connection comes.
+    attempts.recv().await.unwrap().send(()).unwrap();
+    assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert!(matches!(
+        session.poll_next_unpin(&mut cx),
+        Poll::Ready(Some(Ok(SessionEvent::Up)))
+    ));
+}
+
+fn counting_waker() -> (
+    std::sync::Arc<std::sync::atomic::AtomicU32>,
+    std::task::Waker,
+) {
+    struct Count(std::sync::Arc<std::sync::atomic::AtomicU32>);
+    impl std::task::Wake for Count {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let count = std::sync::Arc::default();
+    let waker = std::task::Waker::from(std::sync::Arc::new(Count(std::sync::Arc::clone(&count))));
+    (count, waker)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_for_a_connection_that_has_gone_meanwhile_is_reported() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    std::future::poll_fn(|cx| Sink::<String>::poll_ready(Pin::new(&mut session), cx))
+        .await
+        .unwrap();
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(told(session.next().await), "up");
+    assert_eq!(told(session.next().await), "down");
+    assert_eq!(told(session.next().await), "up");
+    // Readiness was that of the connection before.
+    assert_eq!(
+        Pin::new(&mut session)
+            .start_send("x".to_owned())
+            .unwrap_err()
+            .lost(),
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_by_the_handle_wakes_a_reader_of_an_idle_connection() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).into_session();
+    let handle = session.handle();
+    assert_eq!(told(session.next().await), "up");
+    let _server = accepted.recv().await.unwrap();
+    let reader = tokio::spawn(async move {
+        let event = session.next().await;
+        (told(event), told(session.next().await))
+    });
+    tokio::task::yield_now().await;
+    handle.close();
+    let (error, end) = timeout(Duration::from_secs(5), reader)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((error.as_str(), end.as_str()), ("error: closed", "end"));
+}
