@@ -41,7 +41,7 @@ mod status;
 mod wakers;
 
 pub use bucket::TokenBucket;
-pub use outage::{Next, Outage, Reason};
+pub use outage::{Next, Outage, Reason, SavedOutage};
 pub use policy::{
     Backoff, Cause, Decorrelated, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter,
     Policy, Seeded, Sequence, Stratified,

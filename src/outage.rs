@@ -89,6 +89,10 @@ pub struct Outage<P: Policy> {
     policy: P,
     backoff: Option<P::Backoff>,
     seeds: Seeds,
+    /// What the clock of a restored outage is ahead of the caller's.
+    ahead: u64,
+    /// When the present wait ends, on the caller's clock.
+    due: Option<u64>,
 }
 
 impl<P: Policy> Outage<P> {
@@ -115,6 +119,8 @@ impl<P: Policy> Outage<P> {
             policy,
             backoff: None,
             seeds,
+            ahead: 0,
+            due: None,
         }
     }
 
@@ -183,18 +189,22 @@ impl<P: Policy> Outage<P> {
     ///
     /// Where the first connect of all fails, its outage has lasted since then.
     pub fn connecting(&mut self, now: Duration) -> Duration {
-        self.progress.connecting(nanos(now));
+        self.due = None;
+        self.progress.connecting(self.clock(now));
         self.rules.timeout(&self.progress)
     }
 
     /// The attempt failed.
     pub fn failed(&mut self, now: Duration, verdict: Verdict) -> Next {
-        self.tell(|progress, rules, ask| progress.failed(rules, nanos(now), verdict, ask))
+        self.tell(now, |progress, rules, now, ask| {
+            progress.failed(rules, now, verdict, ask)
+        })
     }
 
     /// The attempt succeeded.
     pub fn connected(&mut self, now: Duration) {
-        self.progress.connected(nanos(now));
+        self.due = None;
+        self.progress.connected(self.clock(now));
     }
 
     /// The connection is gone.
@@ -205,7 +215,9 @@ impl<P: Policy> Outage<P> {
     /// The connection is gone, with an error that says more: the server asked
     /// to come back later, or never.
     pub fn lost_with(&mut self, now: Duration, verdict: Verdict) -> Next {
-        self.tell(|progress, rules, ask| progress.lost(rules, nanos(now), verdict, ask))
+        self.tell(now, |progress, rules, now, ask| {
+            progress.lost(rules, now, verdict, ask)
+        })
     }
 
     /// The server closed the connection in good order, as servers do that
@@ -221,6 +233,7 @@ impl<P: Policy> Outage<P> {
     pub fn reset(&mut self) {
         self.progress = Progress::default();
         self.backoff = None;
+        self.due = None;
     }
 
     /// How many attempts the present outage has had, also those that connected
@@ -231,7 +244,7 @@ impl<P: Policy> Outage<P> {
 
     /// How long the present outage has lasted; zero where none goes on.
     pub fn elapsed(&self, now: Duration) -> Duration {
-        Duration::from_nanos(self.progress.elapsed(nanos(now)))
+        Duration::from_nanos(self.progress.elapsed(self.clock(now)))
     }
 
     /// Whether an outage goes on: also while connected, until the connection
@@ -240,14 +253,106 @@ impl<P: Policy> Outage<P> {
         self.progress.ongoing
     }
 
-    fn tell(&mut self, event: impl FnOnce(&mut Progress, &Rules, &mut Own<'_, P>) -> Next) -> Next {
+    /// The present outage, to be carried over a restart of the program; none
+    /// where none goes on.
+    pub fn save(&self, now: Duration) -> Option<SavedOutage> {
+        self.is_ongoing().then(|| SavedOutage {
+            elapsed: self.elapsed(now),
+            attempts: self.progress.attempts,
+            stalled: self.progress.stalled,
+            eager: self.progress.eager,
+            wait: self
+                .due
+                .map(|due| Duration::from_nanos(due.saturating_sub(nanos(now)))),
+        })
+    }
+
+    /// Goes on with a saved outage, `away` after it was saved: the answer is
+    /// what is left of its wait.
+    ///
+    /// So to relaunch a program is not a way round the backoff. Where the time
+    /// away is not known, zero is on the safe side. What had been connected, or
+    /// was connecting, counts as lost now.
+    ///
+    /// ```
+    /// use redial::{Cause, Next, Outage, Stratified, Verdict};
+    /// use std::time::Duration;
+    ///
+    /// let mut outage = Outage::from_seed(Stratified::default(), 1);
+    /// let mut now = Duration::ZERO;
+    /// for _ in 0..9 {
+    ///     let Next::Wait(wait) = outage.failed(now, Verdict::Retry(Cause::Down)) else { break };
+    ///     now += wait;
+    /// }
+    /// let saved = outage.save(now).unwrap();
+    ///
+    /// // The program starts again, and its clock with it.
+    /// let mut outage = Outage::from_seed(Stratified::default(), 2);
+    /// let _ = outage.restore(&saved, Duration::from_secs(3), Duration::ZERO);
+    /// assert_eq!(outage.attempts(), 9);
+    /// assert_eq!(outage.elapsed(Duration::ZERO), now + Duration::from_secs(3));
+    /// ```
+    pub fn restore(&mut self, saved: &SavedOutage, away: Duration, now: Duration) -> Next {
+        let elapsed = nanos(saved.elapsed.saturating_add(away));
+        // The outage began before the caller's clock may have.
+        self.ahead = elapsed.saturating_sub(nanos(now));
+        self.progress = Progress {
+            began: self.clock(now).saturating_sub(elapsed),
+            attempts: saved.attempts,
+            stalled: saved.stalled,
+            eager: saved.eager && saved.attempts > 0,
+            ongoing: true,
+            ..Progress::default()
+        };
+        self.backoff = None;
+        match saved.wait {
+            Some(wait) => {
+                let left = wait.saturating_sub(away);
+                self.due = Some(nanos(now.saturating_add(left)));
+                Next::Wait(left)
+            }
+            None => self.lost(now),
+        }
+    }
+
+    /// `now` on the clock that knows when a restored outage began.
+    fn clock(&self, now: Duration) -> u64 {
+        nanos(now).saturating_add(self.ahead)
+    }
+
+    fn tell(
+        &mut self,
+        now: Duration,
+        event: impl FnOnce(&mut Progress, &Rules, u64, &mut Own<'_, P>) -> Next,
+    ) -> Next {
+        let clock = self.clock(now);
         let mut own = Own {
             policy: &self.policy,
             backoff: &mut self.backoff,
             seeds: &mut self.seeds,
         };
-        event(&mut self.progress, &self.rules, &mut own)
+        let next = event(&mut self.progress, &self.rules, clock, &mut own);
+        self.due = match next {
+            Next::Wait(wait) => Some(nanos(now.saturating_add(wait))),
+            Next::GiveUp(_) => None,
+        };
+        next
     }
+}
+
+/// An outage that is carried over a restart of the program; made by
+/// [`Outage::save`] and [`Redial::save`](crate::Redial::save).
+///
+/// With the feature `serde` it can be written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SavedOutage {
+    elapsed: Duration,
+    attempts: u32,
+    stalled: u8,
+    eager: bool,
+    /// What is left of the present wait, if there is one.
+    wait: Option<Duration>,
 }
 
 #[cfg(feature = "tokio")]
@@ -275,6 +380,8 @@ impl<P: Policy> Outage<P> {
             policy,
             backoff: None,
             seeds: self.seeds,
+            ahead: self.ahead,
+            due: self.due,
         }
     }
 }

@@ -834,3 +834,21 @@ async fn the_waits_are_those_of_the_policy() {
         assert!(at.abs_diff(expected) <= Duration::from_millis(1));
     }
 }
+
+// ---- restarts
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_goes_on_with_a_wait_that_was_saved() {
+    let waits = Sequence::new([secs(20)]).jitter(Jitter::None);
+    let mut redial = Redial::new(after_failures(1).0).policy(waits.clone());
+    assert_eq!(redial.save(), None);
+    assert!(timeout(secs(5), redial.ready()).await.is_err());
+    let saved = redial.save().unwrap();
+    drop(redial);
+    let start = Instant::now();
+    let mut redial = Redial::new(after_failures(0).0)
+        .policy(waits)
+        .restore(&saved, secs(3));
+    redial.ready().await.unwrap();
+    assert!((since(start) - 12.0).abs() < 0.01, "{}", since(start));
+}

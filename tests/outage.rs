@@ -374,3 +374,44 @@ fn a_reset_outage_is_forgotten() {
     assert_eq!(outage.attempts(), 0);
     assert_eq!(wait(outage.failed(secs(3), DOWN)), secs(1));
 }
+
+#[test]
+fn a_restart_is_not_a_way_round_the_backoff() {
+    let mut outage = doubling().max_attempts(5);
+    let mut now = secs(100);
+    outage.connected(now);
+    assert_eq!(outage.save(now), None, "nothing to carry over");
+    let mut next = outage.lost(now);
+    for _ in 0..3 {
+        now += wait(next);
+        next = outage.failed(now, STALLED);
+    }
+    assert_eq!(wait(next), secs(8));
+    let saved = outage.save(now + secs(1)).unwrap();
+
+    // Two seconds later, on a clock that starts anew.
+    let mut outage = doubling().max_attempts(5);
+    assert_eq!(wait(outage.restore(&saved, secs(2), secs(0))), secs(5));
+    assert_eq!(outage.elapsed(secs(0)), secs(10));
+    assert_eq!(outage.connecting(secs(5)), secs(60), "nor of patience");
+    assert_eq!(wait(outage.failed(secs(5), DOWN)), secs(16));
+    assert_eq!(
+        outage.failed(secs(21), DOWN),
+        Next::GiveUp(Reason::MaxAttempts)
+    );
+
+    // A wait that is over is over.
+    let mut outage = doubling();
+    assert_eq!(wait(outage.restore(&saved, secs(60), secs(9))), secs(0));
+}
+
+#[test]
+fn what_was_connected_when_it_was_saved_counts_as_lost() {
+    let mut outage = doubling();
+    outage.connected(secs(0));
+    let _ = outage.lost(secs(100));
+    outage.connected(secs(101));
+    let saved = outage.save(secs(102)).unwrap();
+    let mut outage = doubling();
+    assert_eq!(wait(outage.restore(&saved, secs(0), secs(0))), secs(2));
+}

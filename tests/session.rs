@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
+type Lines = Framed<DuplexStream, LinesCodec>;
+
 /// Connections whose other ends come out of a channel.
 fn server() -> (
-    impl FnMut() -> std::future::Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>,
+    impl FnMut() -> std::future::Ready<Result<Lines, LinesCodecError>>,
     mpsc::UnboundedReceiver<DuplexStream>,
 ) {
     let (accept, accepted) = mpsc::unbounded_channel();
