@@ -315,6 +315,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
 
     /// Goes on with an outage that was [saved](Self::save), `away` ago; see
     /// [`Outage::restore`].
+    ///
+    /// To be called after the policy is set, which may be asked for a wait.
     pub fn restore(mut self, saved: &SavedOutage, away: Duration) -> Self {
         let next = self.core.outage.restore(saved, away, Duration::ZERO);
         self.core.phase = Phase::Restored(next);
