@@ -1,4 +1,4 @@
-//! A rate with a burst, in one atomic word.
+//! A token bucket: a rate with a burst, in one atomic word.
 
 use core::fmt;
 use core::time::Duration;
@@ -153,9 +153,10 @@ impl TokenBucket {
     #[inline]
     pub fn try_take_at(&self, now: Duration) -> Result<(), Duration> {
         let now = nanos(now);
-        self.update(|full_at| (self.until(full_at, now) == 0).then(|| self.later(full_at, now)))
+        let latest = self.latest(now);
+        self.update(|full_at| (full_at <= latest).then(|| self.later(full_at, now)))
             .map(|_| ())
-            .map_err(|full_at| Duration::from_nanos(self.until(full_at, now)))
+            .map_err(|full_at| wait_for_token(full_at, latest))
     }
 
     /// Takes a token that there is or will be, and returns the wait for it:
@@ -174,7 +175,7 @@ impl TokenBucket {
     pub fn reserve_at(&self, now: Duration) -> Duration {
         let now = nanos(now);
         let (Ok(full_at) | Err(full_at)) = self.update(|full_at| Some(self.later(full_at, now)));
-        Duration::from_nanos(self.until(full_at, now))
+        wait_for_token(full_at, self.latest(now))
     }
 
     /// Returns a token that was taken and not used. A full bucket stays full.
@@ -188,13 +189,10 @@ impl TokenBucket {
             self.update(|full_at| (full_at != CLOSED).then(|| full_at.saturating_sub(self.period)));
     }
 
-    /// The time until there is a token.
+    /// The latest `full_at` that leaves a token at `now`; never [`CLOSED`].
     #[inline]
-    fn until(&self, full_at: u64, now: u64) -> u64 {
-        if full_at == CLOSED {
-            return CLOSED;
-        }
-        full_at.saturating_sub(now).saturating_sub(self.tolerance)
+    fn latest(&self, now: u64) -> u64 {
+        now.saturating_add(self.tolerance).min(CLOSED - 1)
     }
 
     /// `full_at` with one token less.
@@ -215,6 +213,16 @@ impl TokenBucket {
     fn now(&self) -> Duration {
         Instant::now().saturating_duration_since(self.shared.epoch)
     }
+}
+
+/// The time until a bucket that is full at `full_at` has a token, which it has
+/// now if that is no later than `latest`.
+#[inline]
+fn wait_for_token(full_at: u64, latest: u64) -> Duration {
+    Duration::from_nanos(match full_at {
+        CLOSED => CLOSED,
+        _ => full_at.saturating_sub(latest),
+    })
 }
 
 impl fmt::Debug for TokenBucket {
@@ -245,20 +253,15 @@ impl Rule for TokenBucket {
         failed: &Failed,
     ) -> Duration {
         let elapsed = nanos(failed.elapsed);
+        let latest = self.latest(elapsed);
         // Each attempt has moved it by a period at least, those included that
         // this account did not see. But an outage whose waits were cut short
         // (retry now) shall wait for one period, not for all of them.
         let full_at = account
             .full_at
             .max(self.period.saturating_mul(failed.attempt as u64))
-            .min(
-                elapsed
-                    .saturating_add(self.tolerance)
-                    .saturating_add(self.period),
-            );
-        let token = full_at
-            .saturating_sub(elapsed)
-            .saturating_sub(self.tolerance);
+            .min(latest.saturating_add(self.period));
+        let token = full_at.saturating_sub(latest);
         account.full_at = self.later(full_at, elapsed);
         let spread = 1 + scale(rng.next_u64(), self.period);
         Duration::from_nanos(token.saturating_add(spread))
@@ -266,3 +269,34 @@ impl Rule for TokenBucket {
 }
 
 policy_from_rule!(TokenBucket);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::ToString;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nonsense_is_refused_by_its_value() {
+        let empty = TokenBucket::try_new(0, SECOND).unwrap_err();
+        assert!(empty.to_string().contains("the burst is 0"), "{empty}");
+        let endless = TokenBucket::try_new(1, Duration::ZERO).unwrap_err();
+        assert!(endless.to_string().contains("0 ns"), "{endless}");
+    }
+
+    #[test]
+    #[should_panic(expected = "the burst is 0")]
+    fn the_plain_form_panics_with_the_words_of_the_error() {
+        let _ = TokenBucket::new(0, SECOND);
+    }
+
+    #[test]
+    fn debug_shows_what_was_configured() {
+        assert_eq!(
+            format!("{:?}", TokenBucket::new(3, SECOND)),
+            "TokenBucket { burst: 3, period: 1s, .. }"
+        );
+    }
+}
