@@ -94,9 +94,11 @@ extern crate alloc;
 extern crate std;
 
 // Pure: no clock, no runtime, no std.
+#[cfg(target_has_atomic = "64")]
 mod bucket;
 mod outage;
 mod policy;
+#[cfg(target_has_atomic = "64")]
 mod sync;
 mod verdict;
 
@@ -127,6 +129,7 @@ mod status;
 #[cfg(feature = "tokio")]
 mod wakers;
 
+#[cfg(target_has_atomic = "64")]
 pub use bucket::TokenBucket;
 pub use outage::{Next, Outage, Reason, SavedOutage};
 pub use policy::{
