@@ -69,6 +69,10 @@
 //!   connection dead says so by [`lost`](Redial::lost).
 //! - Other runtimes' timers. The pure layer has no need of one.
 //!
+//! # Pages
+//!
+//! - [How a server hands out slots](_slots)
+//!
 //! # Crate features
 //!
 //! | feature | default | what it adds |
@@ -158,3 +162,7 @@ pub use status::{Handle, Status, Watch};
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).
 pub use rand::rngs::Xoshiro256PlusPlus;
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("docs/slots.md")]
+pub mod _slots {}
