@@ -1,0 +1,3 @@
+//! chat
+mod irc;
+fn main() {}
