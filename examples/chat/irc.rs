@@ -97,6 +97,16 @@ impl Message {
         prefix.split('!').next().unwrap_or(prefix)
     }
 
+    /// Shortens the words at the end, where the line would be too long to send.
+    pub(crate) fn cut(mut self) -> Self {
+        let excess = (self.to_string().len() + 2).saturating_sub(LONGEST);
+        if let Some(last) = self.params.last_mut() {
+            let room = last.len().saturating_sub(excess);
+            last.truncate(fit(last, room).0.len());
+        }
+        self
+    }
+
     /// Whether a peer would read the message as it was meant.
     fn is_well_formed(&self) -> bool {
         let is_word = |s: &str| !s.is_empty() && !s.contains(' ') && !s.starts_with(':');
@@ -310,6 +320,14 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(buffer.is_empty());
         }
+    }
+
+    #[test]
+    fn a_cut_message_just_fits() {
+        let message = Message::new("PRIVMSG", ["#a", &format!(" {}", "ü".repeat(400))]);
+        let cut = message.cut();
+        assert!((LONGEST - 3..=LONGEST - 2).contains(&cut.to_string().len()));
+        assert_eq!(cut.clone().cut(), cut);
     }
 
     #[test]

@@ -1,3 +1,4 @@
 //! chat
 mod irc;
+mod server;
 fn main() {}
