@@ -1,0 +1,136 @@
+//! The connection to a chat server, as a stream of messages.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::codec::Framed;
+
+use crate::irc::{IrcCodec, Message};
+use crate::trouble::ChatError;
+
+/// A server that says nothing for this long is asked whether it is there, and
+/// given up after twice as long: a dead network sends no reset.
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
+
+/// What a connection runs over: TCP, or TLS on top of it.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// A connection that takes care of itself: it answers the server's PINGs,
+/// notices when the server is gone, and ends with the reason. What was fed to
+/// it is sent while it is polled for messages.
+pub(crate) struct Link {
+    lines: Framed<Box<dyn Wire>, IrcCodec>,
+    /// By which the server knows us; it may have changed.
+    pub(crate) nick: String,
+    pub(crate) channel: String,
+    silence: Pin<Box<Sleep>>,
+    asked: bool,
+}
+
+impl Link {
+    pub(crate) fn new(wire: Box<dyn Wire>, nick: &str, channel: &str) -> Self {
+        Self {
+            lines: Framed::new(wire, IrcCodec),
+            nick: nick.to_owned(),
+            channel: channel.to_owned(),
+            silence: Box::pin(sleep(SILENCE)),
+            asked: false,
+        }
+    }
+
+    /// Queues a message, which polling the stream sends.
+    pub(crate) fn say(&mut self, message: Message) -> Result<(), ChatError> {
+        Ok(self.lines.start_send_unpin(message)?)
+    }
+
+    /// Deals with what concerns the connection, and returns the rest.
+    fn sort(&mut self, message: Message) -> Result<Option<Message>, ChatError> {
+        self.asked = false;
+        self.silence.as_mut().reset(Instant::now() + SILENCE);
+        let concerns_us = |nick: &str| nick.eq_ignore_ascii_case(&self.nick);
+        match message.command.as_str() {
+            "PING" => {
+                self.say(Message::new("PONG", [message.text()]).cut())?;
+                Ok(None)
+            }
+            "ERROR" => Err(ChatError::farewell(message.text())),
+            "KICK"
+                if concerns_us(message.param(1))
+                    && message.param(0).eq_ignore_ascii_case(&self.channel) =>
+            {
+                let text = format!("{} has kicked us: {}", message.sender(), message.text());
+                Err(ChatError::Channel(text))
+            }
+            "NICK" if concerns_us(message.sender()) => {
+                message.text().clone_into(&mut self.nick);
+                Ok(Some(message))
+            }
+            _ => Ok(Some(message)),
+        }
+    }
+}
+
+impl Stream for Link {
+    type Item = Result<Message, ChatError>;
+
+    /// Never `None`: even an end in good order is an error here.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let link = self.get_mut();
+        loop {
+            let flushed = link.lines.poll_flush_unpin(cx);
+            // Who does not take our answers is not heard, or the unsent ones
+            // would pile up without end.
+            let full = link.lines.write_buffer().len() >= link.lines.backpressure_boundary();
+            if !full || !flushed.is_pending() {
+                // Reading comes before the error of a write: the reason for
+                // it may be among the server's last words.
+                match link.lines.poll_next_unpin(cx) {
+                    Poll::Ready(Some(Ok(message))) => match link.sort(message) {
+                        Ok(None) => continue,
+                        sorted => return Poll::Ready(sorted.transpose()),
+                    },
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+                    Poll::Ready(None) => return Poll::Ready(Some(Err(ChatError::Closed))),
+                    Poll::Pending => {}
+                }
+            }
+            if let Poll::Ready(Err(error)) = flushed {
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            ready!(link.silence.as_mut().poll(cx));
+            if link.asked {
+                return Poll::Ready(Some(Err(ChatError::Silent)));
+            }
+            link.asked = true;
+            link.silence.as_mut().reset(Instant::now() + SILENCE);
+            if let Err(error) = link.say(Message::new("PING", ["redial"])) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+}
+
+impl Sink<Message> for Link {
+    type Error = ChatError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ChatError>> {
+        Poll::Ready(Ok(ready!(self.lines.poll_ready_unpin(cx))?))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), ChatError> {
+        self.say(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ChatError>> {
+        Poll::Ready(Ok(ready!(self.lines.poll_flush_unpin(cx))?))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ChatError>> {
+        Poll::Ready(Ok(ready!(self.lines.poll_close_unpin(cx))?))
+    }
+}

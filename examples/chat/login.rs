@@ -1,0 +1,287 @@
+//! From an address to a place in the channel: the connector of the example.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use tokio::net::TcpStream;
+
+use crate::irc::{Message, fit};
+use crate::link::{Link, Wire};
+use crate::trouble::ChatError;
+
+/// Where to log in, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    /// `host:port`.
+    pub(crate) server: String,
+    pub(crate) nick: String,
+    pub(crate) channel: String,
+    pub(crate) password: Option<String>,
+}
+
+/// One attempt. It has succeeded when we are in the channel, and not before:
+/// a server that accepts connections but no logins must not look like one
+/// that is up.
+pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
+    let stream = TcpStream::connect(&account.server).await?;
+    stream.set_nodelay(true)?;
+    register(Box::new(stream), &account).await
+}
+
+/// The nicks to try in a row where somebody has ours, perhaps our own
+/// connection that the server does not yet know to be dead.
+const NICKS: usize = 5;
+
+/// The conversation at login (RFC 2812, section 3.1).
+async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatError> {
+    let mut link = Link::new(wire, &account.nick, &account.channel);
+    if let Some(password) = &account.password {
+        link.say(Message::new("PASS", [password]))?;
+    }
+    link.say(Message::new("NICK", [&account.nick]))?;
+    link.say(Message::new(
+        "USER",
+        [user_name(&account.nick), "0", "*", &account.nick],
+    ))?;
+
+    let mut refused = 0;
+    let mut welcome = false;
+    while let Some(message) = link.next().await {
+        let message = message?;
+        let text = || message.text().to_owned();
+        match message.command.as_str() {
+            "001" => {
+                welcome = true;
+                // The server may have shortened it.
+                message.param(0).clone_into(&mut link.nick);
+                link.say(Message::new("JOIN", [&account.channel]))?;
+            }
+            // The end of the list of names: we are in.
+            "366" if message.param(1).eq_ignore_ascii_case(&account.channel) => return Ok(link),
+            "433" | "436" | "437" if !welcome => {
+                refused += 1;
+                if refused == NICKS {
+                    return Err(ChatError::NickInUse);
+                }
+                link.nick = other_nick(&account.nick, refused);
+                link.say(Message::new("NICK", [&link.nick]))?;
+            }
+            "432" | "468" => return Err(ChatError::Name(text())),
+            "464" => return Err(ChatError::Password(text())),
+            "463" | "465" => return Err(ChatError::Banned(text())),
+            // Full for now, or too many channels or targets.
+            "405" | "407" | "437" | "471" => return Err(ChatError::TooFast(text())),
+            "403" | "473" | "474" | "475" | "476" | "477" => {
+                return Err(ChatError::Channel(text()));
+            }
+            _ => {}
+        }
+    }
+    Err(ChatError::Closed)
+}
+
+/// The nick with underscores, within the nine characters that every server
+/// allows.
+fn other_nick(nick: &str, refused: usize) -> String {
+    fit(nick, 9 - refused).0.to_owned() + &"_".repeat(refused)
+}
+
+/// Nicks may hold characters that many servers do not allow here.
+fn user_name(nick: &str) -> &str {
+    let end = nick.find(|c: char| !c.is_ascii_alphanumeric());
+    match &nick[..end.unwrap_or(nick.len())] {
+        "" => "redial",
+        name => fit(name, 9).0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::irc::IrcCodec;
+    use crate::link::SILENCE;
+    use futures::SinkExt;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_util::codec::Framed;
+
+    type Server = Framed<DuplexStream, IrcCodec>;
+
+    fn account() -> Account {
+        Account {
+            server: String::new(),
+            nick: "alexandria".into(),
+            channel: "#room".into(),
+            password: Some("sesame".into()),
+        }
+    }
+
+    fn pair() -> (Box<dyn Wire>, Server) {
+        let (client, server) = duplex(1024);
+        (Box::new(client), Framed::new(server, IrcCodec))
+    }
+
+    async fn expect(server: &mut Server, lines: &[&str]) {
+        for line in lines {
+            let heard = server.next().await.unwrap().unwrap();
+            assert_eq!(heard.to_string(), *line);
+        }
+    }
+
+    async fn say(server: &mut Server, lines: &[&str]) {
+        for line in lines {
+            server.send(Message::parse(line).unwrap()).await.unwrap();
+        }
+    }
+
+    const HELLO: [&str; 3] = [
+        "PASS sesame",
+        "NICK alexandria",
+        "USER alexandri 0 * alexandria",
+    ];
+    const WELCOME: [&str; 2] = [":s 001 alexandria :Welcome", ":s 366 alexandria #ROOM :End"];
+
+    /// A login to a server that answers with `lines`.
+    async fn log_in_to(lines: &[&str]) -> Result<(Link, Server), ChatError> {
+        let (wire, mut server) = pair();
+        let account = account();
+        let (link, ()) = futures::join!(register(wire, &account), async {
+            expect(&mut server, &HELLO).await;
+            say(&mut server, lines).await;
+        });
+        link.map(|link| (link, server))
+    }
+
+    #[tokio::test]
+    async fn the_login_is_over_when_we_are_in_the_channel() {
+        let (wire, mut server) = pair();
+        let account = account();
+        let (link, ()) = futures::join!(register(wire, &account), async {
+            expect(&mut server, &HELLO).await;
+            say(&mut server, &["PING :cookie"]).await;
+            expect(&mut server, &["PONG cookie"]).await;
+            say(
+                &mut server,
+                &[":s 001 alexandri :Welcome", ":s 422 alexandri :-"],
+            )
+            .await;
+            expect(&mut server, &["JOIN #room"]).await;
+            say(
+                &mut server,
+                &[
+                    ":s 366 alexandri #other :End",
+                    ":s 366 alexandri #Room :End",
+                ],
+            )
+            .await;
+        });
+        assert_eq!(link.unwrap().nick, "alexandri", "as the server has it");
+    }
+
+    #[tokio::test]
+    async fn a_nick_in_use_gets_underscores_a_few_times() {
+        let (wire, mut server) = pair();
+        let account = account();
+        let (link, ()) = futures::join!(register(wire, &account), async {
+            expect(&mut server, &HELLO).await;
+            for nick in ["alexandr_", "alexand__", "alexan___", "alexa____"] {
+                say(&mut server, &[":s 433 * x :in use"]).await;
+                expect(&mut server, &[&format!("NICK {nick}")]).await;
+            }
+            say(&mut server, &[":s 433 * x :in use"]).await;
+        });
+        assert!(matches!(link, Err(ChatError::NickInUse)));
+    }
+
+    #[tokio::test]
+    async fn each_refusal_is_known_by_its_number() {
+        for (line, words) in [
+            (
+                ":s 464 * :Password incorrect",
+                "wrong password: Password incorrect",
+            ),
+            (":s 465 * :You are banned", "banned: You are banned"),
+            (
+                ":s 432 * x :Erroneous",
+                "the server refuses the name: Erroneous",
+            ),
+            (":s 471 x #room :Full", "the server is busy: Full"),
+            (
+                ":s 474 x #room :Banned",
+                "the channel is closed to us: Banned",
+            ),
+            (
+                "ERROR :Reconnecting too fast",
+                "the server is busy: Reconnecting too fast",
+            ),
+        ] {
+            let error = log_in_to(&[line]).await.err().expect(line);
+            assert_eq!(error.to_string(), words);
+        }
+    }
+
+    #[tokio::test]
+    async fn being_kicked_is_an_end() {
+        let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
+        say(
+            &mut server,
+            &[":op KICK #room ann :bye", ":op KICK #room Alexandria :bye"],
+        )
+        .await;
+        assert_eq!(link.next().await.unwrap().unwrap().param(1), "ann");
+        let error = link.next().await.unwrap().unwrap_err();
+        assert!(matches!(error, ChatError::Channel(reason) if reason == "op has kicked us: bye"));
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_read_although_a_write_has_failed() {
+        let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
+        say(&mut server, &["ERROR :(K-Lined)"]).await;
+        drop(server);
+        link.say(Message::new("PRIVMSG", ["#room", "hello"]))
+            .unwrap();
+        let error = link.next().await.unwrap().unwrap_err();
+        assert!(matches!(error, ChatError::Banned(_)), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_is_asked_and_then_given_up() {
+        let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
+        expect(&mut server, &["JOIN #room"]).await;
+        let began = tokio::time::Instant::now();
+        let answering = async {
+            expect(&mut server, &["PING redial"]).await;
+            say(&mut server, &[":s PONG s :redial"]).await;
+            expect(&mut server, &["PING redial"]).await;
+            server
+        };
+        let hearing = async {
+            assert_eq!(link.next().await.unwrap().unwrap().command, "PONG");
+            link.next().await.unwrap().unwrap_err()
+        };
+        let (_server, error) = futures::join!(answering, hearing);
+        assert!(matches!(error, ChatError::Silent));
+        assert_eq!(began.elapsed(), SILENCE * 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_no_answers_is_not_heard_without_end() {
+        let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
+        expect(&mut server, &["JOIN #room"]).await;
+        let flood = async {
+            let mut pings = 0;
+            // Nobody reads the answers: the link stops reading, in the end.
+            while tokio::time::timeout(SILENCE / 2, say(&mut server, &["PING flood"]))
+                .await
+                .is_ok()
+            {
+                pings += 1;
+            }
+            pings
+        };
+        let hearing = async { link.next().await.unwrap().unwrap_err() };
+        let (pings, error) = futures::join!(flood, hearing);
+        // 8 KiB here, 1 KiB each in both pipes, and one read of 8 KiB.
+        assert!(pings < 3000, "{pings}");
+        assert!(matches!(error, ChatError::Silent), "{error}");
+    }
+}
