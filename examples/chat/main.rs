@@ -2,6 +2,8 @@
 mod irc;
 mod link;
 mod login;
+mod outbox;
 mod server;
+mod terminal;
 mod trouble;
 fn main() {}

@@ -1,0 +1,382 @@
+//! What the person types and reads: plain lines, which also do well in a pipe
+//! or a file.
+
+use std::io::{self, BufRead, Write};
+use std::mem;
+use std::thread;
+use std::time::Duration;
+
+use redial::Status;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::irc::Message;
+
+pub(crate) const HELP: &str = "/now tries at once, /quit leaves; a line that starts with // is sent with one slash. \
+     Where a message tore the line that you are typing, Ctrl-R shows it again";
+
+/// What was typed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Typed {
+    Text(String),
+    Now,
+    Quit,
+    /// Only known where the embedded server runs.
+    Crash,
+    Help,
+    Unknown(String),
+}
+
+impl From<&str> for Typed {
+    fn from(line: &str) -> Self {
+        // Neither may be part of a message.
+        let line = line.replace(['\r', '\n', '\0'], "");
+        match line.trim_end().strip_prefix('/') {
+            None => Self::Text(line),
+            Some(text) if text.starts_with('/') => Self::Text(text.to_owned()),
+            Some("now") => Self::Now,
+            Some("quit") => Self::Quit,
+            Some("crash") => Self::Crash,
+            Some("help") => Self::Help,
+            Some(_) => Self::Unknown(line),
+        }
+    }
+}
+
+/// What comes from standard input; closed at its end.
+///
+/// Read by a thread of its own, which nothing waits for at the end: tokio's
+/// would keep the program from ending until the next line.
+pub(crate) fn keyboard() -> mpsc::Receiver<Typed> {
+    let (sender, receiver) = mpsc::channel(16);
+    thread::spawn(move || {
+        let mut lines = Lines::new(io::stdin().lock());
+        // An error of standard input is its end.
+        while let Ok(Some(typed)) = lines.next() {
+            if sender.blocking_send(typed).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A longer line is read in parts.
+const LONGEST_LINE: usize = 4096;
+
+/// Lines of bounded length, in whatever encoding.
+struct Lines<R> {
+    input: R,
+    /// Of a line that was cut: the bytes of its next character.
+    rest: Vec<u8>,
+    is_cut: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            rest: Vec::new(),
+            is_cut: false,
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Typed>> {
+        let mut line = mem::take(&mut self.rest);
+        let room = (LONGEST_LINE - line.len()) as u64;
+        self.input
+            .by_ref()
+            .take(room)
+            .read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let continues = mem::replace(
+            &mut self.is_cut,
+            line.len() == LONGEST_LINE && !line.ends_with(b"\n"),
+        );
+        if self.is_cut {
+            // UTF-8 begins a character with a byte that is not 10xxxxxx, and
+            // has at most three of those follow.
+            let start = line.iter().rposition(|byte| byte & 0xC0 != 0x80);
+            if let Some(start) = start.filter(|start| line.len() - start <= 4) {
+                self.rest = line.split_off(start);
+            }
+        }
+        let text = String::from_utf8_lossy(&line);
+        Ok(Some(if continues {
+            Typed::Text(text.replace(['\r', '\n', '\0'], ""))
+        } else {
+            Typed::from(text.as_ref())
+        }))
+    }
+}
+
+/// Where lines are shown, with the status below them.
+pub(crate) struct Screen<W> {
+    out: W,
+    /// A terminal, on which a line can be written again.
+    is_live: bool,
+    /// The status stands in the line above the cursor.
+    has_status: bool,
+}
+
+impl<W: Write> Screen<W> {
+    pub(crate) fn new(out: W, is_live: bool) -> Self {
+        Self {
+            out,
+            is_live,
+            has_status: false,
+        }
+    }
+
+    /// A line that stays.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.has_status = false;
+        // What is being typed there would run into it.
+        let erase = if self.is_live { "\r\x1b[2K" } else { "" };
+        writeln!(self.out, "{erase}{}", printable(text))?;
+        self.out.flush()
+    }
+
+    /// The status has changed.
+    pub(crate) fn status(&mut self, text: &str) -> io::Result<()> {
+        if self.has_status {
+            return self.count_down(text);
+        }
+        self.line(text)?;
+        self.has_status = self.is_live;
+        Ok(())
+    }
+
+    /// The status has not changed, but its time has: nothing that a file need
+    /// know.
+    pub(crate) fn count_down(&mut self, text: &str) -> io::Result<()> {
+        if !self.is_live {
+            return Ok(());
+        }
+        if !self.has_status {
+            return self.status(text);
+        }
+        // Save the cursor, one line up, write without a line break at the
+        // edge, and back: what is being typed stays as it is.
+        let text = printable(text);
+        write!(self.out, "\x1b7\x1b[1A\r\x1b[2K\x1b[?7l{text}\x1b[?7h\x1b8")?;
+        self.out.flush()
+    }
+
+    /// The person has pressed Enter, and so moved the cursor.
+    pub(crate) fn moved(&mut self) {
+        self.has_status = false;
+    }
+}
+
+/// The text without what could control the terminal: it comes from strangers.
+fn printable(text: &str) -> String {
+    let text = text.chars().map(|c| if c == '\t' { ' ' } else { c });
+    text.filter(|c| !c.is_control()).collect()
+}
+
+/// The state of the connection, as a person wants to know it.
+pub(crate) fn state(status: Status, cause: &str, now: Instant) -> String {
+    match status {
+        Status::Waiting { attempt, until, .. } => {
+            let left = whole_seconds(until.saturating_duration_since(now));
+            format!(
+                "offline: {cause}; trying again in {left} (attempt {attempt}) - /now to try at once"
+            )
+        }
+        Status::Connecting { .. } if cause.is_empty() => "connecting".to_owned(),
+        Status::Connecting { attempt, .. } => {
+            format!("offline: {cause}; trying now (attempt {attempt})")
+        }
+        Status::Connected { .. } => "online".to_owned(),
+        _ => "offline".to_owned(),
+    }
+}
+
+/// Rounded up: `0 s` would be now.
+fn whole_seconds(left: Duration) -> String {
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    match (seconds / 60, seconds % 60) {
+        (0 | 1, _) => format!("{seconds} s"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
+    }
+}
+
+/// A message as it is shown, if it is.
+pub(crate) fn shown(message: &Message) -> Option<String> {
+    let (sender, text) = (message.sender(), message.text());
+    let reason = |at| match message.param(at) {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    Some(match message.command.as_str() {
+        "PRIVMSG" => match text.strip_prefix("\x01ACTION ") {
+            Some(action) => format!("* {sender} {action}"),
+            None => format!("<{sender}> {text}"),
+        },
+        "NOTICE" => format!("-{sender}- {text}"),
+        "JOIN" => format!("{sender} is here"),
+        "PART" => format!("{sender} has left{}", reason(1)),
+        "QUIT" => format!("{sender} has left{}", reason(0)),
+        "KICK" => format!("{sender} has kicked {}{}", message.param(1), reason(2)),
+        "NICK" => format!("{sender} is now {text}"),
+        "TOPIC" => format!("{sender} sets the topic: {text}"),
+        // The numerics from 400 on are errors.
+        number if number.len() == 3 && number >= "400" && number < "600" => {
+            format!("the server says: {text}")
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(input: &[u8]) -> Vec<Typed> {
+        let mut lines = Lines::new(input);
+        std::iter::from_fn(|| lines.next().unwrap()).collect()
+    }
+
+    fn text(text: &str) -> Typed {
+        Typed::Text(text.to_owned())
+    }
+
+    #[test]
+    fn lines_are_read_in_any_encoding_and_with_any_end() {
+        assert_eq!(
+            read_all(b"hi\r\ncaf\xe9 \x00\n\nlast"),
+            [text("hi"), text("caf\u{fffd} "), text(""), text("last")]
+        );
+    }
+
+    #[test]
+    fn a_slash_makes_a_command_and_two_make_one() {
+        assert_eq!(
+            read_all(b"/now\n/quit \n/help\n//etc\n/etc\n /now\n"),
+            [
+                Typed::Now,
+                Typed::Quit,
+                Typed::Help,
+                text("/etc"),
+                Typed::Unknown("/etc".into()),
+                text(" /now")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_read_in_parts_and_loses_nothing() {
+        for shift in 0..4 {
+            let line = "x".repeat(shift) + &"€".repeat(3000) + "/quit";
+            let parts = read_all(line.as_bytes());
+            let whole: String = parts
+                .iter()
+                .map(|part| match part {
+                    Typed::Text(text) if text.len() <= LONGEST_LINE => text.as_str(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(whole, line);
+            assert_eq!(parts.len(), 3);
+        }
+        let parts = read_all(&[0x80; 3 * LONGEST_LINE]);
+        assert_eq!(parts.len(), 3, "no characters at all");
+        let mut lines = vec![b'x'; LONGEST_LINE - 1];
+        lines.extend(b"\n/quit");
+        assert_eq!(read_all(&lines)[1], Typed::Quit, "that line was not cut");
+        let lines = "x".repeat(LONGEST_LINE) + "/quit";
+        assert_ne!(read_all(lines.as_bytes())[1], Typed::Quit);
+    }
+
+    fn written(is_live: bool, act: impl FnOnce(&mut Screen<&mut Vec<u8>>)) -> String {
+        let mut out = Vec::new();
+        act(&mut Screen::new(&mut out, is_live));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_file_gets_each_state_once() {
+        let file = written(false, |screen| {
+            screen.status("in 2 s").unwrap();
+            screen.count_down("in 1 s").unwrap();
+            screen.status("online").unwrap();
+        });
+        assert_eq!(file, "in 2 s\nonline\n");
+    }
+
+    #[test]
+    fn a_terminal_counts_down_in_place_until_the_cursor_moves() {
+        let fresh = |text: &str| format!("\r\x1b[2K{text}\n");
+        let again = |text: &str| format!("\x1b7\x1b[1A\r\x1b[2K\x1b[?7l{text}\x1b[?7h\x1b8");
+        let terminal = written(true, |screen| {
+            screen.status("in 3 s").unwrap();
+            screen.count_down("in 2 s").unwrap();
+            screen.moved();
+            screen.count_down("in 1 s").unwrap();
+            screen.status("now").unwrap();
+            screen.line("hello").unwrap();
+        });
+        let expected = [
+            fresh("in 3 s"),
+            again("in 2 s"),
+            fresh("in 1 s"),
+            again("now"),
+            fresh("hello"),
+        ];
+        assert_eq!(terminal, expected.concat());
+    }
+
+    #[test]
+    fn strangers_cannot_control_the_terminal() {
+        let terminal = written(false, |screen| {
+            screen.line("a\x1b[2Jb\r\nc\u{9b}d").unwrap();
+        });
+        assert_eq!(terminal, "a[2Jbcd\n");
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_many_are_minutes() {
+        for (millis, words) in [
+            (0, "0 s"),
+            (1, "1 s"),
+            (11_001, "12 s"),
+            (119_000, "119 s"),
+            (185_000, "3 min 5 s"),
+        ] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), words);
+        }
+    }
+
+    #[test]
+    fn messages_are_shown_as_a_person_reads_them() {
+        for (line, words) in [
+            (":ann!a@h PRIVMSG #room :hello", Some("<ann> hello")),
+            (
+                ":ann!a@h PRIVMSG #room :\x01ACTION waves\x01",
+                Some("* ann waves\x01"),
+            ),
+            (":ann!a@h JOIN #room", Some("ann is here")),
+            (":ann!a@h PART #room", Some("ann has left")),
+            (":ann!a@h PART #room :lunch", Some("ann has left (lunch)")),
+            (
+                ":ann!a@h QUIT :Ping timeout",
+                Some("ann has left (Ping timeout)"),
+            ),
+            (
+                ":op!o@h KICK #room bob :spam",
+                Some("op has kicked bob (spam)"),
+            ),
+            (
+                ":s 404 me #room :Cannot send",
+                Some("the server says: Cannot send"),
+            ),
+            (":s 372 me :- message of the day", None),
+            (":s PONG s :1", None),
+        ] {
+            assert_eq!(shown(&Message::parse(line).unwrap()).as_deref(), words);
+        }
+    }
+}
