@@ -9,7 +9,7 @@ use tokio_util::codec::{Decoder, Encoder};
 /// The longest line that may be sent, CR LF included (RFC 2812, section 2.3).
 pub(crate) const LONGEST: usize = 512;
 
-/// The longest line that is read: IRCv3 allows 8191 bytes of tags before the
+/// The longest line that is read: `IRCv3` allows 8191 bytes of tags before the
 /// message. A peer that sends more without a line end is cut off, so that it
 /// cannot fill the memory.
 const LONGEST_READ: usize = 8191 + LONGEST;
@@ -47,7 +47,7 @@ impl Message {
 
     /// Reads a line without its end; `None` where it holds no command.
     ///
-    /// IRCv3 tags are skipped: this client asks for none.
+    /// `IRCv3` tags are skipped: this client asks for none.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut rest = line.trim_start_matches(' ');
         if rest.starts_with('@') {

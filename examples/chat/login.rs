@@ -1,5 +1,6 @@
 //! From an address to a place in the channel: the connector of the example.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -17,6 +18,45 @@ pub(crate) struct Account {
     pub(crate) nick: String,
     pub(crate) channel: String,
     pub(crate) password: Option<String>,
+}
+
+/// `host:port`, with `port` where none is given.
+pub(crate) fn address(text: &str, port: u16) -> Result<String, String> {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok(format!("[{text}]:{port}"));
+    }
+    match text.rsplit_once(':') {
+        Some(_) if text.ends_with(']') => Ok(format!("{text}:{port}")),
+        None => Ok(format!("{text}:{port}")),
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        Some(_) => Err(format!("{text} is no address: host:port is one")),
+    }
+}
+
+/// What can stand in the middle of an IRC line.
+pub(crate) fn word(text: &str) -> Result<String, String> {
+    let is_wrong = |c: char| c.is_control() || c == ' ';
+    if text.is_empty() || text.len() > 100 || text.starts_with(':') || text.contains(is_wrong) {
+        return Err("a word without spaces or a colon in front is needed".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A channel's name; the shell is happier without the `#`, so that may be
+/// left out.
+pub(crate) fn channel(text: &str) -> Result<String, String> {
+    let text = word(text)?;
+    if text.len() >= 50 || text.contains(',') {
+        return Err("a channel has at most 50 bytes and no comma".into());
+    }
+    let sign = if text.starts_with(['#', '&', '+', '!']) {
+        ""
+    } else {
+        "#"
+    };
+    Ok(format!("{sign}{text}"))
 }
 
 /// One attempt. It has succeeded when we are in the channel, and not before:
@@ -103,6 +143,24 @@ mod tests {
     use futures::SinkExt;
     use tokio::io::{DuplexStream, duplex};
     use tokio_util::codec::Framed;
+
+    #[test]
+    fn an_address_has_a_port_and_a_channel_its_sign() {
+        for (given, meant) in [
+            ("irc.example:6697", Some("irc.example:6697")),
+            ("irc.example", Some("irc.example:6667")),
+            ("[::1]:7000", Some("[::1]:7000")),
+            ("[::1]", Some("[::1]:6667")),
+            ("::1", Some("[::1]:6667")),
+            ("irc.example:x", None),
+            (":7000", None),
+        ] {
+            assert_eq!(address(given, 6667).ok().as_deref(), meant, "{given}");
+        }
+        assert_eq!(channel("room").unwrap(), "#room");
+        assert_eq!(channel("&room").unwrap(), "&room");
+        assert!(channel("a,b").is_err());
+    }
 
     type Server = Framed<DuplexStream, IrcCodec>;
 

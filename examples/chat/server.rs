@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use redial::TokenBucket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,8 +24,13 @@ const NAME: &str = "irc.redial.example";
 const LOGIN_TIME: Duration = Duration::from_secs(10);
 /// A guest who is silent for this long is pinged, after twice as long dropped.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A guest who does not come for this long after their turn has missed it.
+const MISSED: Duration = Duration::from_secs(30);
 /// A guest who leaves this many messages unread is dropped.
 const SEND_QUEUE: usize = 256;
+
+/// Any free port that only this machine reaches.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Whom the server lets in.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +39,9 @@ pub(crate) struct Rules {
     pub(crate) password: Option<String>,
     /// A nick that is not wanted here.
     pub(crate) banned: Option<String>,
+    /// How often somebody may log in. Who comes in between is told when it is
+    /// their turn.
+    pub(crate) logins: Option<TokenBucket>,
 }
 
 /// A running server; dropping it is a crash, too.
@@ -60,6 +69,27 @@ impl Server {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Crashes, and is back after `pause`.
+    pub(crate) async fn restart(self, pause: Duration, rules: Rules) -> io::Result<Self> {
+        let address = self.address;
+        self.crash().await;
+        sleep(pause).await;
+        Self::start(address, rules).await
+    }
+
+    /// Crashes at each request, and is back five seconds later.
+    pub(crate) async fn crash_at_will(
+        mut self,
+        mut requests: mpsc::Receiver<()>,
+    ) -> io::Result<()> {
+        while requests.recv().await.is_some() {
+            self = self
+                .restart(Duration::from_secs(5), Rules::default())
+                .await?;
+        }
+        Ok(())
     }
 
     /// Ends the server without a word: every connection is reset, and the port
@@ -177,6 +207,8 @@ struct State {
     guests: HashMap<Id, Guest>,
     /// The members of each channel, by its name in lower case.
     channels: HashMap<String, BTreeSet<Id>>,
+    /// Whose turn it is when, by nick.
+    turns: HashMap<String, Instant>,
 }
 
 struct Guest {
@@ -207,6 +239,7 @@ impl Hub {
             next_id: 0,
             guests: HashMap::new(),
             channels: HashMap::new(),
+            turns: HashMap::new(),
         }))
     }
 
@@ -245,7 +278,7 @@ impl Hub {
 
     fn leave(&self, id: Id, reason: &str) {
         self.with(|state| {
-            let message = state.from_guest(id, "QUIT", [reason]);
+            let message = state.by_guest(id, "QUIT", [reason]);
             let witnesses = state.witnesses(id);
             state.guests.remove(&id);
             for members in state.channels.values_mut() {
@@ -303,7 +336,7 @@ impl State {
         } else if self.find(nick).is_some_and(|owner| owner != id) {
             self.reply(id, "433", [nick, "Nickname is already in use"]);
         } else if self.guests[&id].registered {
-            let message = self.from_guest(id, "NICK", [nick]);
+            let message = self.by_guest(id, "NICK", [nick]);
             for witness in self.witnesses(id) {
                 self.send(witness, message.clone());
             }
@@ -330,6 +363,11 @@ impl State {
             self.reply(id, "465", ["You are banned from this server"]);
             return ControlFlow::Break("Banned".into());
         }
+        if let Some(wait) = self.turn(&nick) {
+            let millis = wait.as_micros().div_ceil(1000);
+            let reason = format!("Too many logins [retry-after-ms={millis}]");
+            return ControlFlow::Break(reason);
+        }
         self.guest(id).registered = true;
         self.reply(id, "001", [&format!("Welcome, {nick}")]);
         self.reply(id, "002", [&format!("Your host is {NAME}")]);
@@ -337,6 +375,23 @@ impl State {
         self.reply(id, "004", [NAME, "redial-example", "o", "n"]);
         self.reply(id, "422", ["There is no message of the day"]);
         ControlFlow::Continue(())
+    }
+
+    /// How long this guest has to wait for their turn, if at all.
+    ///
+    /// A turn is a token that is taken in advance, so that no two guests have
+    /// the same, and who keeps to it finds it kept.
+    fn turn(&mut self, nick: &str) -> Option<Duration> {
+        let logins = self.rules.logins.as_ref()?;
+        let now = Instant::now();
+        self.turns.retain(|_, turn| *turn + MISSED > now);
+        let turn = self.turns.entry(nick.to_ascii_lowercase());
+        let turn = *turn.or_insert_with(|| now + logins.reserve());
+        if turn > now {
+            return Some(turn - now);
+        }
+        self.turns.remove(&nick.to_ascii_lowercase());
+        None
     }
 
     fn join(&mut self, id: Id, channel: &str) {
@@ -348,7 +403,7 @@ impl State {
         if !self.channels.entry(name.clone()).or_default().insert(id) {
             return;
         }
-        let message = self.from_guest(id, "JOIN", [&name]);
+        let message = self.by_guest(id, "JOIN", [&name]);
         self.tell(&name, &message, None);
         self.names(id, &name);
     }
@@ -358,7 +413,7 @@ impl State {
         if !self.is_member(id, &name) {
             return self.reply(id, "442", [channel, "You are not on that channel"]);
         }
-        let message = self.from_guest(id, "PART", [&name]);
+        let message = self.by_guest(id, "PART", [&name]);
         self.tell(&name, &message, None);
         if let Some(members) = self.channels.get_mut(&name) {
             members.remove(&id);
@@ -382,7 +437,7 @@ impl State {
             return self.reply(id, "412", ["No text to send"]);
         }
         let name = target.to_ascii_lowercase();
-        let copy = self.from_guest(id, &message.command, [target, text]);
+        let copy = self.by_guest(id, &message.command, [target, text]);
         if self.is_member(id, &name) {
             self.tell(&name, &copy, Some(id));
         } else if target.starts_with('#') {
@@ -414,7 +469,7 @@ impl State {
         shared.flatten().copied().filter(|&m| m != id).collect()
     }
 
-    fn from_guest<const N: usize>(&self, id: Id, command: &str, params: [&str; N]) -> Message {
+    fn by_guest<const N: usize>(&self, id: Id, command: &str, params: [&str; N]) -> Message {
         Message::new(command, params).sent_by(&self.guests[&id].prefix())
     }
 
@@ -461,10 +516,8 @@ fn is_nick(nick: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    use tokio::time::sleep_until;
 
     struct Client(Framed<TcpStream, IrcCodec>);
 
@@ -567,6 +620,7 @@ mod tests {
         let server = start(Rules {
             password: Some("sesame".into()),
             banned: Some("mallory".into()),
+            logins: None,
         })
         .await;
         for (nick, password, numeric, error) in [
@@ -582,6 +636,37 @@ mod tests {
             assert_eq!((last.command.as_str(), last.text()), ("ERROR", error));
             assert!(client.0.next().await.is_none(), "an orderly end");
         }
+    }
+
+    #[tokio::test]
+    async fn a_full_server_gives_each_guest_a_turn_and_keeps_it() {
+        let period = Duration::from_millis(400);
+        let server = start(Rules {
+            logins: Some(TokenBucket::new(1, period)),
+            ..Rules::default()
+        })
+        .await;
+        Client::log_in(&server, "ann").await;
+        let mut turns = Vec::new();
+        for nick in ["bob", "cat", "bob"] {
+            let mut client = Client::connect(&server).await;
+            client.say(&format!("NICK {nick}")).await;
+            client.say("USER u 0 * :someone").await;
+            let last = client.hear().await;
+            let (_, token) = last.text().split_once("[retry-after-ms=").unwrap();
+            let wait = token.strip_suffix(']').unwrap().parse().unwrap();
+            turns.push(Instant::now() + Duration::from_millis(wait));
+        }
+        let apart = turns[1] - turns[0];
+        assert!(
+            apart.abs_diff(period) < period / 4,
+            "a period apart: {apart:?}"
+        );
+        assert!(turns[2] < turns[1], "asked again, bob has the same turn");
+        sleep_until(turns[2]).await;
+        Client::log_in(&server, "bob").await;
+        sleep_until(turns[1]).await;
+        Client::log_in(&server, "cat").await;
     }
 
     #[tokio::test]

@@ -1,16 +1,17 @@
 //! What the person types and reads: plain lines, which also do well in a pipe
 //! or a file.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::mem;
 use std::thread;
 use std::time::Duration;
 
-use redial::Status;
+use redial::{Event, Status};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::irc::Message;
+use crate::trouble::ChatError;
 
 pub(crate) const HELP: &str = "/now tries at once, /quit leaves; a line that starts with // is sent with one slash. \
      Where a message tore the line that you are typing, Ctrl-R shows it again";
@@ -84,10 +85,8 @@ impl<R: BufRead> Lines<R> {
     fn next(&mut self) -> io::Result<Option<Typed>> {
         let mut line = mem::take(&mut self.rest);
         let room = (LONGEST_LINE - line.len()) as u64;
-        self.input
-            .by_ref()
-            .take(room)
-            .read_until(b'\n', &mut line)?;
+        let mut input = self.input.by_ref().take(room);
+        input.read_until(b'\n', &mut line)?;
         if line.is_empty() {
             return Ok(None);
         }
@@ -177,6 +176,19 @@ fn printable(text: &str) -> String {
     text.filter(|c| !c.is_control()).collect()
 }
 
+/// Why there is no connection, where the event tells.
+pub(crate) fn cause(event: &Event<'_, ChatError>) -> Option<String> {
+    match event {
+        Event::Failed { error, .. } => {
+            Some(error.map_or("no answer in time".to_owned(), ToString::to_string))
+        }
+        Event::Lost { error, .. } => {
+            Some(error.map_or("connection lost".to_owned(), ToString::to_string))
+        }
+        _ => None,
+    }
+}
+
 /// The state of the connection, as a person wants to know it.
 pub(crate) fn state(status: Status, cause: &str, now: Instant) -> String {
     match status {
@@ -224,7 +236,7 @@ pub(crate) fn shown(message: &Message) -> Option<String> {
         "NICK" => format!("{sender} is now {text}"),
         "TOPIC" => format!("{sender} sets the topic: {text}"),
         // The numerics from 400 on are errors.
-        number if number.len() == 3 && number >= "400" && number < "600" => {
+        number if number.len() == 3 && ("400".."600").contains(&number) => {
             format!("the server says: {text}")
         }
         _ => return None,

@@ -1,0 +1,243 @@
+//! What the program does about what happens.
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Stdout};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::SinkExt;
+use redial::{Event, Handle, Status};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::irc::Message;
+use crate::link::Link;
+use crate::outbox::Outbox;
+use crate::server::{self, Server};
+use crate::terminal::{self, HELP, Screen, Typed};
+use crate::trouble::ChatError;
+
+/// How long the program stays for what is not yet delivered: after `/quit`
+/// somebody waits for it to end, after the end of a pipe nobody does.
+const AFTER_QUIT: Duration = Duration::from_secs(5);
+const AFTER_INPUT: Duration = Duration::from_secs(60);
+
+/// What comes from the connections, one after the other.
+pub(crate) enum Heard {
+    Up,
+    Message(Message),
+    Down,
+}
+
+pub(crate) struct App {
+    screen: Screen<Stdout>,
+    outbox: Outbox,
+    /// Why there is no connection, in a person's words.
+    cause: Arc<Mutex<String>>,
+    /// Takes the embedded server down.
+    crash: Option<mpsc::Sender<()>>,
+    is_online: bool,
+    was_online: bool,
+    /// Something may not have been delivered.
+    has_lost: bool,
+    deadline: Option<Instant>,
+}
+
+impl App {
+    pub(crate) fn new() -> Self {
+        Self {
+            screen: Screen::new(io::stdout(), io::stdout().is_terminal()),
+            outbox: Outbox::default(),
+            cause: Arc::default(),
+            crash: None,
+            is_online: false,
+            was_online: false,
+            has_lost: false,
+            deadline: None,
+        }
+    }
+
+    /// Starts a server in this process, and returns its address.
+    pub(crate) async fn embed_server(&mut self) -> io::Result<String> {
+        let server = Server::start(server::ANY_PORT, server::Rules::default()).await?;
+        let address = server.address().to_string();
+        for line in [
+            &format!("an IRC server runs in here, at {address}; join it from another terminal:"),
+            &format!("  cargo run --example chat -- --server {address} --nick ann"),
+            "/crash takes it down for five seconds, /help tells the rest",
+        ] {
+            self.screen.line(line)?;
+        }
+        let (crash, crashes) = mpsc::channel(1);
+        tokio::spawn(async move {
+            if let Err(error) = server.crash_at_will(crashes).await {
+                eprintln!("the server cannot start again: {error}");
+            }
+        });
+        self.crash = Some(crash);
+        Ok(address)
+    }
+
+    /// Keeps the reason for the present outage.
+    pub(crate) fn observer(&self) -> impl FnMut(&Event<'_, ChatError>) + Send + 'static {
+        let cause = self.cause.clone();
+        move |event| {
+            if let Some(words) = terminal::cause(event) {
+                *cause.lock().unwrap_or_else(PoisonError::into_inner) = words;
+            }
+        }
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.is_online
+    }
+
+    /// Everything was delivered, and nothing more will come.
+    pub(crate) fn is_done(&self) -> bool {
+        self.deadline.is_some() && self.was_online && self.outbox.is_empty()
+    }
+
+    /// When the program leaves, be it done or not.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether to read on: a pipe is held up where the outbox is full, but a
+    /// person is not.
+    pub(crate) fn listens(&self) -> bool {
+        self.deadline.is_none() && (self.outbox.has_room() || io::stdin().is_terminal())
+    }
+
+    pub(crate) fn heard(
+        &mut self,
+        heard: Heard,
+        link: Option<&mut Link>,
+    ) -> Result<(), Box<dyn Error>> {
+        match heard {
+            Heard::Up => {
+                self.is_online = true;
+                self.was_online = true;
+                if let Some(link) = &link {
+                    let text = format!("online: in {} as {}", link.channel, link.nick);
+                    self.screen.status(&text)?;
+                }
+            }
+            Heard::Message(message) => {
+                match message.command.as_str() {
+                    "PONG" => self.outbox.confirm(&message),
+                    // No such nick or channel, or we may not speak there.
+                    "401" | "403" | "404" => self.has_lost = true,
+                    _ => {}
+                }
+                if let Some(text) = terminal::shown(&message) {
+                    self.screen.line(&text)?;
+                }
+            }
+            Heard::Down => {
+                self.is_online = false;
+                for text in self.outbox.doubtful() {
+                    self.has_lost = true;
+                    self.screen
+                        .line(&format!("perhaps not delivered: {text}"))?;
+                }
+            }
+        }
+        self.send(link)
+    }
+
+    /// `None` is the end of the input.
+    pub(crate) fn typed(
+        &mut self,
+        typed: Option<Typed>,
+        link: Option<&mut Link>,
+        handle: &Handle,
+    ) -> Result<(), Box<dyn Error>> {
+        self.screen.moved();
+        match typed {
+            Some(Typed::Text(text)) if text.trim().is_empty() => {}
+            Some(Typed::Text(text)) if !self.outbox.push(&text) => {
+                self.refuse(&text, "too many are waiting")?;
+            }
+            Some(Typed::Text(text)) if !self.is_online => {
+                let text = format!("queued: {text}; will be sent when online");
+                self.screen.line(&text)?;
+            }
+            Some(Typed::Text(_)) => {}
+            Some(Typed::Now) => handle.retry_now(),
+            Some(Typed::Help) => self.screen.line(HELP)?,
+            Some(Typed::Crash) => match &self.crash {
+                // Where the channel is full, it is down already.
+                Some(crash) => drop(crash.try_send(())),
+                None => self.refuse("/crash", "the server is not ours")?,
+            },
+            Some(Typed::Unknown(text)) => self.refuse(&text, "no such command, see /help")?,
+            Some(Typed::Quit) if self.outbox.is_empty() => self.leave_within(Duration::ZERO),
+            Some(Typed::Quit) => self.leave_within(AFTER_QUIT),
+            None => self.leave_within(AFTER_INPUT),
+        }
+        self.send(link)
+    }
+
+    fn refuse(&mut self, text: &str, reason: &str) -> io::Result<()> {
+        self.has_lost = true;
+        self.screen.line(&format!("not sent: {text} ({reason})"))
+    }
+
+    fn leave_within(&mut self, patience: Duration) {
+        self.deadline = Some(Instant::now() + patience);
+    }
+
+    /// Sends what may be sent now.
+    fn send(&mut self, link: Option<&mut Link>) -> Result<(), Box<dyn Error>> {
+        if let Some(link) = link.filter(|_| self.is_online) {
+            for message in self.outbox.next_batch(&link.channel) {
+                link.say(message)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows how the connection stands; `Heard::Up` tells more than `online`.
+    pub(crate) fn show(
+        &mut self,
+        status: Status,
+        by: fn(&mut Screen<Stdout>, &str) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.is_online || status == Status::Idle {
+            return Ok(());
+        }
+        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = terminal::state(status, &cause, Instant::now());
+        drop(cause);
+        by(&mut self.screen, &text)
+    }
+
+    /// Says good-bye, and what was not delivered.
+    pub(crate) async fn leave(
+        mut self,
+        link: Option<&mut Link>,
+        mut keyboard: mpsc::Receiver<Typed>,
+    ) -> ExitCode {
+        if let Some(link) = link {
+            // Courtesy only, so neither its errors nor its time matter much.
+            let quit = link.send(Message::new("QUIT", ["good-bye"]));
+            let _ = timeout(Duration::from_secs(1), quit).await;
+        }
+        for text in self.outbox.doubtful() {
+            self.has_lost = true;
+            eprintln!("perhaps not delivered: {text}");
+        }
+        let mut unsent = self.outbox.unsent();
+        while let Ok(Typed::Text(text)) = keyboard.try_recv() {
+            unsent.push(text);
+        }
+        for text in &unsent {
+            eprintln!("not sent: {text}");
+        }
+        if self.has_lost || !unsent.is_empty() || !self.was_online {
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+}

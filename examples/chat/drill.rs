@@ -1,0 +1,128 @@
+//! The storm drill: a small fleet, and a server that crashes every few
+//! seconds. Nobody needs to type anything to see what the library does.
+
+use std::error::Error;
+use std::mem;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use redial::{Event, Redial, TokenBucket};
+use tokio::signal::ctrl_c;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use crate::link::Link;
+use crate::login::{Account, log_in};
+use crate::server::{ANY_PORT, Rules, Server};
+use crate::terminal::cause;
+use crate::trouble::ChatError;
+
+const NICKS: [&str; 8] = ["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal"];
+/// The server lets three in at once, and then one each quarter of a second.
+const BURST: u32 = 3;
+const PERIOD: Duration = Duration::from_millis(250);
+/// How long it is down, and how long it lives once all are back.
+const DOWN: Duration = Duration::from_secs(1);
+const LIFE: Duration = Duration::from_secs(3);
+
+fn rules() -> Rules {
+    Rules {
+        logins: Some(TokenBucket::new(BURST, PERIOD)),
+        ..Rules::default()
+    }
+}
+
+/// Runs until Ctrl-C.
+pub(crate) async fn run() -> Result<ExitCode, Box<dyn Error>> {
+    tokio::select! {
+        result = storms() => result.map(|()| ExitCode::SUCCESS),
+        interrupt = ctrl_c() => Ok(interrupt.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+async fn storms() -> Result<(), Box<dyn Error>> {
+    let mut server = Server::start(ANY_PORT, rules()).await?;
+    let fleet = NICKS.len();
+    println!(
+        "{fleet} clients; the server takes {BURST} logins at once and then one every {PERIOD:?}"
+    );
+    let clock = Clock(Instant::now());
+    let (back, mut backs) = mpsc::channel(fleet);
+    for nick in NICKS {
+        let account = Account {
+            server: server.address().to_string(),
+            nick: nick.to_owned(),
+            channel: "#storm".to_owned(),
+            password: None,
+        };
+        tokio::spawn(client(account, back.clone(), clock));
+    }
+    loop {
+        let began = Instant::now();
+        for _ in 0..fleet {
+            backs.recv().await;
+        }
+        clock.say(
+            "----",
+            &format!("all {fleet} are here after {:.1?}", began.elapsed()),
+        );
+        sleep(LIFE).await;
+        clock.say(
+            "----",
+            &format!("the server crashes, and starts again in {DOWN:?}"),
+        );
+        server = server.restart(DOWN, rules()).await?;
+        clock.say("----", "the server is up again");
+    }
+}
+
+/// One of the fleet: it joins, says so, and listens.
+async fn client(account: Account, back: mpsc::Sender<()>, clock: Clock) {
+    let account = Arc::new(account);
+    let nick = account.nick.clone();
+    let mut reason = String::new();
+    let mut redial = Redial::new(|| log_in(account.clone()))
+        .classify(ChatError::verdict)
+        // The crashes are closer together than the usual ten seconds, and are
+        // not meant to look like one long outage.
+        .stable_after(LIFE / 2)
+        .observe(move |event| match event {
+            Event::Connected { attempt, .. } => {
+                clock.say(&nick, &format!("is here (attempt {attempt})"));
+            }
+            Event::Waiting { wait, .. } => {
+                let seconds = wait.as_secs_f64();
+                clock.say(&nick, &format!("{reason}; tries again in {seconds:.1} s"));
+            }
+            _ => reason = cause(event).unwrap_or(mem::take(&mut reason)),
+        });
+    let end = redial.run(move |link| listen(link, back.clone())).await;
+    if let Err(error) = end {
+        clock.say(&account.nick, &error.to_string());
+    }
+}
+
+/// A session: what happens on one connection.
+async fn listen(mut link: Link, back: mpsc::Sender<()>) -> Result<ControlFlow<()>, ChatError> {
+    if back.send(()).await.is_err() {
+        // Nobody counts any more, so the drill is over.
+        return Ok(ControlFlow::Break(()));
+    }
+    while let Some(message) = link.next().await {
+        message?;
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Seconds since the drill began, in front of each line.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn say(self, who: &str, what: &str) {
+        println!("{:5.1} s  {who:4} {what}", self.0.elapsed().as_secs_f64());
+    }
+}
