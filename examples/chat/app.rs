@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::SinkExt;
-use redial::{Event, Handle, Status};
+use redial::{Event, Handle, SessionEvent, Status};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -22,13 +21,6 @@ use crate::trouble::ChatError;
 /// somebody waits for it to end, after the end of a pipe nobody does.
 const AFTER_QUIT: Duration = Duration::from_secs(5);
 const AFTER_INPUT: Duration = Duration::from_secs(60);
-
-/// What comes from the connections, one after the other.
-pub(crate) enum Heard {
-    Up,
-    Message(Message),
-    Down,
-}
 
 pub(crate) struct App {
     screen: Screen<Stdout>,
@@ -89,10 +81,6 @@ impl App {
         }
     }
 
-    pub(crate) fn is_online(&self) -> bool {
-        self.is_online
-    }
-
     /// Everything was delivered, and nothing more will come.
     pub(crate) fn is_done(&self) -> bool {
         self.deadline.is_some() && self.was_online && self.outbox.is_empty()
@@ -111,11 +99,11 @@ impl App {
 
     pub(crate) fn heard(
         &mut self,
-        heard: Heard,
+        event: SessionEvent<Message, ChatError>,
         link: Option<&mut Link>,
     ) -> Result<(), Box<dyn Error>> {
-        match heard {
-            Heard::Up => {
+        match event {
+            SessionEvent::Up => {
                 self.is_online = true;
                 self.was_online = true;
                 if let Some(link) = &link {
@@ -123,7 +111,7 @@ impl App {
                     self.screen.status(&text)?;
                 }
             }
-            Heard::Message(message) => {
+            SessionEvent::Item(message) => {
                 match message.command.as_str() {
                     "PONG" => self.outbox.confirm(&message),
                     // No such nick or channel, or we may not speak there.
@@ -134,7 +122,7 @@ impl App {
                     self.screen.line(&text)?;
                 }
             }
-            Heard::Down => {
+            SessionEvent::Down(_) => {
                 self.is_online = false;
                 for text in self.outbox.doubtful() {
                     self.has_lost = true;
@@ -172,9 +160,9 @@ impl App {
                 None => self.refuse("/crash", "the server is not ours")?,
             },
             Some(Typed::Unknown(text)) => self.refuse(&text, "no such command, see /help")?,
-            Some(Typed::Quit) if self.outbox.is_empty() => self.leave_within(Duration::ZERO),
-            Some(Typed::Quit) => self.leave_within(AFTER_QUIT),
-            None => self.leave_within(AFTER_INPUT),
+            Some(Typed::Quit) if self.outbox.is_empty() => self.leave_within(Duration::ZERO)?,
+            Some(Typed::Quit) => self.leave_within(AFTER_QUIT)?,
+            None => self.leave_within(AFTER_INPUT)?,
         }
         self.send(link)
     }
@@ -184,8 +172,14 @@ impl App {
         self.screen.line(&format!("not sent: {text} ({reason})"))
     }
 
-    fn leave_within(&mut self, patience: Duration) {
+    fn leave_within(&mut self, patience: Duration) -> io::Result<()> {
         self.deadline = Some(Instant::now() + patience);
+        if self.is_online || patience.is_zero() {
+            return Ok(());
+        }
+        let seconds = patience.as_secs();
+        let text = format!("leaving once everything is delivered, or in {seconds} s");
+        self.screen.line(&text)
     }
 
     /// Sends what may be sent now.
@@ -198,7 +192,7 @@ impl App {
         Ok(())
     }
 
-    /// Shows how the connection stands; `Heard::Up` tells more than `online`.
+    /// Shows how the connection stands; the session's `Up` tells more than `online`.
     pub(crate) fn show(
         &mut self,
         status: Status,
@@ -221,16 +215,17 @@ impl App {
     ) -> ExitCode {
         if let Some(link) = link {
             // Courtesy only, so neither its errors nor its time matter much.
-            let quit = link.send(Message::new("QUIT", ["good-bye"]));
-            let _ = timeout(Duration::from_secs(1), quit).await;
+            let _ = timeout(Duration::from_secs(1), link.quit()).await;
         }
         for text in self.outbox.doubtful() {
             self.has_lost = true;
             eprintln!("perhaps not delivered: {text}");
         }
         let mut unsent = self.outbox.unsent();
-        while let Ok(Typed::Text(text)) = keyboard.try_recv() {
-            unsent.push(text);
+        while let Ok(typed) = keyboard.try_recv() {
+            if let Typed::Text(text) = typed {
+                unsent.push(text);
+            }
         }
         for text in &unsent {
             eprintln!("not sent: {text}");

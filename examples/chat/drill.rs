@@ -57,6 +57,7 @@ async fn storms() -> Result<(), Box<dyn Error>> {
             nick: nick.to_owned(),
             channel: "#storm".to_owned(),
             password: None,
+            tls: None,
         };
         tokio::spawn(client(account, back.clone(), clock));
     }

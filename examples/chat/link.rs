@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::{Sink, SinkExt, Stream, StreamExt};
+use futures::{SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Framed;
@@ -21,8 +21,8 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// A connection that takes care of itself: it answers the server's PINGs,
-/// notices when the server is gone, and ends with the reason. What was fed to
-/// it is sent while it is polled for messages.
+/// notices when the server is gone, and ends with the reason. What it was
+/// told to say is sent while it is polled for messages.
 pub(crate) struct Link {
     lines: Framed<Box<dyn Wire>, IrcCodec>,
     /// By which the server knows us; it may have changed.
@@ -46,6 +46,12 @@ impl Link {
     /// Queues a message, which polling the stream sends.
     pub(crate) fn say(&mut self, message: Message) -> Result<(), ChatError> {
         Ok(self.lines.start_send_unpin(message)?)
+    }
+
+    /// Leaves in good order.
+    pub(crate) async fn quit(&mut self) -> Result<(), ChatError> {
+        self.say(Message::new("QUIT", ["good-bye"]))?;
+        Ok(self.lines.close().await?)
     }
 
     /// Deals with what concerns the connection, and returns the rest.
@@ -112,25 +118,5 @@ impl Stream for Link {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-    }
-}
-
-impl Sink<Message> for Link {
-    type Error = ChatError;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ChatError>> {
-        Poll::Ready(Ok(ready!(self.lines.poll_ready_unpin(cx))?))
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), ChatError> {
-        self.say(message)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ChatError>> {
-        Poll::Ready(Ok(ready!(self.lines.poll_flush_unpin(cx))?))
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ChatError>> {
-        Poll::Ready(Ok(ready!(self.lines.poll_close_unpin(cx))?))
     }
 }

@@ -8,16 +8,18 @@ use tokio::net::TcpStream;
 
 use crate::irc::{Message, fit};
 use crate::link::{Link, Wire};
+use crate::tls::Tls;
 use crate::trouble::ChatError;
 
 /// Where to log in, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Account {
     /// `host:port`.
     pub(crate) server: String,
     pub(crate) nick: String,
     pub(crate) channel: String,
     pub(crate) password: Option<String>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// `host:port`, with `port` where none is given.
@@ -65,7 +67,11 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
 pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
     let stream = TcpStream::connect(&account.server).await?;
     stream.set_nodelay(true)?;
-    register(Box::new(stream), &account).await
+    let wire: Box<dyn Wire> = match &account.tls {
+        Some(tls) => Box::new(tls.connect(stream).await?),
+        None => Box::new(stream),
+    };
+    register(wire, &account).await
 }
 
 /// The nicks to try in a row where somebody has ours, perhaps our own
@@ -170,6 +176,7 @@ mod tests {
             nick: "alexandria".into(),
             channel: "#room".into(),
             password: Some("sesame".into()),
+            tls: None,
         }
     }
 

@@ -19,10 +19,12 @@ mod login;
 mod outbox;
 mod server;
 mod terminal;
+mod tls;
 mod trouble;
 
 use std::error::Error;
 use std::future::pending;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,14 +32,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::StreamExt;
-use redial::{Connect, Redial};
+use redial::Redial;
 use tokio::signal::ctrl_c;
 use tokio::time::{Instant, interval, sleep_until};
 
-use app::{App, Heard};
-use link::Link;
+use app::App;
 use login::{Account, log_in};
 use terminal::{Screen, keyboard};
+use tls::Tls;
 use trouble::ChatError;
 
 /// A chat client that comes back by itself.
@@ -46,8 +48,7 @@ use trouble::ChatError;
 /// status is 1 where that may not be so, or where it never came online.
 #[derive(Debug, Parser)]
 struct Args {
-    /// An IRC server, as host or host:port; without it, one runs in this
-    /// process
+    /// An IRC server, as host or host:port [default: one in this process]
     #[arg(long, value_parser = login::word)]
     server: Option<String>,
     #[arg(long, default_value = "guest", value_parser = login::word)]
@@ -56,6 +57,13 @@ struct Args {
     channel: String,
     #[arg(long, value_parser = login::word)]
     password: Option<String>,
+    /// Speak TLS with the server
+    #[arg(long, requires = "server")]
+    tls: bool,
+    /// Speak TLS, and trust the certificates in this PEM file instead of those
+    /// that browsers trust
+    #[arg(long, value_name = "FILE", requires = "server")]
+    tls_ca: Option<PathBuf>,
     /// Show several clients of a server that crashes every few seconds
     #[arg(long)]
     storm_drill: bool,
@@ -77,38 +85,43 @@ async fn main() -> ExitCode {
 
 async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut app = App::new();
+    let has_tls = args.tls || args.tls_ca.is_some();
+    let server = match args.server {
+        Some(server) => login::address(&server, if has_tls { 6697 } else { 6667 })?,
+        None => app.embed_server().await?,
+    };
     let account = Arc::new(Account {
-        server: match args.server {
-            Some(server) => login::address(&server, 6667)?,
-            None => app.embed_server().await?,
-        },
+        tls: has_tls
+            .then(|| Tls::new(&server, args.tls_ca.as_deref()))
+            .transpose()?,
+        server,
         nick: args.nick,
         channel: args.channel,
         password: args.password,
     });
 
-    let mut redial = Redial::new(|| log_in(account.clone()))
+    let mut session = Redial::new(|| log_in(account.clone()))
         .attempt_timeout(Duration::from_secs(20))
         .classify(ChatError::verdict)
-        .observe(app.observer());
-    let handle = redial.handle();
+        .observe(app.observer())
+        .into_session();
+    let handle = session.handle();
     let mut statuses = handle.watch();
-
     let mut keyboard = keyboard();
     let mut seconds = interval(Duration::from_secs(1));
     let mut interrupt = pin!(ctrl_c());
     let mut stopped = None;
     while !app.is_done() {
         tokio::select! {
-            heard = next(&mut redial, app.is_online()) => match heard {
-                Ok(heard) => app.heard(heard, redial.get_mut())?,
+            Some(event) = session.next() => match event {
+                Ok(event) => app.heard(event, session.get_mut())?,
                 Err(error) => {
-                    stopped = Some(error);
+                    stopped = error.into_inner();
                     break;
                 }
             },
             typed = keyboard.recv(), if app.listens() => {
-                app.typed(typed, redial.get_mut(), &handle)?;
+                app.typed(typed, session.get_mut(), &handle)?;
             }
             Some(status) = statuses.next() => app.show(status, Screen::status)?,
             _ = seconds.tick() => app.show(handle.status(), Screen::count_down)?,
@@ -116,28 +129,8 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             _ = &mut interrupt => break,
         }
     }
-    let exit = app.leave(redial.get_mut(), keyboard).await;
-    match stopped {
-        Some(error) => Err(error.into_inner().map_or("closed".into(), Into::into)),
-        None => Ok(exit),
-    }
-}
-
-/// What happens next on the connection, and on all that follow it.
-async fn next(
-    chat: &mut Redial<impl Connect<Connection = Link, Error = ChatError>>,
-    is_online: bool,
-) -> Result<Heard, redial::Error<ChatError>> {
-    let link = chat.ready().await?;
-    if !is_online {
-        return Ok(Heard::Up);
-    }
-    match link.next().await {
-        Some(Ok(message)) => return Ok(Heard::Message(message)),
-        Some(Err(error)) => chat.lost_to(error),
-        None => chat.lost(),
-    }
-    Ok(Heard::Down)
+    let exit = app.leave(session.get_mut(), keyboard).await;
+    stopped.map_or(Ok(exit), |error| Err(error.into()))
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use redial::{Cause, Verdict};
 
+use crate::tls::is_wrong_certificate;
+
 /// Why there is no connection, or no longer one. The words are the server's.
 #[derive(Debug)]
 pub(crate) enum ChatError {
@@ -57,6 +59,7 @@ impl ChatError {
     /// Whether to try again, and when: the classifier of the example.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
+            Self::Io(error) if is_wrong_certificate(error) => Verdict::Stop,
             Self::Io(error) => Verdict::from(error),
             Self::Closed => Verdict::Retry(Cause::Down),
             Self::Ended(_) | Self::TooFast(_) | Self::NickInUse => Verdict::Retry(Cause::Busy),
@@ -83,6 +86,8 @@ impl fmt::Display for ChatError {
                 io::ErrorKind::ConnectionReset => f.write_str("connection reset"),
                 io::ErrorKind::ConnectionRefused => f.write_str("connection refused"),
                 io::ErrorKind::BrokenPipe => f.write_str("connection broken"),
+                // TLS minds that it was not told.
+                io::ErrorKind::UnexpectedEof => f.write_str("connection closed"),
                 io::ErrorKind::TimedOut => f.write_str("no answer"),
                 _ => error.fmt(f),
             },
