@@ -26,7 +26,7 @@ pub(crate) struct App {
     screen: Screen<Stdout>,
     outbox: Outbox,
     /// Why there is no connection, in a person's words.
-    cause: Arc<Mutex<String>>,
+    cause: Cause,
     /// Takes the embedded server down.
     crash: Option<mpsc::Sender<()>>,
     is_online: bool,
@@ -41,7 +41,7 @@ impl App {
         Self {
             screen: Screen::new(io::stdout(), io::stdout().is_terminal()),
             outbox: Outbox::default(),
-            cause: Arc::default(),
+            cause: Cause::default(),
             crash: None,
             is_online: false,
             was_online: false,
@@ -71,14 +71,19 @@ impl App {
         Ok(address)
     }
 
-    /// Keeps the reason for the present outage.
+    /// Keeps the reasons for which attempts fail.
     pub(crate) fn observer(&self) -> impl FnMut(&Event<'_, ChatError>) + Send + 'static {
         let cause = self.cause.clone();
         move |event| {
             if let Some(words) = terminal::cause(event) {
-                *cause.lock().unwrap_or_else(PoisonError::into_inner) = words;
+                cause.set(words);
             }
         }
+    }
+
+    /// Why there is no connection.
+    pub(crate) fn cause(&self) -> String {
+        self.cause.get()
     }
 
     /// Everything was delivered, and nothing more will come.
@@ -122,8 +127,11 @@ impl App {
                     self.screen.line(&text)?;
                 }
             }
-            SessionEvent::Down(_) => {
+            SessionEvent::Down(error) => {
                 self.is_online = false;
+                if let Some(error) = error {
+                    self.cause.set(error.to_string());
+                }
                 for text in self.outbox.doubtful() {
                     self.has_lost = true;
                     self.screen
@@ -201,9 +209,7 @@ impl App {
         if self.is_online || status == Status::Idle {
             return Ok(());
         }
-        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = terminal::state(status, &cause, Instant::now());
-        drop(cause);
+        let text = terminal::state(status, &self.cause(), Instant::now());
         by(&mut self.screen, &text)
     }
 
@@ -234,5 +240,22 @@ impl App {
             return ExitCode::FAILURE;
         }
         ExitCode::SUCCESS
+    }
+}
+
+/// A reason that the observer writes and the screen reads.
+#[derive(Clone, Default)]
+struct Cause(Arc<Mutex<String>>);
+
+impl Cause {
+    fn set(&self, words: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    fn get(&self) -> String {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

@@ -113,13 +113,13 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut stopped = None;
     while !app.is_done() {
         tokio::select! {
-            Some(event) = session.next() => match event {
-                Ok(event) => app.heard(event, session.get_mut())?,
-                Err(error) => {
-                    stopped = error.into_inner();
+            Some(event) = session.next() => {
+                let Ok(event) = event else {
+                    stopped = Some(app.cause());
                     break;
-                }
-            },
+                };
+                app.heard(event, session.get_mut())?;
+            }
             typed = keyboard.recv(), if app.listens() => {
                 app.typed(typed, session.get_mut(), &handle)?;
             }

@@ -1,0 +1,449 @@
+//! Does the chat example do what it says? Its program against a server that
+//! crashes, refuses, is full, or shows a certificate from 2020.
+//!
+//! The modules of the example are part of this file, so that their own tests
+//! run with these.
+#![cfg(feature = "tokio")]
+#![allow(dead_code)] // the example uses what is not used here
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use redial::TokenBucket;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{BufReader, Lines, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
+use tokio_util::codec::Framed;
+
+#[path = "../examples/chat/irc.rs"]
+mod irc;
+#[path = "../examples/chat/link.rs"]
+mod link;
+#[path = "../examples/chat/login.rs"]
+mod login;
+#[path = "../examples/chat/outbox.rs"]
+mod outbox;
+#[path = "../examples/chat/server.rs"]
+mod server;
+#[path = "../examples/chat/terminal.rs"]
+mod terminal;
+#[path = "../examples/chat/tls.rs"]
+mod tls;
+#[path = "../examples/chat/trouble.rs"]
+mod trouble;
+
+use irc::{IrcCodec, Message};
+use login::{Account, log_in};
+use server::{ANY_PORT, Rules, Server};
+
+/// More than any single step may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The example, running.
+struct Chat {
+    program: Child,
+    input: Option<ChildStdin>,
+    output: Lines<BufReader<ChildStdout>>,
+    shown: Vec<String>,
+}
+
+impl Chat {
+    fn start(args: &[&str]) -> Self {
+        let mut program = Command::new(program())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = program.stdout.take().unwrap();
+        Self {
+            input: program.stdin.take(),
+            output: BufReader::new(output).lines(),
+            program,
+            shown: Vec::new(),
+        }
+    }
+
+    fn join(server: SocketAddr, nick: &str, args: &[&str]) -> Self {
+        let server = server.to_string();
+        let place = ["--server", &server, "--nick", nick, "--channel", "room"];
+        Self::start(&[&place, args].concat())
+    }
+
+    async fn types(&mut self, lines: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(lines.as_bytes()).await.unwrap();
+    }
+
+    fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Waits for a line that contains `words`.
+    async fn shows(&mut self, words: &str) -> String {
+        let line = timeout(PATIENCE, async {
+            while let Some(line) = self.output.next_line().await.unwrap() {
+                self.shown.push(line.clone());
+                if line.contains(words) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        let line = line.await.ok().flatten();
+        line.unwrap_or_else(|| panic!("no {words:?} in {:#?}", self.shown))
+    }
+
+    /// Waits for the end; the exit status, and the errors.
+    async fn ends(mut self) -> (ExitStatus, String) {
+        let end = timeout(PATIENCE, async {
+            while let Some(line) = self.output.next_line().await.unwrap() {
+                self.shown.push(line);
+            }
+            let mut errors = String::new();
+            let mut stderr = self.program.stderr.take().unwrap();
+            stderr.read_to_string(&mut errors).await.unwrap();
+            (self.program.wait().await.unwrap(), errors)
+        });
+        end.await
+            .unwrap_or_else(|_| panic!("no end after {:#?}", self.shown))
+    }
+}
+
+/// The program beside this test's own: target/debug/deps/chat-1234 and
+/// target/debug/examples/chat.
+fn program() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let program = profile
+        .join("examples/chat")
+        .with_extension(env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "first: cargo build --example chat");
+    program
+}
+
+/// Somebody else in the channel.
+async fn listener(server: SocketAddr) -> link::Link {
+    let account = Account {
+        server: server.to_string(),
+        nick: "ear".into(),
+        channel: "#room".into(),
+        password: None,
+        tls: None,
+    };
+    log_in(Arc::new(account)).await.unwrap()
+}
+
+/// What somebody else hears `ann` say next.
+async fn said(ear: &mut link::Link) -> String {
+    timeout(PATIENCE, async {
+        loop {
+            let message = ear.next().await.unwrap().unwrap();
+            if message.command == "PRIVMSG" && message.sender() == "ann" {
+                return message.text().to_owned();
+            }
+        }
+    })
+    .await
+    .expect("ann says something")
+}
+
+async fn serve(rules: Rules) -> Server {
+    Server::start(ANY_PORT, rules).await.unwrap()
+}
+
+#[tokio::test]
+async fn it_comes_back_and_says_what_was_typed_offline() {
+    let server = serve(Rules::default()).await;
+    let address = server.address();
+    let mut ear = listener(address).await;
+    let mut chat = Chat::join(address, "ann", &[]);
+    chat.shows("online: in #room as ann").await;
+    chat.types("one\n").await;
+    assert_eq!(said(&mut ear).await, "one");
+
+    server.crash().await;
+    chat.shows("offline: connection reset; trying again in")
+        .await;
+    chat.types("two\nthree\n").await;
+    chat.shows("queued: two").await;
+    chat.shows("queued: three").await;
+
+    // The new server has the old address when somebody listens there.
+    let server = serve(Rules::default()).await;
+    let mut ear = listener(server.address()).await;
+    let door = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        let (mut guest, _) = door.accept().await?;
+        let mut inside = TcpStream::connect(server.address()).await?;
+        copy_bidirectional(&mut guest, &mut inside).await
+    });
+    chat.types("/now\n").await;
+    chat.shows("online: in #room as ann").await;
+    chat.types("four\n").await;
+    for line in ["two", "three", "four"] {
+        assert_eq!(said(&mut ear).await, line);
+    }
+    chat.end_input();
+    let (status, errors) = chat.ends().await;
+    assert!(status.success() && errors.is_empty(), "{errors}");
+}
+
+#[tokio::test]
+async fn a_pipe_is_sent_to_its_end_before_the_program_ends() {
+    let server = serve(Rules::default()).await;
+    let mut ear = listener(server.address()).await;
+    let mut chat = Chat::join(server.address(), "ann", &[]);
+    let lines: Vec<String> = (0..250).map(|n| format!("line {n}")).collect();
+    let writing = async {
+        chat.types(&lines.join("\n")).await;
+        chat.end_input();
+        chat.ends().await
+    };
+    let hearing = async {
+        for line in &lines {
+            assert_eq!(said(&mut ear).await, *line);
+        }
+    };
+    let ((status, errors), ()) = futures::join!(writing, hearing);
+    assert!(status.success() && errors.is_empty(), "{errors}");
+}
+
+#[tokio::test]
+async fn without_a_server_it_brings_its_own() {
+    let mut chat = Chat::start(&[]);
+    chat.types("hi\n").await;
+    chat.end_input();
+    chat.shows("online: in #redial as guest").await;
+    let (status, errors) = chat.ends().await;
+    assert!(status.success() && errors.is_empty(), "{errors}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_ban_stop_it_with_the_reason() {
+    let server = serve(Rules {
+        password: Some("sesame".into()),
+        banned: Some("mallory".into()),
+        ..Rules::default()
+    })
+    .await;
+    for (nick, password, reason) in [
+        ("ann", "wrong", "chat: wrong password: Password incorrect"),
+        (
+            "mallory",
+            "sesame",
+            "chat: banned: You are banned from this server",
+        ),
+    ] {
+        let chat = Chat::join(server.address(), nick, &["--password", password]);
+        let (status, errors) = chat.ends().await;
+        assert_eq!((status.code(), errors.trim_end()), (Some(1), reason));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_named() {
+    // Bound and closed again: nobody listens there.
+    let nobody = TcpListener::bind(ANY_PORT)
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut chat = Chat::join(nobody, "ann", &[]);
+    chat.types("one\n/frobnicate\ntwo\n/quit\n").await;
+    chat.shows("not sent: /frobnicate (no such command, see /help)")
+        .await;
+    let (status, errors) = chat.ends().await;
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(errors, "not sent: one\nnot sent: two\n");
+}
+
+#[tokio::test]
+async fn what_may_have_been_lost_is_named_and_not_sent_again() {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let mut chat = Chat::join(listener.local_addr().unwrap(), "ann", &[]);
+    // A server that reads a line and breaks, before it answers.
+    let mut first = welcome(&listener).await;
+    chat.types("once\n").await;
+    while first.next().await.unwrap().unwrap().command != "PRIVMSG" {}
+    first.get_ref().set_zero_linger().unwrap();
+    drop(first);
+    chat.shows("perhaps not delivered: once").await;
+    // And one that answers.
+    let mut second = welcome(&listener).await;
+    chat.types("twice\n/quit\n").await;
+    let mut heard = Vec::new();
+    while let Some(Ok(message)) = second.next().await {
+        if message.command == "PING" {
+            let pong = Message::new("PONG", ["s", message.text()]);
+            second.send(pong).await.unwrap();
+        }
+        heard.push(message.to_string());
+    }
+    assert_eq!(
+        heard,
+        [
+            "JOIN #room",
+            "PRIVMSG #room twice",
+            "PING 2",
+            "QUIT good-bye"
+        ]
+    );
+    let (status, _) = chat.ends().await;
+    assert_eq!(status.code(), Some(1), "a script should know");
+}
+
+/// Lets `ann` in; her JOIN is still to be read.
+async fn welcome(listener: &TcpListener) -> Framed<TcpStream, IrcCodec> {
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut lines = Framed::new(stream, IrcCodec);
+    while lines.next().await.unwrap().unwrap().command != "USER" {}
+    for line in [":s 001 ann :Welcome", ":s 366 ann #room :End"] {
+        lines.send(Message::parse(line).unwrap()).await.unwrap();
+    }
+    lines
+}
+
+#[tokio::test]
+async fn a_full_server_is_obeyed_to_the_slot() {
+    let period = Duration::from_millis(1500);
+    let logins = TokenBucket::new(1, period);
+    let server = serve(Rules {
+        logins: Some(logins),
+        ..Rules::default()
+    })
+    .await;
+    let _ear = listener(server.address()).await;
+    let taken = Instant::now();
+    let mut chat = Chat::join(server.address(), "ann", &[]);
+    chat.shows("offline: the server is full and gave us a slot; trying again in")
+        .await;
+    // Earlier, or without the slot, the server would send it away again.
+    chat.shows("online").await;
+    assert!(taken.elapsed() > period * 9 / 10, "{:?}", taken.elapsed());
+    let tries = chat
+        .shown
+        .iter()
+        .filter(|line| line.contains("gave us a slot; trying again"));
+    assert_eq!(tries.count(), 1);
+}
+
+#[tokio::test]
+async fn the_storm_drill_shows_reconnects_within_ten_seconds() {
+    let began = Instant::now();
+    let mut drill = Chat::start(&["--storm-drill"]);
+    drill.shows("the server crashes").await;
+    drill.shows("connection reset; tries again in").await;
+    drill.shows("is here").await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    drill.shows("all 8 are here").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_says_good_bye() {
+    let server = serve(Rules::default()).await;
+    let mut ear = listener(server.address()).await;
+    let mut chat = Chat::join(server.address(), "ann", &[]);
+    chat.shows("online").await;
+    let id = chat.program.id().unwrap().to_string();
+    let kill = Command::new("kill").args(["-INT", &id]).status().await;
+    assert!(kill.unwrap().success());
+    let (status, errors) = chat.ends().await;
+    assert!(status.success() && errors.is_empty(), "{errors}");
+    timeout(PATIENCE, async {
+        while ear.next().await.unwrap().unwrap().text() != "Quit: good-bye" {}
+    })
+    .await
+    .expect("everybody hears it");
+}
+
+/// An authority, and a server's key with its certificate.
+struct Pki {
+    authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+    key: rcgen::KeyPair,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        Self {
+            authority: rcgen::CertifiedIssuer::self_signed(params, key).unwrap(),
+            key: rcgen::KeyPair::generate().unwrap(),
+        }
+    }
+
+    fn certify(&self, name: &str, last_year: i32) -> TlsAcceptor {
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last_year, 12, 31);
+        let certificate = params.signed_by(&self.key, &self.authority).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(self.key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .unwrap();
+        Arc::new(config).into()
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_certificate_stops_it_and_a_right_one_does_not() {
+    let pki = Pki::new();
+    let roots = env::temp_dir().join(format!("redial-chat-{}.pem", std::process::id()));
+    std::fs::write(&roots, pki.authority.pem()).unwrap();
+    let running = serve(Rules::default()).await;
+    let server = running.address();
+    let trusting = ["--tls-ca", roots.to_str().unwrap()];
+    for (name, last_year, args, reason) in [
+        ("127.0.0.1", 2999, &trusting[..], None),
+        ("127.0.0.1", 2020, &trusting, Some("certificate expired")),
+        (
+            "irc.example",
+            2999,
+            &trusting,
+            Some("certificate not valid for name"),
+        ),
+        ("127.0.0.1", 2999, &["--tls"], Some("UnknownIssuer")),
+    ] {
+        let acceptor = pki.certify(name, last_year);
+        let door = TcpListener::bind(ANY_PORT).await.unwrap();
+        let address = door.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = door.accept().await?;
+            let mut guest = acceptor.accept(stream).await?;
+            let mut inside = TcpStream::connect(server).await?;
+            copy_bidirectional(&mut guest, &mut inside).await
+        });
+        let mut chat = Chat::join(address, "ann", args);
+        if reason.is_none() {
+            chat.shows("online: in #room as ann").await;
+            chat.end_input();
+        }
+        let (status, errors) = chat.ends().await;
+        assert_eq!(status.success(), reason.is_none(), "{errors}");
+        let said = errors.contains(reason.unwrap_or_default());
+        assert!(said, "{errors}, and not {reason:?}");
+    }
+    std::fs::remove_file(&roots).unwrap();
+}
