@@ -24,6 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 use tokio_util::codec::Framed;
 
+#[path = "../examples/chat/hub.rs"]
+mod hub;
 #[path = "../examples/chat/irc.rs"]
 mod irc;
 #[path = "../examples/chat/link.rs"]
@@ -41,9 +43,10 @@ mod tls;
 #[path = "../examples/chat/trouble.rs"]
 mod trouble;
 
+use hub::Rules;
 use irc::{IrcCodec, Message};
 use login::{Account, log_in};
-use server::{ANY_PORT, Rules, Server};
+use server::{ANY_PORT, Server};
 
 /// More than any single step may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,19 +1,20 @@
 //! What the program does about what happens.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal, Stdout};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redial::{Event, Handle, SessionEvent, Status};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::hub::Rules;
 use crate::irc::Message;
 use crate::link::Link;
 use crate::outbox::Outbox;
-use crate::server::{self, Server};
+use crate::server::{ANY_PORT, Server};
 use crate::terminal::{self, HELP, Screen, Typed};
 use crate::trouble::ChatError;
 
@@ -22,11 +23,14 @@ use crate::trouble::ChatError;
 const AFTER_QUIT: Duration = Duration::from_secs(5);
 const AFTER_INPUT: Duration = Duration::from_secs(60);
 
+/// How long `/crash` takes the embedded server down for.
+const DOWN: Duration = Duration::from_secs(5);
+
 pub(crate) struct App {
     screen: Screen<Stdout>,
     outbox: Outbox,
     /// Why there is no connection, in a person's words.
-    cause: Cause,
+    cause: watch::Sender<String>,
     /// Takes the embedded server down.
     crash: Option<mpsc::Sender<()>>,
     is_online: bool,
@@ -38,10 +42,11 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new() -> Self {
+        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            screen: Screen::new(io::stdout(), io::stdout().is_terminal()),
+            screen: Screen::new(io::stdout(), io::stdout().is_terminal() && !is_dumb),
             outbox: Outbox::default(),
-            cause: Cause::default(),
+            cause: watch::Sender::default(),
             crash: None,
             is_online: false,
             was_online: false,
@@ -52,7 +57,7 @@ impl App {
 
     /// Starts a server in this process, and returns its address.
     pub(crate) async fn embed_server(&mut self) -> io::Result<String> {
-        let server = Server::start(server::ANY_PORT, server::Rules::default()).await?;
+        let server = Server::start(ANY_PORT, Rules::default()).await?;
         let address = server.address().to_string();
         for line in [
             &format!("an IRC server runs in here, at {address}; join it from another terminal:"),
@@ -61,11 +66,13 @@ impl App {
         ] {
             self.screen.line(line)?;
         }
-        let (crash, crashes) = mpsc::channel(1);
+        let (crash, mut crashes) = mpsc::channel(1);
         tokio::spawn(async move {
-            if let Err(error) = server.crash_at_will(crashes).await {
-                eprintln!("the server cannot start again: {error}");
+            let mut server = server;
+            while crashes.recv().await.is_some() {
+                server = server.restart(DOWN, Rules::default()).await?;
             }
+            io::Result::Ok(())
         });
         self.crash = Some(crash);
         Ok(address)
@@ -76,14 +83,14 @@ impl App {
         let cause = self.cause.clone();
         move |event| {
             if let Some(words) = terminal::cause(event) {
-                cause.set(words);
+                cause.send_replace(words);
             }
         }
     }
 
     /// Why there is no connection.
     pub(crate) fn cause(&self) -> String {
-        self.cause.get()
+        self.cause.borrow().clone()
     }
 
     /// Everything was delivered, and nothing more will come.
@@ -130,7 +137,7 @@ impl App {
             SessionEvent::Down(error) => {
                 self.is_online = false;
                 if let Some(error) = error {
-                    self.cause.set(error.to_string());
+                    self.cause.send_replace(error.to_string());
                 }
                 for text in self.outbox.doubtful() {
                     self.has_lost = true;
@@ -236,26 +243,14 @@ impl App {
         for text in &unsent {
             eprintln!("not sent: {text}");
         }
+        // Stopped amid a pipe, which may hold more.
+        let is_pipe = !io::stdin().is_terminal() && !keyboard.is_closed();
+        if is_pipe && self.deadline.is_none() && !unsent.is_empty() {
+            eprintln!("not sent: what follows in the input");
+        }
         if self.has_lost || !unsent.is_empty() || !self.was_online {
             return ExitCode::FAILURE;
         }
         ExitCode::SUCCESS
-    }
-}
-
-/// A reason that the observer writes and the screen reads.
-#[derive(Clone, Default)]
-struct Cause(Arc<Mutex<String>>);
-
-impl Cause {
-    fn set(&self, words: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
-    }
-
-    fn get(&self) -> String {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }

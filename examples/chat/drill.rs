@@ -2,9 +2,10 @@
 //! seconds. Nobody needs to type anything to see what the library does.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::mem;
 use std::ops::ControlFlow;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::hub::Rules;
 use crate::link::Link;
 use crate::login::{Account, log_in};
-use crate::server::{ANY_PORT, Rules, Server};
+use crate::server::{ANY_PORT, Server};
 use crate::terminal::cause;
 use crate::trouble::ChatError;
 
@@ -124,6 +126,10 @@ struct Clock(Instant);
 
 impl Clock {
     fn say(self, who: &str, what: &str) {
-        println!("{:5.1} s  {who:4} {what}", self.0.elapsed().as_secs_f64());
+        let seconds = self.0.elapsed().as_secs_f64();
+        if writeln!(io::stdout(), "{seconds:5.1} s  {who:4} {what}").is_err() {
+            // Piped into `head`, which has seen enough.
+            process::exit(0);
+        }
     }
 }

@@ -13,6 +13,7 @@
 
 mod app;
 mod drill;
+mod hub;
 mod irc;
 mod link;
 mod login;
@@ -123,7 +124,9 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             typed = keyboard.recv(), if app.listens() => {
                 app.typed(typed, session.get_mut(), &handle)?;
             }
-            Some(status) = statuses.next() => app.show(status, Screen::status)?,
+            Some(status) = statuses.next() => if status == handle.status() {
+                app.show(status, Screen::status)?;
+            },
             _ = seconds.tick() => app.show(handle.status(), Screen::count_down)?,
             () = until(app.deadline()) => break,
             _ = &mut interrupt => break,

@@ -1,0 +1,358 @@
+//! What the guests of the embedded server share: nicks, channels, and whose
+//! turn it is to log in.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use redial::TokenBucket;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::irc::{Message, fit};
+
+/// The name that stands before the server's own replies.
+const NAME: &str = "irc.redial.example";
+/// A guest who leaves this many messages unread is dropped.
+const SEND_QUEUE: usize = 256;
+/// A guest who does not come for this long after their turn has missed it.
+const MISSED: Duration = Duration::from_secs(30);
+
+/// Whom the server lets in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    /// Asked of everyone (PASS).
+    pub(crate) password: Option<String>,
+    /// A nick that is not wanted here.
+    pub(crate) banned: Option<String>,
+    /// How often somebody may log in. Who comes in between is told when it is
+    /// their turn.
+    pub(crate) logins: Option<TokenBucket>,
+}
+
+pub(crate) type Id = u64;
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    rules: Rules,
+    last_id: Id,
+    guests: HashMap<Id, Guest>,
+    /// The members of each channel, by its name in lower case.
+    channels: HashMap<String, BTreeSet<Id>>,
+    /// Whose turn it is when, by nick.
+    turns: HashMap<String, Instant>,
+}
+
+#[derive(Debug)]
+struct Guest {
+    nick: Option<String>,
+    user: Option<String>,
+    password: Option<String>,
+    is_registered: bool,
+    /// Gone once there is nothing more to say.
+    replies: Option<mpsc::Sender<Message>>,
+    parting: String,
+}
+
+impl Guest {
+    fn nick(&self) -> &str {
+        self.nick.as_deref().unwrap_or("*")
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            last_id: 0,
+            guests: HashMap::new(),
+            channels: HashMap::new(),
+            turns: HashMap::new(),
+        }
+    }
+
+    /// A guest has connected; what they are told comes from the receiver.
+    pub(crate) fn enter(&mut self) -> (Id, mpsc::Receiver<Message>) {
+        let (replies, receiver) = mpsc::channel(SEND_QUEUE);
+        let guest = Guest {
+            nick: None,
+            user: None,
+            password: None,
+            is_registered: false,
+            replies: Some(replies),
+            parting: "Connection closed".to_owned(),
+        };
+        self.last_id += 1;
+        self.guests.insert(self.last_id, guest);
+        (self.last_id, receiver)
+    }
+
+    /// The connection of a guest is gone.
+    pub(crate) fn leave(&mut self, id: Id) {
+        let message = self.by_guest(id, "QUIT", [&self.guests[&id].parting]);
+        for witness in self.witnesses(id) {
+            self.send(witness, message.clone());
+        }
+        self.guests.remove(&id);
+        self.channels.retain(|_, members| {
+            members.remove(&id);
+            !members.is_empty()
+        });
+    }
+
+    /// Tells a guest why, and then nothing more: the connection is to end.
+    pub(crate) fn dismiss(&mut self, id: Id, reason: &str) {
+        let last = Message::new("ERROR", [&format!("Closing link: {reason}")]);
+        self.send(id, last);
+        let guest = self.guest(id);
+        guest.replies = None;
+        reason.clone_into(&mut guest.parting);
+    }
+
+    pub(crate) fn ping(&mut self, id: Id) {
+        self.send(id, Message::new("PING", [NAME]));
+    }
+
+    /// Does what a guest says, and returns whether they have logged in by now.
+    pub(crate) fn obey(&mut self, id: Id, message: &Message) -> bool {
+        let is_registered = self.guests[&id].is_registered;
+        match message.command.as_str() {
+            "PING" => {
+                let pong = Message::new("PONG", [NAME, message.text()]);
+                self.send(id, pong.sent_by(NAME));
+            }
+            "PONG" => {}
+            "QUIT" => self.dismiss(id, &format!("Quit: {}", message.text())),
+            "PASS" | "NICK" | "USER" if is_registered => {
+                self.reply(id, "462", ["You have logged in already"]);
+            }
+            "PASS" => self.guest(id).password = Some(message.param(0).to_owned()),
+            "NICK" => self.nick(id, message.param(0)),
+            "USER" if message.params.len() < 4 => {
+                self.reply(id, "461", ["USER", "Not enough parameters"]);
+            }
+            "USER" => {
+                self.guest(id).user = Some(fit(message.param(0), 10).0.to_owned());
+                self.welcome(id);
+            }
+            _ if !is_registered => self.reply(id, "451", ["You have not logged in"]),
+            "JOIN" | "PART" | "NAMES" if message.params.is_empty() => {
+                self.reply(id, "461", [&message.command, "Not enough parameters"]);
+            }
+            "JOIN" => message.param(0).split(',').for_each(|c| self.join(id, c)),
+            "PART" => message.param(0).split(',').for_each(|c| self.part(id, c)),
+            "NAMES" => self.names(id, &message.param(0).to_ascii_lowercase()),
+            "PRIVMSG" | "NOTICE" => self.pass_on(id, message),
+            _ => self.reply(id, "421", [&message.command, "Unknown command"]),
+        }
+        self.guests[&id].is_registered
+    }
+
+    fn nick(&mut self, id: Id, nick: &str) {
+        if nick.is_empty() {
+            self.reply(id, "431", ["No nickname given"]);
+        } else if !is_nick(nick) {
+            self.reply(id, "432", [nick, "Erroneous nickname"]);
+        } else if self.find(nick).is_some_and(|owner| owner != id) {
+            self.reply(id, "433", [nick, "Nickname is already in use"]);
+        } else {
+            self.guest(id).nick = Some(nick.to_owned());
+            self.welcome(id);
+        }
+    }
+
+    /// Lets a guest in who has said NICK and USER, or sends them away.
+    fn welcome(&mut self, id: Id) {
+        let guest = &self.guests[&id];
+        let (Some(nick), Some(_)) = (guest.nick.clone(), &guest.user) else {
+            return;
+        };
+        if self.rules.password.is_some() && guest.password != self.rules.password {
+            self.reply(id, "464", ["Password incorrect"]);
+            return self.dismiss(id, "Bad password");
+        }
+        if self.rules.banned.as_ref() == Some(&nick) {
+            self.reply(id, "465", ["You are banned from this server"]);
+            return self.dismiss(id, "Banned");
+        }
+        if let Some(wait) = self.turn(&nick) {
+            // Rounded up: nobody is to come before their turn.
+            let millis = wait.as_micros().div_ceil(1000);
+            let reason = format!("Too many logins [retry-after-ms={millis}]");
+            return self.dismiss(id, &reason);
+        }
+        self.guest(id).is_registered = true;
+        self.reply(id, "001", [&format!("Welcome, {nick}")]);
+        self.reply(id, "002", [&format!("Your host is {NAME}")]);
+        self.reply(id, "003", ["This server began with this process"]);
+        self.reply(id, "004", [NAME, "redial-example", "o", "n"]);
+        self.reply(id, "422", ["There is no message of the day"]);
+    }
+
+    /// How long this guest has to wait for their turn, if at all.
+    ///
+    /// A turn is a token that is taken in advance, so that no two guests have
+    /// the same, and who keeps to it finds it kept.
+    fn turn(&mut self, nick: &str) -> Option<Duration> {
+        let logins = self.rules.logins.as_ref()?;
+        let now = Instant::now();
+        self.turns.retain(|_, turn| *turn + MISSED > now);
+        let nick = nick.to_ascii_lowercase();
+        let turn = self.turns.remove(&nick);
+        let turn = turn.unwrap_or_else(|| now + logins.reserve());
+        if turn <= now {
+            return None;
+        }
+        self.turns.insert(nick, turn);
+        Some(turn - now)
+    }
+
+    fn join(&mut self, id: Id, channel: &str) {
+        let name = channel.to_ascii_lowercase();
+        let is_name = name.len() <= 50 && name.len() > 1 && name.starts_with('#');
+        if !is_name || name.contains(|c: char| c.is_control() || c == ' ') {
+            return self.reply(id, "403", [channel, "No such channel"]);
+        }
+        if self.channels.entry(name.clone()).or_default().insert(id) {
+            let message = self.by_guest(id, "JOIN", [&name]);
+            self.tell(&name, &message, None);
+            self.names(id, &name);
+        }
+    }
+
+    fn part(&mut self, id: Id, channel: &str) {
+        let name = channel.to_ascii_lowercase();
+        if !self.is_member(id, &name) {
+            return self.reply(id, "442", [channel, "You are not on that channel"]);
+        }
+        let message = self.by_guest(id, "PART", [&name]);
+        self.tell(&name, &message, None);
+        if let Some(members) = self.channels.get_mut(&name) {
+            members.remove(&id);
+        }
+    }
+
+    fn names(&mut self, id: Id, name: &str) {
+        let members = self.channels.get(name).into_iter().flatten();
+        let nicks: Vec<String> = members.map(|m| self.guests[m].nick().to_owned()).collect();
+        // Ten nicks of at most 30 bytes fit into a line.
+        for some in nicks.chunks(10) {
+            self.reply(id, "353", ["=", name, &some.join(" ")]);
+        }
+        self.reply(id, "366", [name, "End of NAMES list"]);
+    }
+
+    fn pass_on(&mut self, id: Id, message: &Message) {
+        let [target, text] = [message.param(0), message.param(1)];
+        let name = target.to_ascii_lowercase();
+        let copy = self.by_guest(id, &message.command, [target, text]);
+        if text.is_empty() {
+            self.reply(id, "412", ["No text to send"]);
+        } else if self.is_member(id, &name) {
+            self.tell(&name, &copy, Some(id));
+        } else if target.starts_with('#') {
+            self.reply(id, "404", [target, "Cannot send to channel"]);
+        } else if let Some(reader) = self.find(target) {
+            self.send(reader, copy);
+        } else {
+            self.reply(id, "401", [target, "No such nick"]);
+        }
+    }
+
+    fn guest(&mut self, id: Id) -> &mut Guest {
+        self.guests.get_mut(&id).expect("a guest stays until leave")
+    }
+
+    fn find(&self, nick: &str) -> Option<Id> {
+        let has_it = |guest: &Guest| guest.nick().eq_ignore_ascii_case(nick);
+        let mut guests = self.guests.iter();
+        guests.find(|(_, guest)| has_it(guest)).map(|(&id, _)| id)
+    }
+
+    fn is_member(&self, id: Id, name: &str) -> bool {
+        self.channels.get(name).is_some_and(|m| m.contains(&id))
+    }
+
+    /// Who shares a channel with a guest.
+    fn witnesses(&self, id: Id) -> BTreeSet<Id> {
+        let shared = self.channels.values().filter(|m| m.contains(&id));
+        shared.flatten().copied().filter(|&m| m != id).collect()
+    }
+
+    fn by_guest<const N: usize>(&self, id: Id, command: &str, params: [&str; N]) -> Message {
+        let guest = &self.guests[&id];
+        let user = guest.user.as_deref().unwrap_or("*");
+        Message::new(command, params).sent_by(&format!("{}!{user}@127.0.0.1", guest.nick()))
+    }
+
+    fn reply<const N: usize>(&mut self, id: Id, numeric: &str, params: [&str; N]) {
+        let mut message = Message::new(numeric, params).sent_by(NAME);
+        // All but the last may be the guest's own words, which need not be fit
+        // to stand there.
+        for param in message.params.iter_mut().rev().skip(1) {
+            let word = fit(param, 50).0.replace([' ', ':'], "_");
+            *param = if word.is_empty() { "*".into() } else { word };
+        }
+        message.params.insert(0, self.guests[&id].nick().to_owned());
+        self.send(id, message);
+    }
+
+    fn tell(&mut self, channel: &str, message: &Message, except: Option<Id>) {
+        let members = self.channels.get(channel).cloned().unwrap_or_default();
+        for member in members.into_iter().filter(|&m| Some(m) != except) {
+            self.send(member, message.clone());
+        }
+    }
+
+    /// Queues a message; the prefix that it got here may have made it too long.
+    fn send(&mut self, id: Id, message: Message) {
+        let guest = self.guest(id);
+        let queue = guest.replies.as_ref();
+        if queue.is_some_and(|queue| queue.try_send(message.cut()).is_err()) {
+            guest.replies = None;
+            "SendQ exceeded".clone_into(&mut guest.parting);
+        }
+    }
+}
+
+/// RFC 2812, section 2.3.1, but up to 30 bytes.
+fn is_nick(nick: &str) -> bool {
+    let special = |c: char| "[]\\`_^{|}".contains(c);
+    nick.len() <= 30
+        && nick.starts_with(|c: char| c.is_ascii_alphabetic() || special(c))
+        && nick
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || special(c) || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
+        let (id, mut replies) = hub.enter();
+        for line in [&format!("NICK {nick}"), "USER u 0 * :x", "JOIN #room"] {
+            hub.obey(id, &Message::parse(line).unwrap());
+        }
+        while replies.try_recv().is_ok_and(|reply| reply.command != "366") {}
+        (id, replies)
+    }
+
+    #[test]
+    fn who_does_not_read_is_told_no_more_and_holds_nobody_up() {
+        let mut hub = Hub::new(Rules::default());
+        let (deaf, mut unread) = join(&mut hub, "deaf");
+        let (ann, mut replies) = join(&mut hub, "ann");
+        for _ in 0..2 * SEND_QUEUE {
+            hub.obey(ann, &Message::new("PRIVMSG", ["#room", "hello"]));
+        }
+        let mut kept = 0;
+        while unread.try_recv().is_ok() {
+            kept += 1;
+        }
+        assert_eq!(kept, SEND_QUEUE);
+        assert!(unread.is_closed(), "so the connection ends");
+        hub.leave(deaf);
+        let quit = replies.try_recv().unwrap();
+        assert_eq!(quit.to_string(), ":deaf!u@127.0.0.1 QUIT :SendQ exceeded");
+    }
+}
