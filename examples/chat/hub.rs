@@ -327,14 +327,45 @@ fn is_nick(nick: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::advance;
 
-    fn join(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
-        let (id, mut replies) = hub.enter();
-        for line in [&format!("NICK {nick}"), "USER u 0 * :x", "JOIN #room"] {
+    fn log_in(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
+        let (id, replies) = hub.enter();
+        for line in [&format!("NICK {nick}"), "USER u 0 * :x"] {
             hub.obey(id, &Message::parse(line).unwrap());
         }
+        (id, replies)
+    }
+
+    fn join(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
+        let (id, mut replies) = log_in(hub, nick);
+        hub.obey(id, &Message::new("JOIN", ["#room"]));
         while replies.try_recv().is_ok_and(|reply| reply.command != "366") {}
         (id, replies)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_server_gives_each_guest_a_turn_and_keeps_it() {
+        let mut hub = Hub::new(Rules {
+            logins: Some(TokenBucket::new(1, Duration::from_secs(1))),
+            ..Rules::default()
+        });
+        let mut answer = |nick: &str| {
+            let (id, mut replies) = log_in(&mut hub, nick);
+            hub.leave(id);
+            replies.try_recv().unwrap().text().to_owned()
+        };
+        let turn = |millis| format!("Closing link: Too many logins [retry-after-ms={millis}]");
+        assert_eq!(answer("ann"), "Welcome, ann");
+        assert_eq!(answer("bob"), turn(1000));
+        assert_eq!(answer("cat"), turn(2000));
+        advance(Duration::from_micros(999_500)).await;
+        assert_eq!(answer("bob"), turn(1), "the same turn, rounded up");
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(answer("dan"), turn(2000), "bob's place is kept");
+        assert_eq!(answer("bob"), "Welcome, bob");
+        advance(Duration::from_secs(1) + MISSED).await;
+        assert_eq!(answer("cat"), "Welcome, cat", "the bucket is full again");
     }
 
     #[test]
