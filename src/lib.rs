@@ -133,6 +133,10 @@ mod status;
 #[cfg(feature = "tokio")]
 mod wakers;
 
+// The fleet simulator, on the pure layer.
+#[cfg(feature = "storm")]
+pub mod storm;
+
 #[cfg(target_has_atomic = "64")]
 pub use bucket::TokenBucket;
 pub use outage::{Next, Outage, Reason, SavedOutage};

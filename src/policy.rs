@@ -7,8 +7,6 @@ mod sequence;
 mod stratified;
 
 use alloc::boxed::Box;
-#[cfg(feature = "storm")]
-use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -73,21 +71,12 @@ pub trait Policy {
         Delays::new(self.start(Xoshiro256PlusPlus::seed_from_u64(seed)))
     }
 
-    /// The backoffs of a simulated fleet; the built-in policies keep theirs
-    /// smaller than one `Backoff` for each client.
+    /// Simulates a fleet on this policy; the built-in policies keep less for
+    /// each client than a whole `Backoff`.
     #[doc(hidden)]
     #[cfg(feature = "storm")]
-    #[allow(private_interfaces)] // only this crate overrides it
-    fn fleet(&self, clients: usize, rng: Xoshiro256PlusPlus) -> Box<dyn Fleet + Send>
-    where
-        Self: Clone + Send + Sized + 'static,
-        Self::Backoff: Send + 'static,
-    {
-        Box::new(Separate {
-            policy: self.clone(),
-            backoffs: (0..clients).map(|_| None).collect(),
-            rng,
-        })
+    fn fleet(&self, storm: &crate::storm::Storm, rng: Xoshiro256PlusPlus) -> crate::storm::Report {
+        storm.simulate(Separate { policy: self, rng })
     }
 }
 
@@ -258,68 +247,58 @@ impl<R: Rule> Backoff for Seeded<R> {
     }
 }
 
-/// The backoffs of many clients of one policy, by their number.
+/// What gives the clients of a simulated fleet their waits.
 #[cfg(feature = "storm")]
 pub(crate) trait Fleet {
+    /// What it remembers of each client.
+    type Memory: Default;
+
     /// An outage begins for a client.
-    fn begin(&mut self, client: usize);
+    fn begin(&mut self, client: &mut Self::Memory);
 
     /// As [`Backoff::next_delay`], for a client whose outage has begun.
-    fn next_delay(&mut self, client: usize, failed: &Failed) -> Option<Duration>;
+    fn next_delay(&mut self, client: &mut Self::Memory, failed: &Failed) -> Option<Duration>;
 }
 
 /// Any policy's fleet: a backoff of its own for each client.
 #[cfg(feature = "storm")]
-struct Separate<P: Policy> {
-    policy: P,
-    backoffs: Vec<Option<P::Backoff>>,
+struct Separate<'a, P: ?Sized> {
+    policy: &'a P,
     rng: Xoshiro256PlusPlus,
 }
 
 #[cfg(feature = "storm")]
-impl<P: Policy> Fleet for Separate<P> {
-    fn begin(&mut self, client: usize) {
+impl<P: Policy + ?Sized> Fleet for Separate<'_, P> {
+    type Memory = Option<P::Backoff>;
+
+    fn begin(&mut self, client: &mut Self::Memory) {
         let rng = Xoshiro256PlusPlus::from_rng(&mut self.rng);
-        self.backoffs[client] = Some(self.policy.start(rng));
+        *client = Some(self.policy.start(rng));
     }
 
-    fn next_delay(&mut self, client: usize, failed: &Failed) -> Option<Duration> {
-        self.backoffs[client].as_mut()?.next_delay(failed)
+    fn next_delay(&mut self, client: &mut Self::Memory, failed: &Failed) -> Option<Duration> {
+        client.as_mut()?.next_delay(failed)
     }
 }
 
 /// A built-in policy's fleet: one rule, one generator, a state for each client.
 #[cfg(feature = "storm")]
-pub(crate) struct Shared<R: Rule> {
-    rule: R,
-    states: Vec<R::State>,
-    rng: Xoshiro256PlusPlus,
+pub(crate) struct Shared<'a, R> {
+    pub(crate) rule: &'a R,
+    pub(crate) rng: Xoshiro256PlusPlus,
 }
 
 #[cfg(feature = "storm")]
-impl<R: Rule> Shared<R> {
-    pub(crate) fn boxed(
-        rule: &R,
-        clients: usize,
-        rng: Xoshiro256PlusPlus,
-    ) -> Box<dyn Fleet + Send> {
-        let rule = rule.clone();
-        let states = alloc::vec![R::State::default(); clients];
-        Box::new(Self { rule, states, rng })
-    }
-}
+impl<R: Rule> Fleet for Shared<'_, R> {
+    type Memory = R::State;
 
-#[cfg(feature = "storm")]
-impl<R: Rule> Fleet for Shared<R> {
-    fn begin(&mut self, client: usize) {
-        self.states[client] = R::State::default();
+    fn begin(&mut self, client: &mut R::State) {
+        *client = R::State::default();
     }
 
-    fn next_delay(&mut self, client: usize, failed: &Failed) -> Option<Duration> {
-        Some(
-            self.rule
-                .wait(&mut self.states[client], &mut self.rng, failed),
-        )
+    #[inline]
+    fn next_delay(&mut self, client: &mut R::State, failed: &Failed) -> Option<Duration> {
+        Some(self.rule.wait(client, &mut self.rng, failed))
     }
 }
 
@@ -335,13 +314,12 @@ macro_rules! policy_from_rule {
             }
 
             #[cfg(feature = "storm")]
-            #[allow(private_interfaces)] // see Policy::fleet
             fn fleet(
                 &self,
-                clients: usize,
+                storm: &$crate::storm::Storm,
                 rng: ::rand::rngs::Xoshiro256PlusPlus,
-            ) -> ::alloc::boxed::Box<dyn $crate::policy::Fleet + Send> {
-                $crate::policy::Shared::boxed(self, clients, rng)
+            ) -> $crate::storm::Report {
+                storm.simulate($crate::policy::Shared { rule: self, rng })
             }
         }
     };

@@ -1,0 +1,87 @@
+//! Policies, as one writes them on the command line.
+
+use std::error::Error;
+use std::iter;
+use std::str::FromStr;
+use std::time::Duration;
+
+use redial::storm::Mix;
+use redial::{
+    Backoff, Decorrelated, Exponential, Jitter, Policy, Sequence, Stratified, Xoshiro256PlusPlus,
+};
+
+/// A fleet's policies, with the words that they were asked for by.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub name: String,
+    pub policy: Mix,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+impl FromStr for Named {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let mut parts = text.split('+').map(|part| match part.split_once('*') {
+            Some((share, policy)) => Ok((share.parse()?, parse(policy)?)),
+            None => Ok((1.0, parse(part)?)),
+        });
+        let (share, first) = parts.next().expect("split yields one part at least")?;
+        let fleet = Mix::try_new(share, first)?;
+        let policy = parts.try_fold(fleet, |fleet, part: Result<_, Failure>| {
+            let (share, policy) = part?;
+            Ok::<_, Failure>(fleet.try_and(share, policy)?)
+        })?;
+        let name = text.to_owned();
+        Ok(Self { name, policy })
+    }
+}
+
+fn parse(text: &str) -> Result<Mix, Failure> {
+    let (rule, numbers) = text.split_once(':').unwrap_or((text, ""));
+    let numbers = numbers.split(',').filter(|number| !number.is_empty());
+    let numbers: Vec<f64> = numbers.map(str::parse).collect::<Result<_, _>>()?;
+    let seconds = |&number: &f64| Duration::try_from_secs_f64(number);
+    let times = || numbers.iter().map(seconds).collect::<Result<Vec<_>, _>>();
+    let range = || match times()?[..] {
+        [] => Ok((Duration::from_secs(1), Duration::from_secs(60))),
+        [base, cap] => Ok((base, cap)),
+        _ => Err(Failure::from(format!(
+            "{text}: give a base and a cap, in seconds"
+        ))),
+    };
+    let exponential = |jitter| {
+        let (base, cap) = range()?;
+        Ok::<_, Failure>(one(Exponential::try_new(base, cap)?.jitter(jitter)))
+    };
+    Ok(match (rule, &numbers[..]) {
+        ("stratified", []) => one(Stratified::default()),
+        ("stratified", &[growth]) => one(Stratified::default().try_growth(growth)?),
+        ("full", _) => exponential(Jitter::Full)?,
+        ("equal", _) => exponential(Jitter::Equal)?,
+        ("exponential", _) => exponential(Jitter::None)?,
+        ("decorrelated", _) => {
+            let (base, cap) = range()?;
+            one(Decorrelated::try_new(base, cap)?)
+        }
+        // 1 s * 1.6^n up to 120 s, and then up to a fifth more or less.
+        ("grpc", []) => one(
+            Exponential::new(Duration::from_secs(1), Duration::from_secs(144))
+                .factor(1.6)
+                .jitter(Jitter::Proportional(0.2)),
+        ),
+        ("constant", []) => one(constant(Duration::from_secs(2))),
+        ("constant", [wait]) => one(constant(seconds(wait)?)),
+        ("sequence", _) => one(Sequence::try_new(times()?)?.jitter(Jitter::None)),
+        _ => return Err(format!("{text}: no such policy; --help lists them").into()),
+    })
+}
+
+fn one(policy: impl Policy<Backoff: Backoff + 'static> + Send + Sync + 'static) -> Mix {
+    Mix::new(1.0, policy)
+}
+
+fn constant(wait: Duration) -> impl Fn(Xoshiro256PlusPlus) -> iter::Repeat<Duration> {
+    move |_| iter::repeat(wait)
+}

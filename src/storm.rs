@@ -1,0 +1,272 @@
+//! The fleet simulator: what a whole fleet on one policy does to its server.
+//!
+//! "N of my clients lose the server at once. It comes back after D seconds,
+//! and can take C a second. How long until all are back, how hard is it hit,
+//! can it stay down for good?"
+//!
+//! A discrete-event simulator answers that before you ship. It drives the
+//! state machine that runs in production ([`Outage`](crate::Outage), with its
+//! patience and its hints) and the policies themselves, not a copy of their
+//! rules.
+//!
+//! ```
+//! use redial::Stratified;
+//! use redial::storm::Storm;
+//! use std::time::Duration;
+//!
+//! let storm = Storm::new(20_000)
+//!     .capacity(1_000) // N/C = 20 s
+//!     .outage(Duration::from_secs(30));
+//! let report = storm.run(&Stratified::default());
+//! println!("{report}");
+//!
+//! // The test for your CI: it fails once your policy would stampede your server.
+//! assert!(report.recovered());
+//! assert!(report.t_99.unwrap().over_limit < 2.0, "recovery takes too long");
+//! assert!(report.attempts.mean < 10.0, "the server is hit too often");
+//! ```
+//!
+//! # What is modelled
+//!
+//! All clients lose the server at the same instant, or over a
+//! [span](Storm::lost_over). While it is down, attempts are refused at once,
+//! or time out. Back again, it serves one client after the other, in the order
+//! of arrival, each in 1/C s, and a [`Server`] model says what becomes of the
+//! attempts that are too many. A client that leaves an attempt after its
+//! timeout is gone, but its handshake, once queued, is done all the same.
+//!
+//! What is not: connections that are lost again, clients that start during the
+//! storm, a network whose delay varies. A storm is the same for the same seed,
+//! on every platform.
+
+mod mix;
+mod queue;
+mod report;
+mod run;
+mod server;
+mod sweep;
+
+use alloc::format;
+use core::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use crate::outage::Rules;
+use crate::policy::{Fleet, expect, nanos};
+use crate::{InvalidPolicy, Policy};
+
+pub use mix::Mix;
+pub use report::{Attempts, Recovery, Report, Series};
+pub use server::Server;
+pub use sweep::{Summary, Sweep};
+
+/// A fleet that loses its server.
+///
+/// # Defaults
+///
+/// | | |
+/// |---|---|
+/// | [`capacity`](Self::capacity) | N/60 a second |
+/// | [`outage`](Self::outage) | none: the connections are lost, the server is there |
+/// | [`server`](Self::server) | [`Server::cheap`] |
+/// | [`backlog`](Self::backlog) | 1 s of work |
+/// | [`lost_over`](Self::lost_over) | one instant |
+/// | [`network_delay`](Self::network_delay) | none |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`patience`](Self::patience) | 10 s, 60 s, as in production |
+/// | [`horizon`](Self::horizon) | 20 times the longer of N/C and a minute |
+/// | [`seed`](Self::seed) | 0 |
+#[derive(Clone, Debug)]
+pub struct Storm {
+    clients: u32,
+    capacity: f64,
+    outage: u64,
+    server: Server,
+    backlog: u64,
+    span: u64,
+    delay: u64,
+    rules: Rules,
+    horizon: Option<u64>,
+    seed: u64,
+}
+
+impl Storm {
+    /// A fleet of so many clients, all connected, about to lose their server.
+    ///
+    /// # Panics
+    ///
+    /// If `clients` is 0; [`try_new`](Self::try_new) does not.
+    #[track_caller]
+    pub fn new(clients: u32) -> Self {
+        expect(Self::try_new(clients))
+    }
+
+    /// As [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// If `clients` is 0.
+    pub fn try_new(clients: u32) -> Result<Self, InvalidPolicy> {
+        if clients == 0 {
+            return Err(InvalidPolicy::new(
+                "a fleet of 0 clients makes no storm: give it at least 1",
+            ));
+        }
+        Ok(Self {
+            clients,
+            capacity: clients as f64 / 60.0,
+            outage: 0,
+            server: Server::default(),
+            backlog: 1_000_000_000,
+            span: 0,
+            delay: 0,
+            rules: Rules::default(),
+            horizon: None,
+            seed: 0,
+        })
+    }
+
+    /// How many clients the server takes in a second: a sixtieth of the fleet
+    /// by default.
+    ///
+    /// # Panics
+    ///
+    /// If `per_second` is not a positive, finite number;
+    /// [`try_capacity`](Self::try_capacity) does not.
+    #[track_caller]
+    pub fn capacity(self, per_second: impl Into<f64>) -> Self {
+        expect(self.try_capacity(per_second))
+    }
+
+    /// As [`capacity`](Self::capacity).
+    ///
+    /// # Errors
+    ///
+    /// If `per_second` is not a positive, finite number.
+    pub fn try_capacity(mut self, per_second: impl Into<f64>) -> Result<Self, InvalidPolicy> {
+        let per_second = per_second.into();
+        // A handshake of a billion years is as good as none.
+        if !(per_second.is_finite() && per_second > 1e-16) {
+            return Err(InvalidPolicy::new(format!(
+                "the server's capacity is {per_second} clients a second, and must be a positive \
+                 number: give what it was measured to take"
+            )));
+        }
+        self.capacity = per_second;
+        Ok(self)
+    }
+
+    /// How long the server is gone after the loss: not at all by default, as
+    /// when a load balancer drops all connections.
+    pub fn outage(mut self, duration: Duration) -> Self {
+        self.outage = nanos(duration).min(LONGEST);
+        self
+    }
+
+    /// What the server does with the attempts that are too many:
+    /// [`Server::cheap`] by default.
+    pub fn server(mut self, server: Server) -> Self {
+        self.server = server;
+        self
+    }
+
+    /// How much work may queue at the server: 1 s by default, so C clients.
+    ///
+    /// [`Server::stale`] has a depth of its own.
+    pub fn backlog(mut self, work: Duration) -> Self {
+        self.backlog = nanos(work);
+        self
+    }
+
+    /// The clients lose their connections evenly over this time rather than
+    /// at one instant, as where keep-alives find out.
+    pub fn lost_over(mut self, span: Duration) -> Self {
+        self.span = nanos(span).min(LONGEST);
+        self
+    }
+
+    /// The time from a client to the server, and back again: none by default.
+    pub fn network_delay(mut self, one_way: Duration) -> Self {
+        self.delay = nanos(one_way).min(LONGEST);
+        self
+    }
+
+    /// An attempt that takes longer has stalled: 10 s by default.
+    ///
+    /// # Panics
+    ///
+    /// If `timeout` is zero; [`try_attempt_timeout`](Self::try_attempt_timeout)
+    /// does not.
+    #[track_caller]
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        expect(self.try_attempt_timeout(timeout))
+    }
+
+    /// As [`attempt_timeout`](Self::attempt_timeout).
+    ///
+    /// # Errors
+    ///
+    /// If `timeout` is zero.
+    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidPolicy> {
+        self.rules.set_attempt_timeout(timeout)?;
+        Ok(self)
+    }
+
+    /// The most that the attempt timeout grows to: 60 s by default; zero for
+    /// a timeout that does not grow. See [`Outage::patience`](crate::Outage::patience).
+    pub fn patience(mut self, most: Duration) -> Self {
+        self.rules.patience = nanos(most);
+        self
+    }
+
+    /// How long after the server's return the simulation goes on: 20 times
+    /// the longer of N/C and a minute by default. Who is not back by then never
+    /// will be.
+    ///
+    /// It also ends after 10 000 attempts a client.
+    pub fn horizon(mut self, after_return: Duration) -> Self {
+        self.horizon = Some(nanos(after_return));
+        self
+    }
+
+    /// Another storm of the same kind: 0 by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Lets the storm happen.
+    pub fn run<P: Policy>(&self, policy: &P) -> Report {
+        policy.fleet(self, self.generator(0))
+    }
+
+    pub(crate) fn simulate<F: Fleet>(&self, fleet: F) -> Report {
+        run::run(self, fleet)
+    }
+
+    /// The storm's own generator, or its fleet's.
+    fn generator(&self, stream: u64) -> Xoshiro256PlusPlus {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed);
+        for _ in 0..stream {
+            rng = Xoshiro256PlusPlus::from_rng(&mut rng);
+        }
+        rng
+    }
+
+    /// N/C in nanoseconds.
+    fn limit(&self) -> f64 {
+        self.clients as f64 / self.capacity * 1e9
+    }
+
+    /// When the simulation ends, in nanoseconds since the loss.
+    fn end(&self) -> u64 {
+        let after = self
+            .horizon
+            .unwrap_or((20.0 * self.limit().max(60e9)) as u64);
+        self.outage.saturating_add(after).min(LONGEST)
+    }
+}
+
+/// A century. The sums of two times stay below 2^63, and the server's clock,
+/// which is a float, is exact to half a microsecond.
+const LONGEST: u64 = 100 * 366 * 86_400 * 1_000_000_000;

@@ -1,0 +1,166 @@
+//! When which client tries next: a calendar queue.
+
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::mem;
+
+/// Clients by the time of their next attempt; a client stands in it once at
+/// most.
+///
+/// A calendar queue (Brown, CACM 1988) whose days are fixed: a day is sorted
+/// when it begins, so an entry is moved twice, and memory is touched in long
+/// runs. An entry within a day is one word: time since the day began, then the
+/// client. Times never go back: what is pushed is not before what was popped.
+pub(super) struct Queue {
+    /// The rest of the present day, the next entry last.
+    today: Vec<u64>,
+    /// How many of those have not been told as upcoming.
+    untold: usize,
+    /// What was pushed into the present day after it had begun.
+    late: BinaryHeap<Reverse<u64>>,
+    /// The number of the present day.
+    day: u64,
+    /// The days after the present one, by day modulo `YEAR`.
+    days: Vec<Vec<u64>>,
+    /// Entries more than a year away, as (time, client).
+    far: Vec<(u64, u32)>,
+    len: usize,
+}
+
+/// log2 of a day in nanoseconds: 16.8 ms. A wait of a second makes the push
+/// into the present day rare, and a million clients over a minute are some
+/// hundreds a day, which sort within the cache.
+const DAY: u32 = 24;
+/// Days in the ring, 69 s: longer than the most common caps.
+const YEAR: u64 = 1 << 12;
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            today: Vec::new(),
+            untold: 0,
+            late: BinaryHeap::new(),
+            day: 0,
+            days: (0..YEAR).map(|_| Vec::new()).collect(),
+            far: Vec::new(),
+            len: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, time: u64, client: u32) {
+        self.len += 1;
+        let day = time >> DAY;
+        if day >= self.day + YEAR {
+            self.far.push((time, client));
+        } else if day > self.day {
+            self.days[(day % YEAR) as usize].push(entry(time, client));
+        } else {
+            self.late.push(Reverse(entry(time, client)));
+        }
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(u64, u32)> {
+        loop {
+            let late = self.late.peek().map_or(u64::MAX, |late| late.0);
+            let next = match self.today.last() {
+                Some(&next) if next < late => self.today.pop(),
+                _ => self.late.pop().map(|late| late.0),
+            };
+            if let Some(next) = next {
+                self.len -= 1;
+                return Some(((self.day << DAY) + (next >> 32), next as u32));
+            }
+            if self.len == 0 {
+                return None;
+            }
+            self.turn();
+        }
+    }
+
+    /// The clients whose turns come next, each told once; mostly none.
+    ///
+    /// Their memory lies all over the fleet's: who looks at that of many at
+    /// once waits for it once, not once for each.
+    #[inline]
+    pub(super) fn upcoming<'a>(&mut self, room: &'a mut [u32; 64]) -> &'a [u32] {
+        let len = self.today.len();
+        if len > self.untold {
+            return &[];
+        }
+        self.untold = len.saturating_sub(room.len());
+        let next = &self.today[self.untold..];
+        for (client, &entry) in room.iter_mut().zip(next) {
+            *client = entry as u32;
+        }
+        &room[..next.len()]
+    }
+
+    /// The next day begins; where only far ones are left, the first of them.
+    #[cold]
+    fn turn(&mut self) {
+        self.day += 1;
+        if self.len == self.far.len() {
+            let first = self.far.iter().map(|&(time, _)| time >> DAY).min();
+            self.day = first.unwrap_or(self.day);
+            self.sift();
+        } else if self.day % YEAR == 0 {
+            self.sift();
+        }
+        // Dropped and allocated anew, or the busiest days' room would be kept
+        // for every day.
+        self.today = mem::take(&mut self.days[(self.day % YEAR) as usize]);
+        self.today.sort_unstable_by_key(|&entry| Reverse(entry));
+        self.untold = self.today.len();
+    }
+
+    /// Moves the far entries that have come within a year into their days.
+    fn sift(&mut self) {
+        let (days, year_end) = (&mut self.days, self.day + YEAR);
+        self.far.retain(|&(time, client)| {
+            let day = time >> DAY;
+            if day < year_end {
+                days[(day % YEAR) as usize].push(entry(time, client));
+            }
+            day >= year_end
+        });
+    }
+}
+
+#[inline]
+fn entry(time: u64, client: u32) -> u64 {
+    (time & ((1 << DAY) - 1)) << 32 | client as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use rand::rngs::Xoshiro256PlusPlus;
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn clients_come_out_in_the_order_of_their_times() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut queue = Queue::new();
+        let mut model = BTreeSet::new();
+        let mut now = 0;
+        for client in 0..50_000_u32 {
+            // Waits of all magnitudes, from 0 to half a day of real time.
+            let wait = rng.next_u64() >> (18 + rng.next_u64() % 47).min(63);
+            queue.push(now + wait, client);
+            model.insert((now + wait, client));
+            if rng.next_u64() % 4 == 0 {
+                let next = model.pop_first();
+                assert_eq!(queue.pop(), next);
+                now = next.unwrap().0;
+            }
+        }
+        while let Some(next) = model.pop_first() {
+            assert_eq!(queue.pop(), Some(next));
+        }
+        assert_eq!(queue.pop(), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! What became of a storm.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// What became of one storm.
+///
+/// Times count from the server's return. `Display` prints a row under
+/// [`Report::HEADER`].
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// How many clients lost the server: N.
+    pub clients: u32,
+    /// How many the server takes in a second: C.
+    pub capacity: f64,
+    /// How long the server was gone.
+    pub outage: Duration,
+    /// How many clients came back within the horizon.
+    pub back: u32,
+    /// How many gave up for good.
+    pub gave_up: u32,
+    /// When half of the clients were back; `None` if that never was.
+    pub t_50: Option<Recovery>,
+    /// When 99 % of the clients were back.
+    pub t_99: Option<Recovery>,
+    /// When all clients were back.
+    pub t_full: Option<Recovery>,
+    /// The attempts of each client after the server's return.
+    pub attempts: Attempts,
+    /// Attempts at the dead server, mean for each client.
+    pub attempts_down: f64,
+    /// The most attempts that arrived in any second after the server's return,
+    /// over C.
+    pub peak_second: f64,
+    /// The most that arrived in any 100 ms, over C/10.
+    pub peak_100ms: f64,
+    /// The share of the attempts after the server's return that connected
+    /// nobody.
+    pub wasted: f64,
+    /// The share of the server's work that connected somebody; the rest went
+    /// into refusals and into handshakes of clients who had left.
+    pub goodput: f64,
+    /// Jain's index over how long each client waited after the server's
+    /// return: 1 where all waited alike, 0.75 where they come back evenly at C
+    /// a second, 1/N where one client waited for all.
+    pub fairness: f64,
+    /// Attempts.
+    pub arrivals: Series,
+    /// Clients that came back.
+    pub returns: Series,
+}
+
+/// When a share of the fleet was back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Since the server's return.
+    pub time: Duration,
+    /// That time over the least that the server's capacity allows for: the
+    /// share of N/C.
+    pub over_limit: f64,
+}
+
+/// How many attempts each client made.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Attempts {
+    /// The mean over all clients.
+    pub mean: f64,
+    /// What 99 % of the clients did not exceed.
+    pub p99: u32,
+    /// The most that any client made.
+    pub max: u32,
+}
+
+/// Events counted in steps of 100 ms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Series {
+    counts: Vec<u64>,
+    /// How many of them lie before the server's return.
+    before: usize,
+    /// When the server returned, in nanoseconds since the loss.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    back: u64,
+}
+
+const STEP: u64 = 100_000_000;
+const STEPS_A_SECOND: usize = 10;
+
+impl Series {
+    pub(super) fn new(back: u64) -> Self {
+        Self {
+            counts: Vec::new(),
+            before: back.div_ceil(STEP) as usize,
+            back,
+        }
+    }
+
+    #[inline]
+    pub(super) fn count(&mut self, time: u64) {
+        let step = if time >= self.back {
+            self.before + ((time - self.back) / STEP) as usize
+        } else {
+            self.before - (self.back - time).div_ceil(STEP) as usize
+        };
+        if step >= self.counts.len() {
+            self.counts.resize(step + 1, 0);
+        }
+        self.counts[step] += 1;
+    }
+
+    /// The counts of each 100 ms, from the loss on.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// The counts of each 100 ms, from the server's return on.
+    pub fn since_return(&self) -> &[u64] {
+        self.counts.get(self.before..).unwrap_or_default()
+    }
+
+    /// Each step's start in seconds since the server's return (negative while
+    /// it was down), with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let start = |step| (step as f64 - self.before as f64) / STEPS_A_SECOND as f64;
+        let counts = self.counts.iter().enumerate();
+        counts.map(move |(step, &count)| (start(step), count))
+    }
+
+    /// The sums over `seconds` whole seconds, as [`iter`](Self::iter); the
+    /// server's return falls between two of them.
+    pub fn seconds(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let (before, since) = self.counts.split_at(self.before.min(self.counts.len()));
+        let before = before.rchunks(STEPS_A_SECOND).rev();
+        let start = -(before.len() as f64);
+        before
+            .chain(since.chunks(STEPS_A_SECOND))
+            .enumerate()
+            .map(move |(second, counts)| (start + second as f64, counts.iter().sum()))
+    }
+
+    /// The largest sum of `steps` neighbours since the server's return.
+    pub(super) fn peak(&self, steps: usize) -> u64 {
+        let counts = self.since_return();
+        let mut sum = counts.iter().take(steps).sum::<u64>();
+        let mut peak = sum;
+        for (enters, leaves) in counts.iter().skip(steps).zip(counts) {
+            sum = sum + enters - leaves;
+            peak = peak.max(sum);
+        }
+        peak
+    }
+}
+
+impl Report {
+    /// The names of the columns that `Display` prints.
+    pub const HEADER: &str = "  clients     N/C    down |     half     99 % (limit)      all (limit) | tries   p99   max | peak/s  /100ms | wasted goodput fair";
+
+    /// Whether all clients that did not give up were back within the horizon.
+    ///
+    /// Where not, the storm feeds itself: it is metastable, or the horizon is
+    /// too near.
+    pub fn recovered(&self) -> bool {
+        self.back + self.gave_up == self.clients
+    }
+
+    /// The least time in which the server can take all clients: N/C.
+    pub fn limit(&self) -> Duration {
+        Duration::try_from_secs_f64(self.clients as f64 / self.capacity).unwrap_or(Duration::MAX)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |f: &mut fmt::Formatter<'_>, at: Option<Recovery>| match at {
+            Some(at) => write!(f, " {:>6.1} s", at.time.as_secs_f64()),
+            None => write!(f, "   never "),
+        };
+        let ratio = |f: &mut fmt::Formatter<'_>, at: Option<Recovery>| match at {
+            Some(at) => write!(f, " {:>7.2}", at.over_limit),
+            None => write!(f, "       -"),
+        };
+        write!(
+            f,
+            "{:>9} {:>5.1} s {:>5.0} s |",
+            self.clients,
+            self.limit().as_secs_f64(),
+            self.outage.as_secs_f64(),
+        )?;
+        time(f, self.t_50)?;
+        time(f, self.t_99)?;
+        ratio(f, self.t_99)?;
+        time(f, self.t_full)?;
+        ratio(f, self.t_full)?;
+        write!(
+            f,
+            " | {:>5.1} {:>5} {:>5} | {:>6.2} {:>7.2} | {:>4.0} % {:>5.0} % {:.2}",
+            self.attempts.mean,
+            self.attempts.p99,
+            self.attempts.max,
+            self.peak_second,
+            self.peak_100ms,
+            self.wasted * 100.0,
+            self.goodput * 100.0,
+            self.fairness,
+        )
+    }
+}

@@ -1,0 +1,251 @@
+//! The simulation itself.
+
+use alloc::vec::Vec;
+use core::hint::black_box;
+use core::time::Duration;
+
+use rand::Rng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use super::queue::Queue;
+use super::server::{Answer, Desk};
+use super::{Attempts, Recovery, Report, Series, Storm};
+use crate::outage::{Ask, Next, Progress};
+use crate::policy::{Fleet, nanos, scale};
+use crate::{Cause, Failed, Verdict};
+
+/// What the simulator holds for a client, besides its place in the queue: one
+/// line of a cache, with the memory of a built-in policy.
+#[repr(align(64))]
+struct Client<M> {
+    progress: Progress,
+    /// Attempts since the server's return.
+    attempts: u32,
+    memory: M,
+}
+
+/// A client's backoff within its fleet.
+struct Seat<'a, F: Fleet> {
+    fleet: &'a mut F,
+    memory: &'a mut F::Memory,
+    rng: &'a mut Xoshiro256PlusPlus,
+}
+
+impl<F: Fleet> Ask for Seat<'_, F> {
+    fn begin(&mut self) {
+        self.fleet.begin(self.memory);
+    }
+
+    #[inline]
+    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
+        self.fleet.next_delay(self.memory, failed)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+}
+
+/// A fixed wait of no time at all would have the simulation stand still.
+const MOST_ATTEMPTS: u64 = 10_000;
+
+pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
+    let mut rng = storm.generator(1);
+    let (rules, delay, end) = (storm.rules, storm.delay, storm.end());
+    let mut desk = Desk::new(&storm.server, storm.outage, storm.capacity, storm.backlog);
+    let mut queue = Queue::new();
+    let mut tally = Tally::new(storm);
+
+    // One event a client: the arrival of its next attempt at the server. All
+    // that follows from it is known then, as the queue is first in, first out.
+    let mut clients: Vec<Client<F::Memory>> = (0..storm.clients)
+        .map(|client| {
+            // A Weyl sequence: even over the span for any run of clients.
+            let place = (client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let lost = scale(place, storm.span);
+            let mut progress = Progress::default();
+            let mut memory = F::Memory::default();
+            let mut seat = Seat {
+                fleet: &mut fleet,
+                memory: &mut memory,
+                rng: &mut rng,
+            };
+            let down = Verdict::Retry(Cause::Down);
+            match progress.lost(&rules, lost, down, &mut seat) {
+                Next::Wait(wait) => {
+                    let arrival = lost.saturating_add(nanos(wait)).saturating_add(delay);
+                    if arrival <= end {
+                        queue.push(arrival, client);
+                    }
+                }
+                Next::GiveUp(_) => tally.gave_up += 1,
+            }
+            Client {
+                progress,
+                attempts: 0,
+                memory,
+            }
+        })
+        .collect();
+
+    let mut room = [0; 64];
+    let budget = MOST_ATTEMPTS * storm.clients as u64;
+    while let Some((arrival, number)) = queue.pop() {
+        for &client in queue.upcoming(&mut room) {
+            black_box(clients[client as usize].attempts);
+        }
+        tally.arrivals.count(arrival);
+        tally.attempts += 1;
+        if tally.attempts > budget {
+            break;
+        }
+        let client = &mut clients[number as usize];
+        let begins = arrival - delay;
+        client.progress.connecting(begins);
+        let timeout = nanos(rules.timeout(&client.progress));
+        let leaves = begins.saturating_add(timeout);
+        client.attempts += (arrival >= storm.outage) as u32;
+
+        let answer = desk.attempt(arrival);
+        let (told, verdict) = match answer {
+            Answer::Served(done) if done + delay <= leaves => {
+                let back = done + delay;
+                client.progress.connected(back);
+                if back <= end && tally.returned(back) {
+                    break;
+                }
+                continue;
+            }
+            Answer::Refused(verdict) if arrival + delay <= leaves => (arrival + delay, verdict),
+            Answer::Served(_) | Answer::Refused(_) | Answer::Silence => {
+                (leaves, Verdict::Retry(Cause::Stalled))
+            }
+        };
+        let mut seat = Seat {
+            fleet: &mut fleet,
+            memory: &mut client.memory,
+            rng: &mut rng,
+        };
+        match client.progress.failed(&rules, told, verdict, &mut seat) {
+            Next::Wait(wait) => {
+                let arrival = told.saturating_add(nanos(wait)).saturating_add(delay);
+                if arrival <= end {
+                    queue.push(arrival, number);
+                }
+            }
+            Next::GiveUp(_) => tally.gave_up += 1,
+        }
+    }
+    tally.report(&desk, clients.into_iter().map(|client| client.attempts))
+}
+
+/// What is counted while the storm goes on.
+struct Tally<'a> {
+    storm: &'a Storm,
+    arrivals: Series,
+    returns: Series,
+    attempts: u64,
+    back: u32,
+    gave_up: u32,
+    t_50: Option<Recovery>,
+    t_99: Option<Recovery>,
+    t_full: Option<Recovery>,
+    waited: f64,
+    waited_squared: f64,
+}
+
+impl<'a> Tally<'a> {
+    fn new(storm: &'a Storm) -> Self {
+        Self {
+            storm,
+            arrivals: Series::new(storm.outage),
+            returns: Series::new(storm.outage),
+            attempts: 0,
+            back: 0,
+            gave_up: 0,
+            t_50: None,
+            t_99: None,
+            t_full: None,
+            waited: 0.0,
+            waited_squared: 0.0,
+        }
+    }
+
+    /// A client is back. True if it was the last.
+    #[inline]
+    fn returned(&mut self, at: u64) -> bool {
+        self.returns.count(at);
+        self.back += 1;
+        self.waited(at);
+        // Clients come back in the order of their numbers here, so each share
+        // of the fleet is passed once.
+        let (back, all) = (self.back, self.storm.clients);
+        if back == share(all, 50) {
+            self.t_50 = Some(self.recovery(at, 0.5));
+        }
+        if back == share(all, 99) {
+            self.t_99 = Some(self.recovery(at, 0.99));
+        }
+        if back == all {
+            self.t_full = Some(self.recovery(at, 1.0));
+        }
+        back + self.gave_up == all
+    }
+
+    fn waited(&mut self, until: u64) {
+        let waited = until.saturating_sub(self.storm.outage) as f64;
+        self.waited += waited;
+        self.waited_squared += waited * waited;
+    }
+
+    fn recovery(&self, at: u64, share: f64) -> Recovery {
+        let time = at.saturating_sub(self.storm.outage);
+        Recovery {
+            time: Duration::from_nanos(time),
+            over_limit: time as f64 / (share * self.storm.limit()),
+        }
+    }
+
+    fn report(mut self, desk: &Desk, attempts: impl Iterator<Item = u32>) -> Report {
+        let storm = self.storm;
+        let n = storm.clients as f64;
+        let back = self.back as f64;
+        for _ in self.back..storm.clients {
+            self.waited(storm.end());
+        }
+        let mut attempts: Vec<u32> = attempts.collect();
+        let after: u64 = attempts.iter().map(|&attempts| attempts as u64).sum();
+        let rank = share(storm.clients, 99) as usize - 1;
+        let (_, &mut p99, most) = attempts.select_nth_unstable(rank);
+        let max = most.iter().copied().max().unwrap_or(p99);
+        let of = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
+        Report {
+            clients: storm.clients,
+            capacity: storm.capacity,
+            outage: Duration::from_nanos(storm.outage),
+            back: self.back,
+            gave_up: self.gave_up,
+            t_50: self.t_50,
+            t_99: self.t_99,
+            t_full: self.t_full,
+            attempts: Attempts {
+                mean: after as f64 / n,
+                p99,
+                max,
+            },
+            attempts_down: (self.attempts - after) as f64 / n,
+            peak_second: self.arrivals.peak(10) as f64 / storm.capacity,
+            peak_100ms: self.arrivals.peak(1) as f64 / (storm.capacity / 10.0),
+            wasted: 1.0 - of(back, after as f64),
+            goodput: of(back, desk.handshakes()),
+            fairness: of(self.waited * self.waited, n * self.waited_squared),
+            arrivals: self.arrivals,
+            returns: self.returns,
+        }
+    }
+}
+
+/// The smallest number of clients that is so many percent of all.
+fn share(all: u32, percent: u64) -> u32 {
+    (all as u64 * percent).div_ceil(100) as u32
+}

@@ -1,0 +1,244 @@
+//! The server that the fleet comes back to.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+
+use crate::policy::{expect, nanos};
+use crate::{Cause, InvalidPolicy, TokenBucket, Verdict};
+
+/// How a server takes a storm: what it does with the attempts that are more
+/// than it can serve.
+///
+/// Each serves one client after the other, in the order of arrival, each in
+/// 1/C s, where C is the [`capacity`](super::Storm::capacity); they differ in
+/// what happens to an attempt that finds the queue full.
+///
+/// | model | an attempt that finds the queue full | cause |
+/// |---|---|---|
+/// | [`cheap`](Self::cheap) | is refused at once, at no cost | `Busy` |
+/// | [`costly`](Self::costly) | is refused at once, and that costs a part of a handshake | `Busy` |
+/// | [`slow`](Self::slow) | has no answer | `Stalled` |
+/// | [`stale`](Self::stale) | has no answer; and the queue is so long that clients leave it, whose handshakes are done all the same | `Stalled` |
+/// | [`slots`](Self::slots) | is told when to come back: a slot of its own | |
+///
+/// While the server is down it refuses at once (`Down`); or, as a
+/// [`black_hole`](Self::black_hole), it does not answer (`Stalled`, as the
+/// client cannot tell).
+#[derive(Clone)]
+pub struct Server {
+    /// Its own depth of queue in nanoseconds, in place of the storm's.
+    queue: Option<u64>,
+    refusal: Refusal,
+    black_hole: bool,
+}
+
+#[derive(Clone)]
+enum Refusal {
+    /// In handshakes.
+    Costs(f64),
+    Silent,
+    Hints(Arc<dyn Fn(Duration) -> Verdict + Send + Sync>),
+}
+
+impl Server {
+    /// Refusals cost nothing: a load balancer, a kernel's backlog, a login
+    /// server in front.
+    pub fn cheap() -> Self {
+        Self::new(Refusal::Costs(0.0))
+    }
+
+    /// Each refusal costs so many handshakes of capacity: 0.1 for a TLS server
+    /// that resumes the session before it says no.
+    ///
+    /// # Panics
+    ///
+    /// If `handshakes` is negative, infinite or NaN;
+    /// [`try_costly`](Self::try_costly) does not.
+    #[track_caller]
+    pub fn costly(handshakes: f64) -> Self {
+        expect(Self::try_costly(handshakes))
+    }
+
+    /// As [`costly`](Self::costly).
+    ///
+    /// # Errors
+    ///
+    /// If `handshakes` is negative, infinite or NaN.
+    pub fn try_costly(handshakes: f64) -> Result<Self, InvalidPolicy> {
+        if handshakes.is_finite() && handshakes >= 0.0 {
+            return Ok(Self::new(Refusal::Costs(handshakes)));
+        }
+        Err(InvalidPolicy::new(alloc::format!(
+            "a refusal costs {handshakes} handshakes, and must cost a finite number of at least 0, \
+             such as 0.1"
+        )))
+    }
+
+    /// Attempts that find the queue full have no answer.
+    pub fn slow() -> Self {
+        Self::new(Refusal::Silent)
+    }
+
+    /// A queue so deep that clients leave it, while their handshakes are done
+    /// all the same: a listen queue in front of a server that looks at nobody's
+    /// age. Past `queue` of work, attempts have no answer.
+    ///
+    /// This is how a storm becomes metastable: once the whole queue is older
+    /// than the clients' patience, the server works at full load for nobody.
+    pub fn stale(queue: Duration) -> Self {
+        Self {
+            queue: Some(nanos(queue)),
+            ..Self::new(Refusal::Silent)
+        }
+    }
+
+    /// Refusals cost nothing and hand out slots: the client comes back at an
+    /// instant of its own ([`Verdict::Slot`]).
+    ///
+    /// The instants are 1/C apart, from a [`TokenBucket`], which is one number
+    /// of server state. They begin half a queue from now, so that the queue
+    /// neither runs dry nor overflows:
+    ///
+    /// ```
+    /// use redial::TokenBucket;
+    /// use std::time::Duration;
+    ///
+    /// // A server that takes 1000 clients a second and queues a second of work.
+    /// let (bucket, half) = (TokenBucket::new(1, Duration::from_millis(1)), Duration::from_millis(500));
+    /// let slot = |now: Duration| half + bucket.reserve_at(now + half);
+    /// ```
+    pub fn slots() -> Self {
+        Self::hints(Verdict::Slot)
+    }
+
+    /// Refusals cost nothing and tell the client what `hint` makes of its
+    /// slot: to try out what a server of yours says, or would say.
+    ///
+    /// ```
+    /// use redial::Verdict;
+    /// use redial::storm::Server;
+    /// use std::time::Duration;
+    ///
+    /// // "Retry-After: 10", to everybody alike.
+    /// let server = Server::hints(|_slot| Verdict::RetryAfter(Duration::from_secs(10)));
+    /// ```
+    pub fn hints(hint: impl Fn(Duration) -> Verdict + Send + Sync + 'static) -> Self {
+        Self::new(Refusal::Hints(Arc::new(hint)))
+    }
+
+    /// While it is down, attempts have no answer rather than a refusal: the
+    /// host is gone, not the process.
+    pub fn black_hole(self) -> Self {
+        Self {
+            black_hole: true,
+            ..self
+        }
+    }
+
+    fn new(refusal: Refusal) -> Self {
+        Self {
+            queue: None,
+            refusal,
+            black_hole: false,
+        }
+    }
+}
+
+impl Default for Server {
+    /// [`cheap`](Self::cheap).
+    fn default() -> Self {
+        Self::cheap()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut server = f.debug_struct("Server");
+        if let Some(queue) = self.queue {
+            server.field("queue", &Duration::from_nanos(queue));
+        }
+        match self.refusal {
+            Refusal::Costs(handshakes) => server.field("refusal_costs", &handshakes),
+            Refusal::Silent => server.field("refusal", &format_args!("silence")),
+            Refusal::Hints(_) => server.field("refusal", &format_args!("a hint")),
+        };
+        server.field("black_hole", &self.black_hole).finish()
+    }
+}
+
+/// A server at work. Times in nanoseconds since the loss; those of the queue
+/// are fractional, as 1/C is.
+pub(super) struct Desk {
+    server: Server,
+    back: u64,
+    handshake: f64,
+    queue: f64,
+    /// When all the work at hand will be done.
+    free: f64,
+    /// The instants that are still to be given to somebody.
+    slots: TokenBucket,
+    /// Work taken on so far, in handshakes.
+    served: u64,
+    refused: f64,
+}
+
+/// What an attempt that reaches the server meets with.
+pub(super) enum Answer {
+    /// Served at this time, whether the client is still there or not.
+    Served(u64),
+    Refused(Verdict),
+    Silence,
+}
+
+impl Desk {
+    pub(super) fn new(server: &Server, back: u64, capacity: f64, queue: u64) -> Self {
+        Self {
+            server: server.clone(),
+            back,
+            handshake: 1e9 / capacity,
+            queue: server.queue.unwrap_or(queue) as f64,
+            free: back as f64,
+            // Rounded up: slots must not come faster than they are served.
+            slots: TokenBucket::new(1, Duration::from_nanos((1e9 / capacity).ceil() as u64)),
+            served: 0,
+            refused: 0.0,
+        }
+    }
+
+    /// An attempt arrives.
+    #[inline]
+    pub(super) fn attempt(&mut self, now: u64) -> Answer {
+        if now < self.back {
+            return if self.server.black_hole {
+                Answer::Silence
+            } else {
+                Answer::Refused(Verdict::Retry(Cause::Down))
+            };
+        }
+        let at = now as f64;
+        if self.free - at < self.queue {
+            self.free = self.free.max(at) + self.handshake;
+            self.served += 1;
+            return Answer::Served(self.free as u64);
+        }
+        match &self.server.refusal {
+            Refusal::Costs(handshakes) => {
+                self.free += handshakes * self.handshake;
+                self.refused += handshakes;
+                Answer::Refused(Verdict::Retry(Cause::Busy))
+            }
+            Refusal::Silent => Answer::Silence,
+            Refusal::Hints(hint) => {
+                let half = self.queue as u64 / 2;
+                let reserved = self.slots.reserve_at(Duration::from_nanos(now + half));
+                Answer::Refused(hint(Duration::from_nanos(half) + reserved))
+            }
+        }
+    }
+
+    /// All the work that was taken on, in handshakes.
+    pub(super) fn handshakes(&self) -> f64 {
+        self.served as f64 + self.refused
+    }
+}

@@ -1,0 +1,161 @@
+//! Many storms of one kind: over how large the fleet is, and over how long the
+//! server is gone.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
+use super::{Report, Storm};
+use crate::Policy;
+
+/// Storms of one kind for each of several N/C and D, run in parallel.
+///
+/// ```
+/// use redial::Stratified;
+/// use redial::storm::{Storm, Summary, Sweep};
+/// use std::time::Duration;
+///
+/// let seconds = Duration::from_secs;
+/// let sweep = Sweep::new(&Storm::new(1_000), &[seconds(5), seconds(50)], &[seconds(0), seconds(60)]);
+/// let reports = sweep.run(&Stratified::default());
+/// assert_eq!(reports.len(), 4);
+/// assert_eq!(Summary::of(&reports).never, 0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    storms: Vec<Storm>,
+}
+
+impl Sweep {
+    /// The like of `storm` for each combination of an N/C and an outage, each
+    /// with a seed of its own. The outage changes fastest.
+    ///
+    /// # Panics
+    ///
+    /// If a limit is zero.
+    #[track_caller]
+    pub fn new(storm: &Storm, limits: &[Duration], outages: &[Duration]) -> Self {
+        let mut storms = Vec::with_capacity(limits.len() * outages.len());
+        for limit in limits {
+            for &outage in outages {
+                let seed = storm.seed.wrapping_add(storms.len() as u64);
+                let capacity = storm.clients as f64 / limit.as_secs_f64();
+                let storm = storm.clone().capacity(capacity).outage(outage);
+                storms.push(storm.seed(seed));
+            }
+        }
+        Self { storms }
+    }
+
+    /// The 91 storms of the figures that this crate gives: N/C from 0.5 s to
+    /// 500 s in steps of the fourth root of 10, and outages of 0, 3, 10, 30,
+    /// 100, 300 and 600 s.
+    pub fn standard(storm: &Storm) -> Self {
+        let limits: Vec<_> = (0..13)
+            .map(|i| Duration::from_secs_f64(0.5 * FOURTH_ROOT_OF_10[i % 4] * POWER_OF_10[i / 4]))
+            .collect();
+        let outages = [0, 3, 10, 30, 100, 300, 600].map(Duration::from_secs);
+        Self::new(storm, &limits, &outages)
+    }
+
+    /// How many storms there are.
+    pub fn len(&self) -> usize {
+        self.storms.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.storms.is_empty()
+    }
+
+    /// Lets them all happen, on all cores; the reports are in the storms'
+    /// order.
+    pub fn run<P: Policy + Sync>(&self, policy: &P) -> Vec<Report> {
+        self.run_watched(policy, |_| ())
+    }
+
+    /// As [`run`](Self::run), calling `done` after each storm, from any core
+    /// and in any order: for a progress bar.
+    pub fn run_watched<P: Policy + Sync>(
+        &self,
+        policy: &P,
+        done: impl Fn(&Report) + Sync,
+    ) -> Vec<Report> {
+        let each = |storm: &Storm| {
+            let report = storm.run(policy);
+            done(&report);
+            report
+        };
+        // One at a time: some take a hundred times as long as others.
+        self.storms.par_iter().with_max_len(1).map(each).collect()
+    }
+}
+
+// Not powf: its last digit differs between platforms.
+const FOURTH_ROOT_OF_10: [f64; 4] = [
+    1.0,
+    1.778_279_410_038_922_8,
+    3.162_277_660_168_379_5,
+    5.623_413_251_903_491,
+];
+const POWER_OF_10: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+
+/// A sweep in a few figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Summary {
+    /// How many storms.
+    pub storms: usize,
+    /// How many of them did not end within the horizon.
+    pub never: usize,
+    /// Geometric mean of the time to 99 % over its limit, for the storms
+    /// without an outage and with N/C of at least 2 s that came so far; NaN
+    /// where there is none.
+    pub t_99: f64,
+    /// The same for the time to all.
+    pub t_full: f64,
+    /// Attempts of a client after the server's return: the mean over those
+    /// storms, also those that never ended.
+    pub attempts: f64,
+}
+
+impl Summary {
+    /// Sums the reports of a sweep up.
+    pub fn of(reports: &[Report]) -> Self {
+        let asked = || {
+            let demanding = |report: &&Report| {
+                report.outage.is_zero() && report.limit() >= Duration::from_secs(2)
+            };
+            reports.iter().filter(demanding)
+        };
+        let over_limit = |times: &dyn Fn(&Report) -> Option<super::Recovery>| {
+            let logs = asked().filter_map(times).map(|at| at.over_limit.ln());
+            mean(logs).exp()
+        };
+        Self {
+            storms: reports.len(),
+            never: reports.iter().filter(|report| !report.recovered()).count(),
+            t_99: over_limit(&|report| report.t_99),
+            t_full: over_limit(&|report| report.t_full),
+            attempts: mean(asked().map(|report| report.attempts.mean)),
+        }
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "99 % at {:.2}, all at {:.2} times the limit; {:.1} attempts; {} of {} storms never end",
+            self.t_99, self.t_full, self.attempts, self.never, self.storms
+        )
+    }
+}

@@ -1,0 +1,480 @@
+//! Does the simulator tell what a fleet does to its server?
+#![cfg(feature = "storm")]
+
+use std::iter;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redial::storm::{Mix, Report, Server, Storm, Sweep};
+use redial::{
+    Backoff, Cause, Exponential, Failed, Jitter, Policy, Sequence, Stratified, Verdict,
+    Xoshiro256PlusPlus,
+};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// HipChat's client of 2015: every two seconds, without jitter.
+fn hipchat() -> impl Policy<Backoff: Send> + Sync {
+    |_: Xoshiro256PlusPlus| iter::repeat(secs(2))
+}
+
+/// A policy that tells what it is told, and waits a second each time.
+#[derive(Clone, Default)]
+struct Witness(Arc<Mutex<Vec<Failed>>>);
+
+impl Policy for Witness {
+    type Backoff = Self;
+
+    fn start(&self, _: Xoshiro256PlusPlus) -> Self {
+        self.clone()
+    }
+}
+
+impl Backoff for Witness {
+    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
+        self.0.lock().unwrap().push(*failed);
+        Some(secs(1))
+    }
+}
+
+impl Witness {
+    fn heard(&self, storm: &Storm) -> Vec<(u32, u64, Cause)> {
+        storm.run(self);
+        let heard = self.0.lock().unwrap();
+        let told = |failed: &Failed| {
+            let elapsed = failed.elapsed;
+            (failed.attempt, elapsed.as_millis() as u64, failed.cause)
+        };
+        heard.iter().map(told).collect()
+    }
+}
+
+#[test]
+fn one_client_is_followed_to_the_nanosecond() {
+    let storm = Storm::new(1)
+        .capacity(4)
+        .outage(Duration::from_millis(2_500));
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    // Refused at 1 s and 2 s, served at 3 s in a quarter of a second.
+    let back = report.t_full.unwrap();
+    assert_eq!(back.time, Duration::from_millis(750));
+    assert_eq!(back.over_limit, 3.0);
+    assert_eq!(
+        report.t_50,
+        Some(back).map(|mut half| {
+            half.over_limit = 6.0;
+            half
+        })
+    );
+    assert_eq!(report.attempts_down, 2.0);
+    assert_eq!(
+        (
+            report.attempts.mean,
+            report.attempts.p99,
+            report.attempts.max
+        ),
+        (1.0, 1, 1)
+    );
+    assert_eq!(
+        (report.wasted, report.goodput, report.fairness),
+        (0.0, 1.0, 1.0)
+    );
+    let arrivals: Vec<_> = report
+        .arrivals
+        .iter()
+        .filter(|&(_, count)| count > 0)
+        .collect();
+    assert_eq!(arrivals, [(-1.5, 1), (-0.5, 1), (0.5, 1)]);
+    let returns: Vec<_> = report
+        .returns
+        .seconds()
+        .filter(|&(_, count)| count > 0)
+        .collect();
+    assert_eq!(returns, [(0.0, 1)]);
+}
+
+#[test]
+fn the_network_delays_the_attempt_and_its_answer() {
+    let storm = Storm::new(1).capacity(10).outage(secs(1));
+    let storm = storm.network_delay(Duration::from_millis(50));
+    let report = storm.run(&Sequence::new([Duration::from_millis(900)]).jitter(Jitter::None));
+    // Sent at 0.9 s, refused at 0.95 s, told at 1 s, sent at 1.9 s, served
+    // from 1.95 s on, told at 2.1 s.
+    assert_eq!(report.t_full.unwrap().time, Duration::from_millis(1_100));
+    assert_eq!(report.attempts_down, 1.0);
+}
+
+#[test]
+fn the_policy_is_told_what_the_driver_would_tell_it() {
+    // Refused at once, twice.
+    let refused = Witness::default().heard(&Storm::new(1).outage(secs(3)).capacity(1));
+    assert_eq!(
+        refused,
+        [
+            (0, 0, Cause::Down),
+            (1, 1_000, Cause::Down),
+            (2, 2_000, Cause::Down)
+        ]
+    );
+
+    // No answer: ten seconds, and then patience.
+    let hole = Storm::new(1).outage(secs(190)).capacity(1);
+    let silent = Witness::default().heard(&hole.server(Server::cheap().black_hole()));
+    let told = [
+        (1, 11_000),
+        (2, 32_000),
+        (3, 73_000),
+        (4, 134_000),
+        (5, 195_000),
+    ];
+    assert_eq!(silent[0], (0, 0, Cause::Down));
+    assert_eq!(
+        silent[1..],
+        told.map(|(attempt, elapsed)| (attempt, elapsed, Cause::Stalled))
+    );
+}
+
+#[test]
+fn the_same_seed_is_the_same_storm() {
+    let storm = Storm::new(3_000).capacity(200).outage(secs(20));
+    let policy = Exponential::new(secs(1), secs(60));
+    let report = storm.clone().seed(7).run(&policy);
+    assert_eq!(report, storm.clone().seed(7).run(&policy));
+    assert_ne!(report, storm.clone().seed(8).run(&policy));
+    // Golden: the same on every platform, too.
+    assert_eq!(
+        report.arrivals.counts().iter().sum::<u64>(),
+        GOLDEN_ATTEMPTS
+    );
+}
+const GOLDEN_ATTEMPTS: u64 = 17_829;
+
+#[test]
+fn no_server_is_ever_faster_than_its_limit() {
+    for server in [
+        Server::cheap(),
+        Server::costly(0.1),
+        Server::slow(),
+        Server::stale(secs(30)),
+        Server::slots(),
+        Server::cheap().black_hole(),
+    ] {
+        for outage in [0, 40] {
+            let storm = Storm::new(2_000).capacity(100).outage(secs(outage));
+            let report = storm.server(server.clone()).run(&Stratified::default());
+            let context = format!("{server:?} {outage} s: {report}");
+            assert!(report.recovered(), "{context}");
+            for at in [report.t_50, report.t_99, report.t_full] {
+                // The clients who left a queue come late, and their work is
+                // in nobody's way.
+                assert!(at.unwrap().over_limit > 0.999_999, "{context}");
+            }
+            let returns: u64 = report.returns.counts().iter().sum();
+            assert_eq!((report.back, returns), (2_000, 2_000));
+            let attempts: u64 = report.arrivals.counts().iter().sum();
+            let told = (report.attempts.mean + report.attempts_down) * 2_000.0;
+            assert!((attempts as f64 - told).abs() < 0.5, "{context}");
+            assert!(report.attempts.max >= report.attempts.p99, "{context}");
+            assert!(
+                report.attempts.p99 as f64 >= report.attempts.mean / 2.0,
+                "{context}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_fleet_in_step_hits_the_server_all_at_once() {
+    let storm = Storm::new(10_000).capacity(500).outage(secs(30));
+    let hipchat = storm.run(&hipchat());
+    // All of N/C = 20 s of work, in the same 100 ms.
+    assert_eq!(hipchat.peak_100ms, 200.0);
+    assert_eq!(hipchat.peak_second, 20.0);
+    let stratified = storm.run(&Stratified::default());
+    assert!(stratified.peak_second < 2.0, "{stratified}");
+    assert!(hipchat.attempts.mean > stratified.attempts.mean);
+}
+
+/// The fluid law of the rule: N (g - 1) / (ln g (base + (g - 1) t)).
+#[test]
+fn stratified_arrivals_fall_as_the_theory_says() {
+    const N: u32 = 200_000;
+    let storm = Storm::new(N).outage(secs(40));
+    let report = storm.run(&Stratified::default());
+    let (g, n) = (1.6_f64, f64::from(N));
+    for (from, to) in [(1, 4), (4, 10), (10, 25)] {
+        let counted: u64 = report.arrivals.counts()[from * 10..to * 10].iter().sum();
+        let upto = |t: usize| n / g.ln() * (1.0 + (g - 1.0) * t as f64).ln();
+        let ratio = counted as f64 / (upto(to) - upto(from));
+        // Of 100 000 arrivals and more: five standard deviations of a count
+        // are 1.6 %.
+        assert!((ratio - 1.0).abs() < 0.016, "{from}..{to} s: {ratio}");
+    }
+}
+
+#[test]
+fn who_leaves_the_queue_keeps_it_full_of_ghosts() {
+    let storm = Storm::new(10_000)
+        .capacity(100)
+        .server(Server::stale(secs(30)));
+    let full_jitter = Exponential::new(secs(1), secs(60));
+    let impatient = storm.clone().patience(Duration::ZERO).run(&full_jitter);
+    assert!(!impatient.recovered(), "{impatient}");
+    assert!(
+        impatient.goodput < 0.3 && impatient.back < 10_000,
+        "{impatient}"
+    );
+    assert_eq!(impatient.t_full, None);
+    let patient = storm.run(&full_jitter);
+    assert!(patient.recovered() && patient.goodput > 0.6, "{patient}");
+}
+
+#[test]
+fn what_a_refusal_costs_is_work_done_for_nobody() {
+    let storm = Storm::new(10_000).capacity(500);
+    let run = |server| storm.clone().server(server).run(&Stratified::default());
+    let (cheap, costly) = (run(Server::cheap()), run(Server::costly(0.1)));
+    assert_eq!(cheap.goodput, 1.0);
+    // Every refused attempt is a tenth of a handshake.
+    let refused = costly.attempts.mean - 1.0;
+    assert!(
+        (costly.goodput - 1.0 / (1.0 + 0.1 * refused)).abs() < 1e-9,
+        "{costly}"
+    );
+    assert!(costly.t_full.unwrap().time > cheap.t_full.unwrap().time);
+}
+
+#[test]
+fn clients_that_give_up_are_counted_and_not_waited_for() {
+    let twice = |_: Xoshiro256PlusPlus| iter::repeat_n(secs(1), 2);
+    let report = Storm::new(100)
+        .capacity(10)
+        .outage(Duration::from_millis(1_500))
+        .run(&twice);
+    // The second attempt finds 1 s of work at most, which is ten clients.
+    assert_eq!((report.back, report.gave_up), (10, 90));
+    assert!(report.recovered());
+    assert_eq!(report.t_99, None);
+}
+
+#[test]
+fn a_policy_that_never_waits_does_not_hang_the_simulation() {
+    let never = |_: Xoshiro256PlusPlus| iter::repeat(Duration::ZERO);
+    let report = Storm::new(10).outage(secs(10)).run(&never);
+    assert!(!report.recovered());
+    let later = Storm::new(10)
+        .outage(secs(10))
+        .run(&|_: Xoshiro256PlusPlus| iter::repeat(Duration::MAX));
+    assert_eq!((later.back, later.attempts.mean), (0, 0.0));
+}
+
+#[test]
+fn a_loss_over_a_span_spreads_the_first_attempts() {
+    let storm = Storm::new(30_000).capacity(1_000).lost_over(secs(30));
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    // A thousand a second from 1 s to 31 s, which is just the capacity.
+    let seconds: Vec<u64> = report.arrivals.seconds().map(|(_, count)| count).collect();
+    assert_eq!(seconds[0], 0);
+    assert!(
+        seconds[1..31]
+            .iter()
+            .all(|count| count.abs_diff(1_000) <= 2),
+        "{seconds:?}"
+    );
+    assert_eq!(report.attempts.max, 1);
+}
+
+#[test]
+fn the_parts_of_a_fleet_keep_their_shares() {
+    let within = |low: f64, share: f64| (share - low).abs() < 0.02;
+    let quick = |_: Xoshiro256PlusPlus| iter::repeat(secs(1));
+    let slow = |_: Xoshiro256PlusPlus| iter::repeat(secs(5));
+    let fleet = Mix::new(9.0, quick).and(1.0, slow);
+    let report = Storm::new(10_000).capacity(20_000).run(&fleet);
+    let at = |second: usize| report.arrivals.counts()[second * 10] as f64 / 10_000.0;
+    assert!(
+        within(0.9, at(1)) && within(0.1, at(5)),
+        "{} {}",
+        at(1),
+        at(5)
+    );
+    assert!(Mix::try_new(f64::NAN, quick).is_err());
+    let message = Mix::new(1.0, quick)
+        .try_and(-2.0, slow)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("-2"), "{message}");
+}
+
+// ---- slots
+
+/// Through a backlog of 100 ms, which hints must not overrun.
+fn hinted(limit: u32, server: Server) -> Report {
+    const N: u32 = 20_000;
+    let storm = Storm::new(N).capacity(f64::from(N) / f64::from(limit));
+    let storm = storm.backlog(Duration::from_millis(100)).server(server);
+    storm.run(&Stratified::default())
+}
+
+/// T_full over N/C, for N/C of 10, 60 and 300 s.
+fn full_over_limit(server: &Server) -> [f64; 3] {
+    [10, 60, 300].map(|limit| hinted(limit, server.clone()).t_full.unwrap().over_limit)
+}
+
+#[test]
+fn slots_bring_the_fleet_back_at_the_limit_in_two_attempts() {
+    for limit in [10, 60, 300] {
+        let report = hinted(limit, Server::slots());
+        assert!(report.t_full.unwrap().over_limit < 1.005, "{report}");
+        assert!(report.attempts.mean <= 2.0, "{report}");
+        // Those whose slot comes while others still make their first attempt
+        // may find the server full once more.
+        assert!(report.attempts.max <= 4, "{report}");
+    }
+}
+
+#[test]
+fn slots_in_whole_seconds_obeyed_exactly_are_waves() {
+    let whole = |slot: Duration| secs(slot.as_secs_f64().ceil() as u64);
+    let full = full_over_limit(&Server::hints(move |slot| Verdict::Slot(whole(slot))));
+    assert!(
+        full.iter().all(|full| (3.0..9.0).contains(full)),
+        "{full:?}"
+    );
+}
+
+#[test]
+fn one_hint_for_all_obeyed_exactly_is_a_stampede_that_comes_again() {
+    let exactly = |hint| Server::hints(move |_| Verdict::Slot(secs(hint)));
+    // One second of backlog in each ten: a server that is idle for the rest.
+    let storm = Storm::new(20_000).capacity(20_000.0 / 300.0);
+    let ten = storm
+        .clone()
+        .server(exactly(10))
+        .run(&Stratified::default());
+    assert!(
+        (5.0..6.1).contains(&ten.t_full.unwrap().over_limit),
+        "{ten}"
+    );
+    assert!((80.0..86.0).contains(&ten.attempts.mean), "{ten}");
+    let storm = storm.capacity(2_000).server(exactly(60));
+    let sixty = storm.run(&Stratified::default());
+    assert!(
+        (29.0..31.0).contains(&sixty.t_full.unwrap().over_limit),
+        "{sixty}"
+    );
+}
+
+#[test]
+fn one_hint_for_all_as_a_floor_is_spread_by_the_client() {
+    let floor = full_over_limit(&Server::hints(|_| Verdict::RetryAfter(secs(10))));
+    // A fleet that could be back in 10 s is told to wait for 10 s, and then
+    // spreads over a stratum.
+    assert!(
+        floor[0] < 5.0 && floor[1] < 2.1 && floor[2] < 1.5,
+        "{floor:?}"
+    );
+}
+
+// ---- what the user gives, and gets
+
+#[test]
+fn nonsense_is_refused_by_its_value() {
+    let refused = |message: String, value: &str| assert!(message.contains(value), "{message}");
+    refused(Storm::try_new(0).unwrap_err().to_string(), "0 clients");
+    for (capacity, value) in [
+        (0.0, "0"),
+        (-1.5, "-1.5"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "inf"),
+    ] {
+        let message = Storm::new(1)
+            .try_capacity(capacity)
+            .unwrap_err()
+            .to_string();
+        refused(message, value);
+        let message = Server::try_costly(capacity - 0.5).unwrap_err().to_string();
+        assert!(message.contains("finite"), "{message}");
+    }
+    refused(
+        Storm::new(1)
+            .try_attempt_timeout(Duration::ZERO)
+            .unwrap_err()
+            .to_string(),
+        "0 ns",
+    );
+}
+
+#[test]
+#[should_panic(expected = "NaN clients a second")]
+fn a_plain_setter_panics_with_the_same_words() {
+    let _ = Storm::new(1).capacity(f64::NAN);
+}
+
+#[test]
+fn the_longest_durations_are_as_good_as_for_ever() {
+    let report = Storm::new(3)
+        .outage(Duration::MAX)
+        .backlog(Duration::MAX)
+        .lost_over(secs(1))
+        .horizon(Duration::MAX)
+        .patience(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .server(Server::stale(Duration::MAX).black_hole())
+        .run(&Stratified::default());
+    assert_eq!((report.back, report.attempts_down), (0, 1.0));
+    let huge = Storm::new(3).capacity(f64::MAX).run(&Stratified::default());
+    assert!(huge.recovered());
+    let tiny = Storm::new(3).capacity(1e-12).run(&Stratified::default());
+    assert_eq!(tiny.back, 0);
+}
+
+#[test]
+fn a_row_stands_under_its_header() {
+    let bars = |line: &str| {
+        line.match_indices('|')
+            .map(|(at, _)| at)
+            .collect::<Vec<_>>()
+    };
+    let storm = Storm::new(2_000).capacity(100).outage(secs(30));
+    for report in [
+        storm.run(&Stratified::default()),
+        storm.horizon(secs(1)).run(&Stratified::default()),
+    ] {
+        let row = report.to_string();
+        assert_eq!(
+            bars(&row),
+            bars(Report::HEADER),
+            "\n{}\n{row}",
+            Report::HEADER
+        );
+    }
+}
+
+#[test]
+fn a_sweep_is_its_storms_in_order() {
+    let storm = Storm::new(500).seed(3);
+    let sweep = Sweep::new(&storm, &[secs(5), secs(50)], &[secs(0), secs(9)]);
+    let policy = Exponential::new(secs(1), secs(60));
+    let done = Mutex::new(0);
+    let reports = sweep.run_watched(&policy, |_| *done.lock().unwrap() += 1);
+    assert_eq!((sweep.len(), *done.lock().unwrap()), (4, 4));
+    let alone = storm
+        .clone()
+        .seed(5)
+        .capacity(10)
+        .outage(secs(0))
+        .run(&policy);
+    assert_eq!(reports[2], alone);
+    assert_eq!(Sweep::standard(&storm).len(), 91);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn reports_can_be_written_down() {
+    fn both<T: serde::Serialize + serde::de::DeserializeOwned>() {}
+    both::<Report>();
+    both::<redial::storm::Summary>();
+}
