@@ -565,6 +565,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// # Ok(()) }
     /// ```
     ///
+    /// To `tokio::spawn` it, write `async move |connection|`: of captures that
+    /// the session only borrows, compilers do not see yet that they are `Send`.
+    ///
     /// # Errors
     ///
     /// As [`ready`](Self::ready).
