@@ -80,8 +80,8 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     }
 
     /// The connection is gone, which both halves must hear of.
-    pub(crate) fn lose(&mut self, verdict: Verdict) {
-        self.redial.lose(verdict, None);
+    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+        self.redial.lose(verdict, error);
         self.wake();
     }
 

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::halves::{Half, Halves};
-use crate::{Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
+use crate::{Cause, Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
 
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go: made by [`Redial::into_io`].
@@ -31,7 +31,7 @@ use crate::{Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
 /// know: keep `Framed` inside the connector, in a
 /// [`Session`](crate::Session).
 ///
-/// Where the driver gives up, both halves get
+/// Where the driver gives up, or is [closed](Handle::close), both halves get
 /// [`NotConnected`](ErrorKind::NotConnected) for good, and
 /// [`error`](Self::error) says why.
 ///
@@ -39,7 +39,8 @@ use crate::{Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
 ///
 /// `shutdown` closes for good: no new connection is made, and writing fails
 /// with [`BrokenPipe`](ErrorKind::BrokenPipe). The present connection can still
-/// be read, to its end, which is the end of the stream.
+/// be read, to its end, which is the end of the stream. A loss that the writing
+/// half has not been told of is told by the result of the shutdown.
 ///
 /// # Two tasks
 ///
@@ -56,6 +57,8 @@ pub struct RedialIo<C: Connect, P: Policy = Stratified> {
     losses: u64,
     told: [u64; 2],
     end: End,
+    /// The writing side of the last connection has said all it had to say.
+    shut: bool,
     error: Option<Error<C::Error>>,
     /// Of the latest connection, for writers that ask while there is none.
     vectored: bool,
@@ -65,9 +68,12 @@ pub struct RedialIo<C: Connect, P: Policy = Stratified> {
 enum End {
     /// Connections come and go.
     Open,
-    /// Shut down: this connection is the last.
+    /// Shut down, or shutting down: this connection is the last.
     Last,
-    /// Shut down, and the last connection is at its end.
+    /// As `Last`, but its reading side is at its end already, and its writing
+    /// side is still shutting down.
+    ReadOut,
+    /// Shut down, and the last connection is gone.
     Over,
     /// The driver gave up, or was closed.
     GaveUp,
@@ -80,13 +86,15 @@ where
 {
     /// A reader and writer of bytes that stays while connections come and go.
     pub fn into_io(self) -> RedialIo<C, P> {
+        let lent = self.connection.as_ref();
         RedialIo {
+            vectored: lent.is_some_and(AsyncWrite::is_write_vectored),
             halves: Halves::new(self),
             losses: 0,
             told: [0; 2],
             end: End::Open,
+            shut: false,
             error: None,
-            vectored: false,
         }
     }
 }
@@ -118,20 +126,25 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// The connection is gone, though it does not know: a ping went unanswered,
     /// or the device woke from sleep.
     pub fn lost(&mut self) {
-        self.lose(Verdict::default());
+        self.lose(Verdict::default(), None);
     }
 
-    fn lose(&mut self, verdict: Verdict) {
+    fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
         if self.halves.redial.connection.is_none() {
             return;
         }
+        self.losses += 1;
         if self.end == End::Open {
-            self.losses += 1;
-            self.halves.lose(verdict);
+            self.halves.lose(verdict, error);
         } else {
-            self.end = End::Over;
-            self.halves.close();
+            self.finish();
         }
+    }
+
+    /// No connection follows.
+    fn finish(&mut self) {
+        self.end = End::Over;
+        self.halves.close();
     }
 
     /// The reset that `half` has not been told of yet.
@@ -142,9 +155,13 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
             return Ok(());
         }
         *told += 1;
+        let follows = match self.end {
+            End::Open => ", and another one follows",
+            _ => "",
+        };
         Err(io::Error::new(
             ErrorKind::ConnectionReset,
-            format!("connection {told} was lost, and another one follows"),
+            format!("connection {told} was lost{follows}"),
         ))
     }
 
@@ -190,18 +207,21 @@ where
         }
     }
 
+    /// An error, where the driver gave up or was closed.
+    fn poll_closed(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let closed = self.end != End::Over && self.halves.redial.is_closed();
+        if self.end == End::GaveUp || closed {
+            ready!(self.poll_up(half, cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// The connection has failed under `half`.
     #[cold]
     fn failed(&mut self, half: Half, error: io::Error) -> io::Error {
-        if self.end != End::Open {
-            self.lose(Verdict::default());
-            return error;
-        }
         let error = C::Error::from(error);
         let verdict = self.halves.redial.judge(&error);
-        self.losses += 1;
-        self.halves.redial.lose(verdict, Some(error));
-        self.halves.wake();
+        self.lose(verdict, Some(error));
         self.seam(half).expect_err("just lost")
     }
 
@@ -213,7 +233,7 @@ where
         write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.seam(Half::Write)?;
-        if matches!(self.end, End::Last | End::Over) {
+        if matches!(self.end, End::Last | End::ReadOut | End::Over) {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         if empty {
@@ -221,6 +241,11 @@ where
         }
         let connection = ready!(self.poll_up(Half::Write, cx))?;
         match write(Pin::new(connection), cx) {
+            // It takes no more bytes, and will not again.
+            Poll::Ready(Ok(0)) => {
+                let error = ErrorKind::WriteZero.into();
+                Poll::Ready(Err(self.failed(Half::Write, error)))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
             Poll::Ready(written) => Poll::Ready(written),
             Poll::Pending => {
@@ -244,21 +269,23 @@ where
         let this = &mut *self;
         this.seam(Half::Read)?;
         // Reading nothing, or after the end, says nothing about a connection.
-        if buf.remaining() == 0 || this.end == End::Over {
+        if buf.remaining() == 0 || matches!(this.end, End::ReadOut | End::Over) {
             return Poll::Ready(Ok(()));
         }
         let connection = ready!(this.poll_up(Half::Read, cx))?;
         let before = buf.filled().len();
         match Pin::new(connection).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() == before => {
-                if this.end == End::Last {
-                    this.lose(Verdict::default());
-                    return Poll::Ready(Ok(()));
+                match this.end {
+                    End::Open => {
+                        this.lose(Verdict::Retry(Cause::Busy), None);
+                        return Poll::Ready(this.seam(Half::Read));
+                    }
+                    _ if this.shut => this.finish(),
+                    // What was written is still on its way.
+                    _ => this.end = End::ReadOut,
                 }
-                this.losses += 1;
-                this.halves.redial.ended();
-                this.halves.wake();
-                Poll::Ready(this.seam(Half::Read))
+                Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Read, error))),
             Poll::Ready(read) => Poll::Ready(read),
@@ -305,6 +332,7 @@ where
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.seam(Half::Write)?;
+        ready!(this.poll_closed(Half::Write, cx))?;
         let Some(connection) = &mut this.halves.redial.connection else {
             // What was written before is lost, and was said to be.
             return Poll::Ready(Ok(()));
@@ -324,16 +352,21 @@ where
         if this.end == End::Open {
             this.end = End::Last;
         }
+        ready!(this.poll_closed(Half::Write, cx))?;
         let Some(connection) = &mut this.halves.redial.connection else {
-            if this.end == End::Last {
-                this.end = End::Over;
-                this.halves.close();
-            }
+            this.finish();
             return Poll::Ready(this.seam(Half::Write));
         };
         match Pin::new(connection).poll_shutdown(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Write, error))),
-            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Ready(Ok(())) => {
+                this.shut = true;
+                if this.end == End::ReadOut {
+                    this.finish();
+                }
+                // What was lost before is not there, though this one went well.
+                Poll::Ready(this.seam(Half::Write))
+            }
             Poll::Pending => {
                 this.halves.pend(Half::Write, cx);
                 Poll::Pending

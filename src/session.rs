@@ -201,7 +201,7 @@ where
         self.sending.ready_for = None;
         self.push(SessionEvent::Down(error));
         if self.end == End::Open {
-            self.halves.lose(verdict);
+            self.halves.lose(verdict, None);
         } else {
             self.finish();
         }

@@ -1,0 +1,681 @@
+//! What crosses the seam between two connections of a RedialIo?
+
+use std::future::{Ready, ready};
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use redial::{Exponential, Jitter, Redial, Status};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Connections that hold `size` bytes in each direction, and whose other ends
+/// come out of a channel.
+fn server(
+    size: usize,
+) -> (
+    impl FnMut() -> Ready<io::Result<DuplexStream>> + Send + 'static,
+    mpsc::UnboundedReceiver<DuplexStream>,
+) {
+    let (accept, accepted) = mpsc::unbounded_channel();
+    let connector = move || {
+        let (ours, theirs) = duplex(size);
+        let _ = accept.send(theirs);
+        ready(Ok(ours))
+    };
+    (connector, accepted)
+}
+
+/// A connector that is ready with one connection, and then with nothing.
+fn only<T>(connection: T) -> impl FnMut() -> Ready<io::Result<T>> {
+    let mut connection = Some(connection);
+    move || ready(connection.take().ok_or(ErrorKind::ConnectionRefused.into()))
+}
+
+fn waits() -> Exponential {
+    Exponential::new(secs(1), secs(64)).jitter(Jitter::None)
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Anything that takes longer hangs: no wait in here is as long.
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(secs(1000), future).await.expect("it hangs")
+}
+
+fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
+
+async fn read(io: &mut (impl AsyncRead + Unpin), bytes: usize) -> io::Result<Vec<u8>> {
+    let mut buf = vec![0; bytes];
+    soon(io.read_exact(&mut buf)).await.map(|_| buf)
+}
+
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+// ---- the seam
+
+#[tokio::test(start_paused = true)]
+async fn each_half_sees_one_reset_for_each_lost_connection_and_then_the_new_one() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    assert_eq!(io.generation(), 0);
+    for generation in 1..=3 {
+        soon(io.write_all(b"ping")).await.unwrap();
+        assert_eq!(io.generation(), generation);
+        let mut server = accepted.recv().await.unwrap();
+        assert_eq!(read(&mut server, 4).await.unwrap(), b"ping");
+        server.write_all(b"pong").await.unwrap();
+        assert_eq!(read(&mut io, 4).await.unwrap(), b"pong");
+        drop(server);
+        assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
+        assert_eq!(kind(io.write_all(b"x").await), ErrorKind::ConnectionReset);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_that_was_away_is_told_of_each_connection_that_was_lost_meanwhile() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    soon(io.write_all(b"ping")).await.unwrap();
+    for _ in 0..3 {
+        drop(accepted.recv().await.unwrap());
+        assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
+        assert!(timeout(secs(100), io.read_u8()).await.is_err());
+    }
+    assert_eq!(io.generation(), 4);
+    for _ in 0..3 {
+        assert_eq!(kind(io.write_all(b"x").await), ErrorKind::ConnectionReset);
+    }
+    io.write_all(b"four").await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    assert_eq!(read(&mut server, 4).await.unwrap(), b"four");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_connection_is_a_seam_and_not_the_end_of_the_stream() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    let mut text = String::new();
+    let mut reader = pin!(io.read_to_string(&mut text));
+    assert!(timeout(secs(0), &mut reader).await.is_err());
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"all of it").await.unwrap();
+    server.shutdown().await.unwrap();
+    assert_eq!(kind(soon(reader).await), ErrorKind::ConnectionReset);
+    assert_eq!(text, "", "read_to_string keeps nothing on an error");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_says_which_connection_it_was() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    soon(io.write_all(b"x")).await.unwrap();
+    drop(accepted.recv().await.unwrap());
+    let error = io.read_u8().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "connection 1 was lost, and another one follows"
+    );
+}
+
+// ---- row by row: what breaks others
+
+#[tokio::test(start_paused = true)]
+async fn one_stored_waker_would_hang_a_half() {
+    let (connector, mut accepted) = server(64);
+    let io = Redial::new(connector).policy(waits()).into_io();
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let reading = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while seen.len() < 6 {
+            seen.push(soon(reader.read_u8()).await.map_err(|error| error.kind()));
+        }
+        seen
+    });
+    let writing = tokio::spawn(async move {
+        for round in b'1'..=b'3' {
+            // The writer pends on a full connection when it is lost.
+            let _ = soon(writer.write_all(&[round; 100])).await;
+        }
+    });
+    for round in b'1'..=b'3' {
+        let mut server = soon(accepted.recv()).await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        server.write_all(&[round]).await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        drop(server);
+    }
+    let reset = Err(ErrorKind::ConnectionReset);
+    assert_eq!(
+        soon(reading).await.unwrap(),
+        [Ok(b'1'), reset, Ok(b'2'), reset, Ok(b'3'), reset]
+    );
+    soon(writing).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_halves_that_wait_for_a_connection_are_woken_though_one_of_them_polls() {
+    let (attempt, mut attempts) = mpsc::unbounded_channel();
+    let io = Redial::new(move || {
+        let (accept, accepted) = oneshot::channel();
+        let _ = attempt.send(accept);
+        async move { accepted.await.map_err(io::Error::other) }
+    })
+    .attempt_timeout(Duration::MAX)
+    .into_io();
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let reading = tokio::spawn(async move { reader.read_u8().await });
+    tokio::task::yield_now().await;
+    let writing = tokio::spawn(async move { writer.write_u8(2).await });
+    tokio::task::yield_now().await;
+    let (ours, mut server) = duplex(64);
+    attempts.recv().await.unwrap().send(ours).unwrap();
+    server.write_u8(1).await.unwrap();
+    assert_eq!(soon(reading).await.unwrap().unwrap(), 1);
+    soon(writing).await.unwrap().unwrap();
+    assert_eq!(server.read_u8().await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_dropped_while_it_connects_leaves_the_other_awake() {
+    let (attempt, mut attempts) = mpsc::unbounded_channel();
+    let mut io = Redial::new(move || {
+        let (accept, accepted) = oneshot::channel::<DuplexStream>();
+        let _ = attempt.send(accept);
+        async move { accepted.await.map_err(io::Error::other) }
+    })
+    .into_io();
+    let (reader, writer) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+    let mut buf = [0; 8];
+    let waker = Waker::from(reader.clone());
+    assert!(
+        Pin::new(&mut io)
+            .poll_read(
+                &mut Context::from_waker(&waker),
+                &mut ReadBuf::new(&mut buf)
+            )
+            .is_pending()
+    );
+    // The writer polls last, and then never again.
+    let waker = Waker::from(writer.clone());
+    assert!(
+        Pin::new(&mut io)
+            .poll_write(&mut Context::from_waker(&waker), b"x")
+            .is_pending()
+    );
+    let (ours, _server) = duplex(64);
+    attempts.recv().await.unwrap().send(ours).unwrap();
+    assert_eq!(reader.0.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zero_length_read_is_not_the_end_of_the_stream() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    assert_eq!(io.read(&mut []).await.unwrap(), 0);
+    assert_eq!(io.generation(), 0, "nor a reason to connect");
+    soon(io.write_all(b"x")).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(io.read(&mut []).await.unwrap(), 0);
+    }
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"still here").await.unwrap();
+    assert_eq!(read(&mut io, 10).await.unwrap(), b"still here");
+    assert_eq!(io.generation(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zero_length_write_does_not_connect() {
+    let (connector, _accepted) = server(64);
+    let mut io = Redial::new(connector).into_io();
+    assert_eq!(io.write(&[]).await.unwrap(), 0);
+    assert_eq!(io.write_vectored(&[IoSlice::new(&[])]).await.unwrap(), 0);
+    assert_eq!(io.generation(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_reconnect() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    soon(io.write_all(b"bye")).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    soon(io.shutdown()).await.unwrap();
+    assert_eq!(kind(io.write_all(b"x").await), ErrorKind::BrokenPipe);
+
+    // The other side sees the end, and can still answer.
+    let mut got = String::new();
+    server.read_to_string(&mut got).await.unwrap();
+    assert_eq!(got, "bye");
+    server.write_all(b"farewell").await.unwrap();
+    drop(server);
+    let mut got = String::new();
+    soon(io.read_to_string(&mut got)).await.unwrap();
+    assert_eq!(got, "farewell");
+    for _ in 0..3 {
+        assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0, "the end, for good");
+        assert_eq!(kind(io.write_all(b"x").await), ErrorKind::BrokenPipe);
+        io.flush().await.unwrap();
+        io.shutdown().await.unwrap();
+    }
+    assert!(accepted.try_recv().is_err());
+    assert_eq!(io.generation(), 1);
+    // To close what is shut down changes nothing.
+    io.handle().close();
+    io.flush().await.unwrap();
+    io.shutdown().await.unwrap();
+    assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_while_down_completes_and_does_not_connect() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    soon(io.shutdown()).await.unwrap();
+    assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+    assert_eq!(kind(io.write(b"x").await), ErrorKind::BrokenPipe);
+    assert!(accepted.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_while_it_waits_ends_a_reader_that_waits_too() {
+    let (connector, mut accepted) = server(64);
+    let io = Redial::new(connector).policy(waits()).into_io();
+    let handle = io.handle();
+    let (mut reader, mut writer) = tokio::io::split(io);
+    writer.write_all(b"x").await.unwrap();
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(kind(reader.read_u8().await), ErrorKind::ConnectionReset);
+    let reading = tokio::spawn(async move { reader.read(&mut [0; 8]).await });
+    tokio::task::yield_now().await;
+    assert!(matches!(handle.status(), Status::Waiting { .. }));
+    // The writer hears of the loss, and it is closed all the same.
+    assert_eq!(kind(writer.shutdown().await), ErrorKind::ConnectionReset);
+    assert_eq!(soon(reading).await.unwrap().unwrap(), 0);
+    assert_eq!(handle.status(), Status::Closed);
+    assert!(accepted.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_cut_by_the_loss_is_not_resumed_on_the_new_connection() {
+    let (connector, mut accepted) = server(8);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    {
+        let mut writing = pin!(io.write_all(b"0123456789abcdef"));
+        assert!(timeout(secs(1), &mut writing).await.is_err());
+        let mut server = accepted.recv().await.unwrap();
+        assert_eq!(read(&mut server, 4).await.unwrap(), b"0123");
+        drop(server);
+        assert_eq!(kind(soon(writing).await), ErrorKind::ConnectionReset);
+    }
+    soon(io.write_all(b"new")).await.unwrap();
+    io.shutdown().await.unwrap();
+    let mut got = Vec::new();
+    let mut server = accepted.recv().await.unwrap();
+    server.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_waits_for_room_does_not_continue_on_the_next_connection() {
+    // The loss is seen by the reader; the writer is told of it before it may
+    // write on.
+    let (connector, mut accepted) = server(4);
+    let io = Redial::new(connector).policy(waits()).into_io();
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let writing = tokio::spawn(async move { writer.write_all(b"0123456789").await });
+    let server = accepted.recv().await.unwrap();
+    let reading = tokio::spawn(async move {
+        let first = kind(reader.read_u8().await);
+        (first, reader.read_u8().await.unwrap())
+    });
+    tokio::time::sleep(secs(1)).await;
+    drop(server);
+    assert_eq!(
+        kind(soon(writing).await.unwrap()),
+        ErrorKind::ConnectionReset
+    );
+    let mut server = soon(accepted.recv()).await.unwrap();
+    server.write_u8(7).await.unwrap();
+    assert_eq!(
+        soon(reading).await.unwrap(),
+        (ErrorKind::ConnectionReset, 7)
+    );
+    let mut rest = Vec::new();
+    soon(server.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"");
+}
+
+// ---- what a writer is told
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_by_whichever_call_of_the_writer_comes_next() {
+    for call in ["write", "vectored", "flush", "shutdown"] {
+        let (connector, mut accepted) = server(64);
+        let mut io = Redial::new(connector).policy(waits()).into_io();
+        soon(io.write_all(b"lost")).await.unwrap();
+        drop(accepted.recv().await.unwrap());
+        assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
+        // The reader has brought the next connection up.
+        assert!(timeout(secs(10), io.read_u8()).await.is_err());
+        assert_eq!(io.generation(), 2);
+        let told = match call {
+            "write" => io.write(b"x").await.map(drop),
+            "vectored" => io.write_vectored(&[IoSlice::new(b"x")]).await.map(drop),
+            "flush" => io.flush().await,
+            _ => io.shutdown().await,
+        };
+        assert_eq!(kind(told), ErrorKind::ConnectionReset, "{call}");
+        let mut got = Vec::new();
+        let mut server = accepted.recv().await.unwrap();
+        let end = timeout(secs(1), server.read_to_end(&mut got)).await;
+        assert_eq!(end.is_ok(), call == "shutdown", "it closes all the same");
+        assert_eq!(got, b"");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_while_down_has_nothing_to_do() {
+    let (connector, _accepted) = server(64);
+    let mut io = Redial::new(connector).into_io();
+    soon(io.flush()).await.unwrap();
+    assert_eq!(io.generation(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_after_a_close_does_not_vouch_for_what_was_written() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).into_io();
+    let handle = io.handle();
+    soon(io.write_all(b"x")).await.unwrap();
+    let _server = accepted.recv().await.unwrap();
+    handle.close();
+    assert_eq!(kind(io.flush().await), ErrorKind::NotConnected);
+    assert_eq!(kind(io.shutdown().await), ErrorKind::NotConnected);
+}
+
+/// A connection that is at its end for readers, and takes its time for writers.
+struct Slow {
+    eof: bool,
+    shut: Arc<AtomicU32>,
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.eof {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // At the third call.
+        if self.shut.fetch_add(1, SeqCst) < 2 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_a_flush_and_a_shutdown_that_wait() {
+    for shutdown in [false, true] {
+        let shut = Arc::new(AtomicU32::new(0));
+        let mut io = Redial::new(only(Slow { eof: false, shut })).into_io();
+        let handle = io.handle();
+        soon(io.write_all(b"x")).await.unwrap();
+        let closing = tokio::spawn(async move {
+            if shutdown {
+                io.shutdown().await
+            } else {
+                io.flush().await
+            }
+        });
+        if !shutdown {
+            tokio::task::yield_now().await;
+        }
+        handle.close();
+        assert_eq!(kind(soon(closing).await.unwrap()), ErrorKind::NotConnected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_sides_end_does_not_cut_a_shutdown_short() {
+    let shut = Arc::new(AtomicU32::new(0));
+    let slow = Slow {
+        eof: true,
+        shut: shut.clone(),
+    };
+    let mut io = Redial::new(only(slow)).into_io();
+    let handle = io.handle();
+    soon(io.write_all(b"x")).await.unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut io).poll_shutdown(&mut cx).is_pending());
+    assert_eq!(
+        io.read(&mut [0; 8]).await.unwrap(),
+        0,
+        "the other side is done"
+    );
+    io.shutdown().await.unwrap();
+    assert_eq!(
+        shut.load(SeqCst),
+        3,
+        "and this side has been heard to its end"
+    );
+    assert_eq!(handle.status(), Status::Closed);
+    assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_lost_after_the_shutdown_is_a_reset_and_then_the_end() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).into_io();
+    soon(io.write_all(b"x")).await.unwrap();
+    let _server = accepted.recv().await.unwrap();
+    soon(io.shutdown()).await.unwrap();
+    io.lost();
+    let error = io.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(error.to_string(), "connection 1 was lost");
+    assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+/// A connection that says nothing, and answers each write alike.
+struct Mute(fn() -> io::Result<usize>);
+
+fn mute(answer: fn() -> io::Result<usize>) -> impl FnMut() -> Ready<io::Result<Mute>> {
+    move || ready(Ok(Mute(answer)))
+}
+
+impl AsyncRead for Mute {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Mute {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready((self.0)())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_takes_no_more_bytes_is_lost() {
+    let mut io = Redial::new(mute(|| Ok(0))).policy(waits()).into_io();
+    for generation in 1..=3 {
+        assert_eq!(
+            kind(soon(io.write_all(b"x")).await),
+            ErrorKind::ConnectionReset
+        );
+        assert_eq!(io.generation(), generation);
+        let told = timeout(secs(0), io.read_u8()).await;
+        assert_eq!(kind(told.unwrap()), ErrorKind::ConnectionReset);
+    }
+}
+
+// ---- the end
+
+#[tokio::test(start_paused = true)]
+async fn after_the_driver_gave_up_both_halves_fail_for_good() {
+    let (mut connector, mut accepted) = server(64);
+    let mut attempts = 0;
+    let mut io = Redial::new(move || {
+        attempts += 1;
+        if attempts == 1 {
+            connector()
+        } else {
+            ready(Err(ErrorKind::PermissionDenied.into()))
+        }
+    })
+    .policy(waits())
+    .into_io();
+    soon(io.write_all(b"x")).await.unwrap();
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
+    assert_eq!(kind(read(&mut io, 1).await), ErrorKind::NotConnected);
+    assert_eq!(kind(io.write(b"x").await), ErrorKind::ConnectionReset);
+    for _ in 0..3 {
+        assert_eq!(kind(read(&mut io, 1).await), ErrorKind::NotConnected);
+        assert_eq!(kind(io.write(b"x").await), ErrorKind::NotConnected);
+        assert_eq!(kind(io.flush().await), ErrorKind::NotConnected);
+        assert_eq!(kind(io.shutdown().await), ErrorKind::NotConnected);
+    }
+    assert!(io.error().unwrap().is_stopped());
+    assert_eq!(
+        io.write(b"x").await.unwrap_err().to_string(),
+        "gave up after 1 attempt in 1s: trying again cannot help"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_whose_error_is_a_stop_is_the_last() {
+    let mut io = Redial::new(mute(|| Err(ErrorKind::PermissionDenied.into()))).into_io();
+    assert_eq!(kind(io.write(b"x").await), ErrorKind::ConnectionReset);
+    assert_eq!(kind(io.write(b"x").await), ErrorKind::NotConnected);
+    let error = io.error().unwrap();
+    assert!(error.is_stopped());
+    assert_eq!(error.last().unwrap().kind(), ErrorKind::PermissionDenied);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_a_read_that_waits_on_an_idle_connection() {
+    let (connector, mut accepted) = server(64);
+    let io = Redial::new(connector).into_io();
+    let handle = io.handle();
+    let (mut reader, mut writer) = tokio::io::split(io);
+    writer.write_all(b"x").await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    assert_eq!(server.read_u8().await.unwrap(), b'x');
+    let reading = tokio::spawn(async move { reader.read_u8().await });
+    tokio::task::yield_now().await;
+    handle.close();
+    assert_eq!(kind(soon(reading).await.unwrap()), ErrorKind::NotConnected);
+    assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "and is dropped");
+    assert_eq!(kind(writer.write(b"x").await), ErrorKind::NotConnected);
+}
+
+// ---- what passes through
+
+#[tokio::test(start_paused = true)]
+async fn vectored_writes_pass_through() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    let bufs = [IoSlice::new(b"head "), IoSlice::new(b"body")];
+    let written = soon(io.write_vectored(&bufs)).await.unwrap();
+    assert_eq!(written, 9, "in one call");
+    assert!(io.is_write_vectored());
+    let mut server = accepted.recv().await.unwrap();
+    assert_eq!(read(&mut server, 9).await.unwrap(), b"head body");
+    io.lost();
+    assert!(io.is_write_vectored(), "as that of the connection before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_vectored_writes_is_not_said_to_have_them() {
+    let mut io = Redial::new(mute(|| Ok(0))).into_io();
+    assert!(!io.is_write_vectored());
+    assert!(io.write(b"x").await.is_err());
+    assert!(!io.is_write_vectored());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_lent_before_is_the_first() {
+    let (connector, mut accepted) = server(64);
+    let mut redial = Redial::new(connector);
+    redial.ready().await.unwrap().write_u8(1).await.unwrap();
+    let mut io = redial.into_io();
+    assert_eq!(io.generation(), 1);
+    assert!(io.is_write_vectored());
+    io.write_u8(2).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    assert_eq!(read(&mut server, 2).await.unwrap(), [1, 2]);
+    io.lost();
+    assert!(io.is_write_vectored());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_adds_to_what_is_in_the_buffer() {
+    let (connector, mut accepted) = server(64);
+    let mut io = Redial::new(connector).policy(waits()).into_io();
+    soon(io.write_all(b"x")).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"world").await.unwrap();
+    let mut buf = b"hello ".to_vec();
+    assert_eq!(io.read_buf(&mut buf).await.unwrap(), 5);
+    assert_eq!(buf, b"hello world");
+    // An end is one, too, where the buffer is not empty.
+    drop(server);
+    assert_eq!(
+        kind(io.read_buf(&mut buf).await),
+        ErrorKind::ConnectionReset
+    );
+    assert_eq!(buf, b"hello world");
+}
