@@ -101,8 +101,8 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
         }
         let client = &mut clients[number as usize];
         let begins = arrival - delay;
-        client.progress.connecting(begins);
         let timeout = nanos(rules.timeout(&client.progress));
+        client.progress.connecting(begins);
         let leaves = begins.saturating_add(timeout);
         client.attempts += (arrival >= storm.outage) as u32;
 
