@@ -35,9 +35,9 @@ fn anderson_darling_is_just_above_its_published_quantiles() {
 #[test]
 fn a_fleet_of_1e5_over_1_s_loads_1_ms_bins_with_26_to_184() {
     let whole = |(least, most): (f64, f64)| (least.ceil() as u64, most as u64);
-    assert_eq!(whole(load_limits(100_000, 1000, ALPHA)), (26, 184));
+    assert_eq!(whole(load_limits(100.0, 1000, ALPHA)), (26, 184));
     // And 10 ms bins with:
-    assert_eq!(whole(load_limits(100_000, 100, ALPHA)), (775, 1233));
+    assert_eq!(whole(load_limits(1000.0, 100, ALPHA)), (775, 1233));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn fano_over_a_minute_of_tenths_is_below_one_and_a_half() {
 fn no_binomial_load_passes_its_limits_more_often_than_alpha() {
     for n in [1_000_usize, 20_000, 1_000_000] {
         for bins in [2_usize, 10, 500, 10_000] {
-            let (least, most) = load_limits(n, bins, ALPHA);
+            let (least, most) = load_limits(n as f64 / bins as f64, bins, ALPHA);
             let load = Binomial::new(1.0 / bins as f64, n as u64).unwrap();
             let above = load.sf(most as u64) * bins as f64;
             assert!(above <= ALPHA, "{n} in {bins}: {above}");
@@ -132,7 +132,7 @@ fn anderson_darling_raises_no_more_alarms_than_it_says() {
 
 #[test]
 fn bins_raise_no_more_alarms_than_they_say() {
-    let (least, most) = load_limits(1000, 20, 0.01);
+    let (least, most) = load_limits(50.0, 20, 0.01);
     alarms_once_in_a_hundred(5000, |rng| {
         let loads = units(rng, 1000).loads(20);
         loads.iter().any(|&load| load as f64 > most)
@@ -169,14 +169,23 @@ fn a_mean_raises_no_more_alarms_than_it_says() {
 
 /// What 2000 clients that know nothing of each other load 200 bins with.
 fn arrivals(rng: &mut Xoshiro256PlusPlus) -> Vec<u64> {
-    let instants: Vec<u64> = (0..2000).map(|_| rng.next_u64() >> 1).collect();
-    counts(instants, 0, (1 << 63) / 200, 200)
+    units(rng, 2000).loads(200)
 }
 
 #[test]
 fn fano_raises_no_more_alarms_than_it_says() {
     let limit = fano_limit(200, 0.01);
     alarms_once_in_a_hundred(2000, |rng| fano_factor(&arrivals(rng)) > limit);
+}
+
+#[test]
+fn intensity_raises_no_more_alarms_than_it_says() {
+    // At ALPHA itself: none in so many trials.
+    let rates = [10.0; 200];
+    alarms_once_in_a_hundred(2000, |rng| {
+        !intensity(&arrivals(rng), &rates).is_sound()
+            || !fano_about(&arrivals(rng), &rates).is_sound()
+    });
 }
 
 #[test]
@@ -213,5 +222,5 @@ fn the_statistics_are_what_paper_says() {
         0.75,
         12
     ));
-    assert_eq!(counts([4, 5, 14, 15, 99], 5, 10, 2), [2, 1]);
+    assert!(close(fano_about(&[1, 6], &[2.0, 4.0]).value, 0.75, 12));
 }

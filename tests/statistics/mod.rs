@@ -7,12 +7,10 @@
 //! exact laws and by experiment. The one special function, erfc, is `statrs`'s.
 
 // Each test file uses its own part of this module.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
-use std::collections::HashMap;
 use std::f64::consts::TAU;
 use std::fmt;
-use std::hash::Hash;
 
 use statrs::function::erf::erfc;
 
@@ -207,7 +205,8 @@ pub fn anderson_darling_limit(alpha: f64) -> f64 {
 /// The load of the fullest bin, of bins that are equally likely.
 pub fn fullest_bin(loads: &[u64], n: usize) -> Measured {
     let fullest = *loads.iter().max().expect("at least one bin");
-    let (_, limit) = load_limits(n, loads.len(), ALPHA);
+    let mean = n as f64 / loads.len() as f64;
+    let (_, limit) = load_limits(mean, loads.len(), ALPHA);
     Measured::new("the fullest bin", fullest as f64, limit)
 }
 
@@ -215,7 +214,7 @@ pub fn fullest_bin(loads: &[u64], n: usize) -> Measured {
 pub fn emptiest_bin(loads: &[u64], n: usize) -> Measured {
     let emptiest = *loads.iter().min().expect("at least one bin");
     let mean = n as f64 / loads.len() as f64;
-    let (limit, _) = load_limits(n, loads.len(), ALPHA);
+    let (limit, _) = load_limits(mean, loads.len(), ALPHA);
     Measured::new(
         "the emptiest bin's gap",
         mean - emptiest as f64,
@@ -223,15 +222,14 @@ pub fn emptiest_bin(loads: &[u64], n: usize) -> Measured {
     )
 }
 
-/// The least and the greatest load of `bins` equally likely bins under n draws;
-/// each is passed with a chance of at most `alpha`.
+/// The least and the greatest load of `bins` bins that expect a load of `mean`
+/// each; either is passed with a chance of at most `alpha`.
 ///
 /// Bernstein's inequality above the mean and Chernoff's below it, for each bin's
 /// binomial load, and the union bound over bins (Boucheron, Lugosi and Massart,
 /// *Concentration Inequalities*, 2013, sections 2.4 and 2.8). They hold for any
 /// n and however few draws a bin gets, where χ² does not.
-pub fn load_limits(n: usize, bins: usize, alpha: f64) -> (f64, f64) {
-    let mean = n as f64 / bins as f64;
+pub fn load_limits(mean: f64, bins: usize, alpha: f64) -> (f64, f64) {
     let l = (bins as f64 / alpha).ln();
     let least = mean - (2.0 * mean * l).sqrt();
     let most = mean + l / 3.0 + (l * l / 9.0 + 2.0 * mean * l).sqrt();
@@ -242,18 +240,18 @@ pub fn load_limits(n: usize, bins: usize, alpha: f64) -> (f64, f64) {
 
 /// How many of the draws share the commonest value; `peak` is the most that the
 /// law gives to any one value (1 ns over the width of a uniform window).
-pub fn commonest<T: Hash + Eq>(draws: impl IntoIterator<Item = T>, peak: f64) -> Measured {
-    let mut counts: HashMap<T, usize> = HashMap::new();
-    let mut n = 0;
-    for draw in draws {
-        *counts.entry(draw).or_default() += 1;
-        n += 1;
-    }
-    let most = counts.into_values().max().expect("at least one draw");
+pub fn commonest(draws: impl IntoIterator<Item = u64>, peak: f64) -> Measured {
+    let mut sorted: Vec<u64> = draws.into_iter().collect();
+    sorted.sort_unstable();
+    let most = sorted
+        .chunk_by(u64::eq)
+        .map(<[u64]>::len)
+        .max()
+        .expect("at least one draw");
     Measured::new(
-        "the commonest wait's share",
+        "the draws of the commonest value",
         most as f64,
-        commonest_limit(n, peak, ALPHA) as f64,
+        commonest_limit(sorted.len(), peak, ALPHA) as f64,
     )
 }
 
@@ -290,6 +288,16 @@ pub fn correlation(pairs: impl IntoIterator<Item = (f64, f64)>) -> Measured {
         (sum / n as f64).abs(),
         correlation_limit(n, ALPHA),
     )
+}
+
+/// Two clients' draws tell nothing of each other: no correlation, and their sum
+/// and difference, taken around the circle, are uniform as well.
+#[track_caller]
+pub fn are_independent(pairs: &[(f64, f64)], what: impl fmt::Display) {
+    let around = |turn: fn(&(f64, f64)) -> f64| Uniform::new(pairs.iter().map(turn));
+    correlation(pairs.iter().copied()).holds(&what);
+    around(|(u, v)| (u + v).rem_euclid(1.0)).ks().holds(&what);
+    around(|(u, v)| (u - v).rem_euclid(1.0)).ks().holds(&what);
 }
 
 /// The correlation of n independent pairs stays below this, either way.
@@ -384,6 +392,42 @@ pub fn fano_factor(counts: &[u64]) -> f64 {
     squares / (n - 1.0) / mean
 }
 
+/// The Fano factor about a rate that the law gives for each bin: the mean of
+/// (count - rate)² / rate.
+pub fn fano_about(counts: &[u64], rates: &[f64]) -> Measured {
+    assert_eq!(counts.len(), rates.len());
+    let off: f64 = counts
+        .iter()
+        .zip(rates)
+        .map(|(&count, rate)| (count as f64 - rate).powi(2) / rate)
+        .sum();
+    Measured::new(
+        "the Fano factor about the law",
+        off / counts.len() as f64,
+        fano_limit(counts.len() + 1, ALPHA),
+    )
+}
+
+/// How far any count is from the rate that the law gives for it, in units of
+/// what [`load_limits`] allows.
+pub fn intensity(counts: &[u64], rates: &[f64]) -> Measured {
+    assert_eq!(counts.len(), rates.len());
+    let bins = counts.len();
+    let worst = counts.iter().zip(rates).map(|(&count, &rate)| {
+        let (least, most) = load_limits(rate, bins, ALPHA / 2.0);
+        let count = count as f64;
+        f64::max(
+            (count - rate) / (most - rate),
+            (rate - count) / (rate - least),
+        )
+    });
+    Measured::new(
+        "the intensity's distance over its limit",
+        worst.fold(0.0, f64::max),
+        1.0,
+    )
+}
+
 /// The Fano factor of `bins` independent counts stays below this.
 ///
 /// (bins - 1) times it is χ² (Fisher's index of dispersion, for counts of five
@@ -419,24 +463,6 @@ pub fn autocorrelation(counts: &[u64], lag: usize) -> Measured {
 /// the normal tail is at most exp(-z²/2).
 pub fn autocorrelation_limit(bins: usize, alpha: f64) -> f64 {
     (2.0 * (1.0 / alpha).ln() / bins as f64).sqrt()
-}
-
-/// How many of the instants fall into each bin of `width` from `from` on; all
-/// three in one unit.
-pub fn counts(
-    instants: impl IntoIterator<Item = u64>,
-    from: u64,
-    width: u64,
-    bins: usize,
-) -> Vec<u64> {
-    let mut counts = vec![0; bins];
-    for instant in instants {
-        let since = instant.checked_sub(from);
-        if let Some(count) = since.and_then(|since| counts.get_mut((since / width) as usize)) {
-            *count += 1;
-        }
-    }
-    counts
 }
 
 /// Where `above` turns from true to false, between the two.
