@@ -52,17 +52,17 @@ fn above(jitter: Jitter) -> f64 {
 fn is_spread(us: &[f64], before: Option<&[f64]>, step: f64, what: &str) {
     Uniform::with_step(us.iter().copied(), step).is_uniform(what);
     let neighbours: Vec<_> = us.chunks_exact(2).map(|two| (two[0], two[1])).collect();
-    are_independent(&neighbours, &format!("{what}, two clients"));
+    are_independent(&neighbours, format!("{what}, two clients"));
     if let Some(before) = before {
         let rounds: Vec<_> = us.iter().copied().zip(before.iter().copied()).collect();
-        are_independent(&rounds, &format!("{what}, two rounds"));
+        are_independent(&rounds, format!("{what}, two rounds"));
         // What a client draws now, its neighbour shall not have drawn before.
         let shifted: Vec<_> = neighbours
             .iter()
             .zip(before.chunks_exact(2))
             .map(|(now, before)| (now.0, before[1]))
             .collect();
-        are_independent(&shifted, &format!("{what}, a neighbour's last round"));
+        are_independent(&shifted, format!("{what}, a neighbour's last round"));
     }
 }
 

@@ -197,8 +197,8 @@ fn law_of_decorrelated_jitter(bins: usize) -> Vec<f64> {
     let base = (BASE / BIN) as usize;
     // What arrives in a bin, by its last wait, and what of it next waits for j.
     let mut arriving = vec![vec![0.0; cells]; bins + cells + 1];
-    for cell in base..3 * base {
-        arriving[cell][cell] += FLEET as f64 / (2 * base) as f64;
+    for (cell, by_wait) in arriving.iter_mut().enumerate().take(3 * base).skip(base) {
+        by_wait[cell] = FLEET as f64 / (2 * base) as f64;
     }
     let mut rates = Vec::with_capacity(bins);
     for bin in 0..bins {

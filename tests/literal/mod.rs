@@ -96,7 +96,7 @@ impl Literal {
     /// The instant of the attempt at `u`.
     pub fn at(&self, u: f64, stratum: Stratum) -> f64 {
         let g = self.growth;
-        let position = if stratum.flat || g == 1.0 {
+        let position = if stratum.flat || g <= 1.0 {
             u
         } else {
             (g.powf(u) - 1.0) / (g - 1.0)
@@ -108,7 +108,7 @@ impl Literal {
     pub fn u(&self, at: f64, stratum: Stratum) -> f64 {
         let g = self.growth;
         let position = (at - stratum.start) / stratum.width;
-        if stratum.flat || g == 1.0 {
+        if stratum.flat || g <= 1.0 {
             position
         } else {
             (position * (g - 1.0)).ln_1p() / g.ln()
@@ -129,6 +129,7 @@ impl Policy for Literal {
             rule: *self,
             rng,
             latest: None,
+            nearest: f64::INFINITY,
         }
     }
 }
@@ -139,6 +140,7 @@ pub struct Outage {
     rule: Literal,
     rng: Xoshiro256PlusPlus,
     latest: Option<(f64, Stratum)>,
+    nearest: f64,
 }
 
 impl Outage {
@@ -156,11 +158,21 @@ impl Outage {
                 ((self.rule.bound)(u + step), self.rule.after(stratum, cause))
             }
         };
-        while self.rule.at(u, stratum) <= elapsed {
+        loop {
+            let at = self.rule.at(u, stratum);
+            self.nearest = self.nearest.min((at - elapsed).abs());
+            if at > elapsed {
+                self.latest = Some((u, stratum));
+                return (u, stratum, at);
+            }
             stratum = self.rule.after(stratum, cause);
         }
-        self.latest = Some((u, stratum));
-        (u, stratum, self.rule.at(u, stratum))
+    }
+
+    /// How near any instant was to the time at which it was asked whether that
+    /// had passed: rounding may answer otherwise within a few nanoseconds.
+    pub fn nearest(&self) -> f64 {
+        self.nearest
     }
 }
 
