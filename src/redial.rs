@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::poll_fn;
 use core::ops::ControlFlow;
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::sync::OnceLock;
@@ -492,9 +492,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         if let Some(attempt) = &mut self.attempt {
             attempt.set(None);
         }
-        self.core.budget.refund();
-        self.core.phase = Phase::GaveUp;
-        self.core.publish(Status::Closed);
+        self.core.close();
     }
 
     /// The server closed the connection in good order; see [`Outage::ended`].
@@ -579,7 +577,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// # Cancel safety
     ///
     /// To drop the future drops the session and its connection, which the
-    /// next call counts as lost.
+    /// next call counts as lost. [`Handle::close`] does the same to a session,
+    /// wherever it waits.
     pub async fn run<T>(
         &mut self,
         mut session: impl AsyncFnMut(C::Connection) -> Result<ControlFlow<T>, C::Error>,
@@ -587,13 +586,25 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         loop {
             poll_fn(|cx| self.poll_ready(cx).map_ok(drop)).await?;
             let connection = self.connection.take().expect("it is ready");
-            match session(connection).await {
-                Ok(ControlFlow::Break(value)) => return Ok(value),
-                Ok(ControlFlow::Continue(())) => self.ended(),
-                Err(error) => self.lost_to(error),
+            let control = self.core.control.0.get().cloned();
+            match until_closed(session(connection), control).await {
+                Some(Ok(ControlFlow::Break(value))) => return Ok(value),
+                Some(Ok(ControlFlow::Continue(()))) => self.ended(),
+                Some(Err(error)) => self.lost_to(error),
+                None => {} // and the next turn says so
             }
         }
     }
+}
+
+/// What `session` returns, unless a handle closes its driver before.
+async fn until_closed<F: Future>(session: F, control: Option<Arc<Control>>) -> Option<F::Output> {
+    let mut session = pin!(session);
+    poll_fn(|cx| match &control {
+        Some(control) if control.commands(cx).closed => Poll::Ready(None),
+        _ => session.as_mut().poll(cx).map(Some),
+    })
+    .await
 }
 
 impl<E, P: Policy> Core<E, P> {
@@ -619,6 +630,15 @@ impl<E, P: Policy> Core<E, P> {
     fn publish(&self, status: Status) {
         if let Some(control) = self.control() {
             control.publish(status);
+        }
+    }
+
+    /// There will be no attempt any more.
+    fn close(&mut self) {
+        self.budget.refund();
+        self.phase = Phase::GaveUp;
+        if let Some(control) = self.control() {
+            control.finish();
         }
     }
 
@@ -749,9 +769,7 @@ impl<E, P: Policy> Core<E, P> {
             let commands = self.commands(cx);
             if commands.closed {
                 attempt.set(None);
-                self.budget.refund();
-                self.phase = Phase::GaveUp;
-                self.publish(Status::Closed);
+                self.close();
                 let now = self.at(Instant::now());
                 return Poll::Ready(Err(Error::closed(
                     self.outage.attempts(),
@@ -809,11 +827,15 @@ impl<E, P: Policy> Core<E, P> {
                     }
                     self.pay(Instant::now());
                 }
-                Phase::Paying { .. } => {
+                Phase::Paying { until } => {
                     if commands.paused {
                         self.publish(Status::Paused);
                         return Poll::Pending;
                     }
+                    self.publish(Status::Waiting {
+                        attempt: self.attempt_number(),
+                        until,
+                    });
                     ready!(self.poll_timer(cx));
                     self.budget.spend();
                     self.phase = Phase::Due;

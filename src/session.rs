@@ -264,6 +264,15 @@ where
         }
     }
 
+    /// For calls that would go on with a connection though a handle has closed
+    /// the driver.
+    fn note_close(&mut self, cx: &Context<'_>) {
+        if self.end != End::Over && self.halves.redial.is_closed() {
+            // Ready, with the error that is kept for the reader.
+            let _ = self.poll_up(Half::Write, cx);
+        }
+    }
+
     /// What the sink has to say before anything else.
     fn report(&mut self) -> Result<(), SendError> {
         match mem::take(&mut self.sending.lost) {
@@ -397,6 +406,7 @@ where
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
+        this.note_close(cx);
         this.report()?;
         let Some(connection) = &mut this.halves.redial.connection else {
             return Poll::Ready(Ok(())); // nothing was taken, so nothing is left
@@ -419,6 +429,7 @@ where
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
+        this.note_close(cx);
         let Some(connection) = &mut this.halves.redial.connection else {
             this.finish();
             return Poll::Ready(this.report());

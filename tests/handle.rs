@@ -1,0 +1,615 @@
+//! What may be pressed when, and what do those who look on see?
+
+use std::future::{pending, ready};
+use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use redial::{Exponential, Handle, Jitter, Redial, Status, TokenBucket};
+use tokio::io::duplex;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// 1, 2, 4, … 64 s: waits that can be told apart.
+fn doubling() -> Exponential {
+    Exponential::new(secs(1), secs(64)).jitter(Jitter::None)
+}
+
+fn refused() -> io::Error {
+    ErrorKind::ConnectionRefused.into()
+}
+
+/// A connector that takes `time` and then fails, `failures` times, and counts.
+fn after_failures(
+    failures: u32,
+    time: Duration,
+) -> (
+    impl FnMut() -> futures::future::BoxFuture<'static, io::Result<u32>>,
+    Arc<AtomicU32>,
+) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let connector = move || {
+        let attempt = count.fetch_add(1, SeqCst) + 1;
+        Box::pin(async move {
+            if !time.is_zero() {
+                sleep(time).await;
+            }
+            if attempt > failures {
+                Ok(attempt)
+            } else {
+                Err(refused())
+            }
+        }) as _
+    };
+    (connector, attempts)
+}
+
+/// Anything that takes longer hangs.
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(secs(10_000), future).await.expect("it hangs")
+}
+
+/// The present status, in a word.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Idle => "idle",
+        Status::Connecting { .. } => "connecting",
+        Status::Waiting { .. } => "waiting",
+        Status::Connected { .. } => "connected",
+        Status::Paused => "paused",
+        Status::Closed => "closed",
+        _ => "unknown",
+    }
+}
+
+// ---- retry_now
+
+#[tokio::test(start_paused = true)]
+async fn a_press_while_idle_connecting_or_up_does_not_skip_the_next_wait() {
+    let (connector, attempts) = after_failures(1, secs(1));
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    let start = Instant::now();
+    handle.retry_now(); // idle
+    {
+        let mut future = pin!(redial.ready());
+        assert!(timeout(secs(0), &mut future).await.is_err());
+        handle.retry_now(); // connecting
+        soon(future).await.unwrap();
+    }
+    // An attempt of 1 s, the whole wait of 1 s, an attempt of 1 s.
+    assert_eq!(start.elapsed().as_secs(), 3);
+    handle.retry_now(); // up
+    redial.lost();
+    let lost = Instant::now();
+    soon(redial.ready()).await.unwrap();
+    assert_eq!(lost.elapsed().as_secs(), 3, "the wait of 2 s, then 1 s");
+    assert_eq!(attempts.load(SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_permit_would_skip_the_next_outages_wait() {
+    let (connector, _) = after_failures(0, Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    for _ in 0..5 {
+        redial.ready().await.unwrap();
+        sleep(secs(20)).await;
+        redial.lost();
+        let lost = Instant::now();
+        // The wait ends by itself in the same instant as it is pressed away.
+        let (_, _) = tokio::join!(soon(redial.ready()), async {
+            sleep(secs(1)).await;
+            handle.retry_now();
+            handle.retry_now();
+        });
+        assert_eq!(lost.elapsed().as_secs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_press_between_the_loss_and_the_next_poll_ends_that_wait() {
+    let (connector, _) = after_failures(0, Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    redial.lost();
+    assert_eq!(word(handle.status()), "waiting");
+    handle.retry_now();
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_presses_makes_one_attempt_at_a_time_and_pays_for_each() {
+    let bucket = TokenBucket::new(3, secs(10));
+    let (alive, most, attempts) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicU32::new(0)),
+    );
+    let (now, top, count) = (alive.clone(), most.clone(), attempts.clone());
+    let mut redial = Redial::new(move || {
+        struct Alive(Arc<AtomicU32>);
+        impl Drop for Alive {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, SeqCst);
+            }
+        }
+        count.fetch_add(1, SeqCst);
+        top.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        let alive = Alive(now.clone());
+        async move {
+            let _alive = alive;
+            sleep(Duration::from_millis(100)).await;
+            Err::<(), _>(refused())
+        }
+    })
+    .policy(doubling())
+    .budget(&bucket);
+    let handle = redial.handle();
+    let press = async {
+        loop {
+            handle.retry_now(); // a thousand times a second
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let storm = async { tokio::join!(redial.ready(), press) };
+    assert!(timeout(secs(100), storm).await.is_err());
+    assert_eq!(most.load(SeqCst), 1);
+    // The first is free, three were saved, one each 10 s since they were
+    // taken: at 10.1 s and so on, up to 90.1 s and then 100.1 s.
+    assert_eq!(attempts.load(SeqCst), 1 + 3 + 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_press_while_paused_does_nothing_then_or_later() {
+    let (connector, attempts) = after_failures(9, Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(0), &mut future).await.is_err());
+    handle.pause();
+    for _ in 0..10 {
+        handle.retry_now();
+        assert!(timeout(secs(1), &mut future).await.is_err());
+    }
+    assert_eq!(attempts.load(SeqCst), 1);
+    handle.resume();
+    assert!(timeout(secs(0), &mut future).await.is_err());
+    assert_eq!(attempts.load(SeqCst), 2, "resuming makes one");
+    assert!(
+        timeout(Duration::from_millis(1900), &mut future)
+            .await
+            .is_err()
+    );
+    assert_eq!(attempts.load(SeqCst), 2, "and the next wait is whole");
+}
+
+// ---- pause
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_while_connecting_leaves_the_attempt_and_holds_the_next() {
+    let (connector, attempts) = after_failures(1, secs(2));
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(1), &mut future).await.is_err());
+    handle.pause();
+    assert!(
+        timeout(Duration::from_millis(500), &mut future)
+            .await
+            .is_err()
+    );
+    assert_eq!(word(handle.status()), "connecting");
+    assert!(timeout(secs(1000), &mut future).await.is_err());
+    assert_eq!(word(handle.status()), "paused");
+    assert_eq!(attempts.load(SeqCst), 1);
+    handle.resume();
+    assert_eq!(*soon(future).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_while_connecting_lets_a_connection_come_up() {
+    let (connector, _) = after_failures(0, secs(2));
+    let mut redial = Redial::new(connector);
+    let handle = redial.handle();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(1), &mut future).await.is_err());
+    handle.pause();
+    soon(future).await.unwrap();
+    assert_eq!(word(handle.status()), "connected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_in_the_budgets_wait_its_countdown_is_told_again() {
+    let bucket = TokenBucket::new(1, secs(100));
+    bucket.try_take().unwrap();
+    let (connector, attempts) = after_failures(1, Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(doubling()).budget(&bucket);
+    let handle = redial.handle();
+    let start = Instant::now();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(2), &mut future).await.is_err());
+    let paying = handle.status();
+    assert!(matches!(paying, Status::Waiting { until, .. } if until == start + secs(100)));
+    handle.pause();
+    assert!(timeout(secs(2), &mut future).await.is_err());
+    assert_eq!(word(handle.status()), "paused");
+    handle.resume();
+    assert!(timeout(secs(2), &mut future).await.is_err());
+    assert_eq!(handle.status(), paying);
+    soon(future).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 100, "a resume pays, too");
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_and_a_resume_in_one_instant_are_a_press() {
+    let (connector, attempts) = after_failures(1, Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    let start = Instant::now();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(0), &mut future).await.is_err());
+    handle.pause();
+    handle.resume();
+    soon(future).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+// ---- close
+
+/// Runs `client` until it ends by a close in each of the phases of a driver.
+async fn closed_in_each_phase<T, F: Future<Output = T>>(
+    mut client: impl FnMut(Redial<Stage, Exponential>) -> F,
+    mut check: impl FnMut(&str, T),
+) {
+    for phase in [
+        "idle",
+        "connecting",
+        "waiting",
+        "paying",
+        "paused",
+        "connected",
+    ] {
+        let bucket = TokenBucket::new(1, secs(3000));
+        if phase == "paying" {
+            bucket.try_take().unwrap();
+        }
+        let stage = Stage(phase);
+        let redial = Redial::new(stage)
+            .attempt_timeout(Duration::MAX)
+            .policy(Exponential::new(secs(2000), secs(2000)).jitter(Jitter::None))
+            .budget(&bucket);
+        let handle = redial.handle();
+        let watch = handle.watch();
+        if phase == "idle" {
+            handle.close();
+        }
+        if phase == "paused" {
+            handle.pause();
+        }
+        let mut client = Box::pin(client(redial));
+        let after = if phase == "paying" { 2500 } else { 1500 };
+        if phase != "idle" {
+            assert!(
+                timeout(secs(after), &mut client).await.is_err(),
+                "{phase}: nothing ends before it is closed"
+            );
+            let status = word(handle.status());
+            let expected = if phase == "paying" { "waiting" } else { phase };
+            assert_eq!(status, expected);
+        }
+        handle.close();
+        let start = Instant::now();
+        check(phase, soon(client).await);
+        assert_eq!(start.elapsed(), Duration::ZERO, "{phase}: at once");
+        assert_eq!(handle.status(), Status::Closed, "{phase}");
+        let last = soon(watch.collect::<Vec<_>>()).await;
+        assert_eq!(last.last(), Some(&Status::Closed), "{phase}");
+        if phase == "paying" {
+            let wait = bucket.try_take().unwrap_err();
+            assert!(wait <= secs(500), "its token is given back: {wait:?}");
+        }
+    }
+}
+
+/// A connector that gets as far as its name says.
+struct Stage(&'static str);
+
+type Lines = Framed<tokio::io::DuplexStream, LinesCodec>;
+
+impl redial::Connect for Stage {
+    type Connection = Lines;
+    type Error = LinesCodecError;
+    type Future = futures::future::BoxFuture<'static, Result<Lines, LinesCodecError>>;
+
+    fn connect(&mut self) -> Self::Future {
+        match self.0 {
+            "connecting" => Box::pin(pending()),
+            "connected" => Box::pin(async {
+                let (ours, theirs) = duplex(64);
+                std::mem::forget(theirs); // it neither reads nor ends
+                Ok(Framed::new(ours, LinesCodec::new()))
+            }),
+            _ => Box::pin(ready(Err(LinesCodecError::Io(refused())))),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_run_in_every_phase() {
+    closed_in_each_phase(
+        async |mut redial: Redial<_, _>| {
+            redial
+                .run(async |mut lines: Lines| {
+                    lines.next().await;
+                    Ok(ControlFlow::Break(()))
+                })
+                .await
+        },
+        |phase, result| assert!(result.unwrap_err().is_closed(), "{phase}"),
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_a_session_that_reads_in_every_phase() {
+    closed_in_each_phase(
+        async |redial: Redial<_, _>| {
+            let mut session = redial.into_session();
+            loop {
+                if let Err(error) = session.next().await.unwrap() {
+                    assert!(session.next().await.is_none());
+                    return error;
+                }
+            }
+        },
+        |phase, error| assert!(error.is_closed(), "{phase}"),
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_a_session_that_writes_in_every_phase() {
+    closed_in_each_phase(
+        async |redial: Redial<_, _>| {
+            let mut session = redial.into_session();
+            loop {
+                if let Err(error) = session.send("x".to_owned()).await {
+                    return error;
+                }
+            }
+        },
+        |phase, error| match phase {
+            "connected" => assert_eq!(error.lost(), 1),
+            _ => assert!(error.is_over(), "{phase}: {error}"),
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_those_who_share_in_every_phase() {
+    #[derive(Clone)]
+    struct Client;
+    for phase in ["connecting", "waiting", "paused"] {
+        let shared = Redial::new(move || async move {
+            match phase {
+                "connecting" => pending().await,
+                _ => Err::<Client, _>(refused()),
+            }
+        })
+        .attempt_timeout(Duration::MAX)
+        .policy(Exponential::new(secs(2000), secs(2000)).jitter(Jitter::None))
+        .into_shared();
+        let handle = shared.handle();
+        if phase == "paused" {
+            handle.pause();
+        }
+        let waiters: Vec<_> = (0..5)
+            .map(|_| {
+                let shared = shared.clone();
+                tokio::spawn(async move { shared.ready().await.map(drop) })
+            })
+            .collect();
+        sleep(secs(1)).await;
+        assert_eq!(word(handle.status()), phase);
+        handle.close();
+        for waiter in waiters {
+            assert!(soon(waiter).await.unwrap().unwrap_err().is_closed());
+        }
+        assert!(shared.ready().await.map(drop).unwrap_err().is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_drops_the_session_of_a_run_and_its_connection() {
+    let token = Arc::new(());
+    let inside = token.clone();
+    let mut redial = Redial::new(move || ready(Ok::<_, io::Error>(inside.clone())));
+    let handle = redial.handle();
+    let mut future = Box::pin(redial.run(async |connection| {
+        let _connection = connection;
+        pending::<io::Result<ControlFlow<()>>>().await
+    }));
+    assert!(timeout(secs(1), &mut future).await.is_err());
+    assert_eq!(Arc::strong_count(&token), 3);
+    handle.close();
+    assert!(soon(&mut future).await.unwrap_err().is_closed());
+    assert_eq!(Arc::strong_count(&token), 2);
+}
+
+// ---- watch
+
+/// What is there to read now.
+fn read(watch: &mut redial::Watch) -> Vec<Status> {
+    let mut seen = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(status)) = watch.poll_next_unpin(&mut cx) {
+        seen.push(status);
+    }
+    seen
+}
+
+/// A driver whose status changes with each call: a loss, and a connection.
+fn flapping() -> (impl FnMut(u32), Handle) {
+    let mut redial =
+        Redial::new(|| ready(Ok::<_, io::Error>(()))).policy(|_| std::iter::repeat(Duration::ZERO));
+    let handle = redial.handle();
+    let flap = move |times: u32| {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..times {
+            while redial.poll_ready(&mut cx).is_pending() {}
+            redial.lost();
+        }
+    };
+    (flap, handle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_keeps_up_misses_nothing() {
+    let (mut flap, handle) = flapping();
+    let mut watch = handle.watch();
+    assert_eq!(read(&mut watch), [Status::Idle]);
+    flap(21); // three statuses each: connecting, connected, waiting
+    let words: Vec<_> = read(&mut watch).into_iter().map(word).collect();
+    assert_eq!(words, ["connecting", "connected", "waiting"].repeat(21));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_lags_sees_the_latest_sixty_four() {
+    let (mut flap, handle) = flapping();
+    let mut watch = handle.watch();
+    flap(1000);
+    let last = handle.status();
+    let seen = read(&mut watch);
+    assert_eq!(seen.len(), 64);
+    assert_eq!(seen.last(), Some(&last));
+    drop(flap);
+    assert_eq!(read(&mut watch), [Status::Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_do_not_take_from_each_other() {
+    let (mut flap, handle) = flapping();
+    let (mut one, mut two) = (handle.watch(), handle.watch());
+    flap(3);
+    let seen = read(&mut one);
+    assert_eq!(seen.len(), 10);
+    drop(one);
+    assert_eq!(read(&mut two), seen);
+    assert_eq!(read(&mut handle.watch()), [handle.status()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_in_a_task_of_its_own_wakes_for_each_status() {
+    let (mut flap, handle) = flapping();
+    let watch = handle.watch();
+    let watching = tokio::spawn(watch.map(word).collect::<Vec<_>>());
+    for _ in 0..100 {
+        flap(1);
+        tokio::task::yield_now().await;
+    }
+    drop(flap);
+    let mut expected = vec!["idle"];
+    expected.extend(["connecting", "connected", "waiting"].repeat(100));
+    expected.push("closed");
+    assert_eq!(soon(watching).await.unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_with_a_driver_that_was_closed_though_it_is_still_there() {
+    let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())));
+    let handle = redial.handle();
+    let watch = handle.watch();
+    redial.ready().await.unwrap();
+    handle.close();
+    assert!(redial.ready().await.unwrap_err().is_closed());
+    let seen: Vec<_> = soon(watch.map(word).collect()).await;
+    assert_eq!(seen, ["idle", "connecting", "connected", "closed"]);
+    assert_eq!(
+        soon(handle.watch().collect::<Vec<_>>()).await,
+        [Status::Closed],
+        "also one that came late"
+    );
+    drop(redial);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_after_a_driver_that_gave_up_and_is_asked_again() {
+    let (connector, _) = after_failures(1, Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(doubling()).max_attempts(1);
+    let mut watch = redial.handle().watch();
+    assert!(redial.ready().await.unwrap_err().is_exhausted());
+    redial.ready().await.unwrap();
+    let seen: Vec<_> = read(&mut watch).into_iter().map(word).collect();
+    assert_eq!(
+        seen,
+        [
+            "idle",
+            "connecting",
+            "closed",
+            "waiting",
+            "connecting",
+            "connected"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_outlives_its_driver() {
+    let redial = Redial::new(pending::<io::Result<()>>);
+    let handle = redial.handle();
+    drop(redial);
+    handle.retry_now();
+    handle.pause();
+    handle.resume();
+    handle.close();
+    assert_eq!(handle.status(), Status::Closed);
+    assert_eq!(handle.watch().collect::<Vec<_>>().await, [Status::Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_made_late_knows_where_the_driver_stands() {
+    let (connector, _) = after_failures(1, secs(2));
+    let mut redial = Redial::new(connector).policy(doubling());
+    assert!(timeout(secs(1), redial.ready()).await.is_err());
+    let status = redial.handle().status();
+    assert!(matches!(status, Status::Connecting { attempt: 1, .. }));
+
+    let (connector, _) = after_failures(1, secs(0));
+    let mut redial = Redial::new(connector).policy(doubling());
+    let start = Instant::now();
+    assert!(timeout(secs(0), redial.ready()).await.is_err());
+    let Status::Waiting {
+        attempt: 2, until, ..
+    } = redial.handle().status()
+    else {
+        panic!("{:?}", redial.handle().status());
+    };
+    assert_eq!(until, start + secs(1));
+
+    let (connector, _) = after_failures(0, secs(0));
+    let mut redial = Redial::new(connector);
+    redial.ready().await.unwrap();
+    let up = Instant::now();
+    sleep(secs(5)).await;
+    let Status::Connected { since, .. } = redial.handle().status() else {
+        panic!("{:?}", redial.handle().status());
+    };
+    assert_eq!(since, up);
+}
