@@ -875,10 +875,10 @@ impl<E, P: Policy> Core<E, P> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let Some(future) = attempt.as_mut().as_pin_mut() else {
+        if attempt.is_none() {
             return Poll::Ready(None);
-        };
-        let outcome = match future.poll(cx) {
+        }
+        let outcome = match poll_or_drop(attempt.as_mut(), cx) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 // Only now: an attempt that is ready at once needs no timer.
@@ -939,6 +939,33 @@ impl<E, P: Policy> Core<E, P> {
         self.set_timer(if nap.is_some() { now + NAP } else { until });
         true
     }
+}
+
+/// Polls an attempt, which must be there. One that panics is dropped, as a
+/// future must not be polled after that, and the driver is asked again.
+fn poll_or_drop<F: Future>(attempt: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    struct Guard<'a, F> {
+        attempt: Pin<&'a mut Option<F>>,
+        waker: Option<&'a Waker>,
+    }
+
+    impl<F> Drop for Guard<'_, F> {
+        fn drop(&mut self) {
+            if let Some(waker) = self.waker {
+                self.attempt.set(None);
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    let mut guard = Guard {
+        attempt,
+        waker: Some(cx.waker()),
+    };
+    let future = guard.attempt.as_mut().as_pin_mut();
+    let outcome = future.expect("an attempt is made").poll(cx);
+    guard.waker = None;
+    outcome
 }
 
 /// The instant after a wait, where one so far away can be told at all;

@@ -322,6 +322,27 @@ async fn a_connector_that_panicked_is_a_stalled_attempt() {
     assert!((since(start) - 1.0).abs() < 0.01);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panicked_is_not_polled_again_and_has_stalled() {
+    let mut calls = 0;
+    let mut redial = Redial::new(move || {
+        calls += 1;
+        let call = calls;
+        async move {
+            assert!(call > 1, "the first attempt panics");
+            Ok::<_, io::Error>(call)
+        }
+    })
+    .policy(doubling());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poll_once(&mut redial.ready()).is_ready()
+    }));
+    assert!(panicked.is_err());
+    let start = Instant::now();
+    assert_eq!(*redial.ready().await.unwrap(), 2);
+    assert!((since(start) - 1.0).abs() < 0.01);
+}
+
 // ---- errors
 
 #[tokio::test(start_paused = true)]
