@@ -169,7 +169,10 @@ where
 
     /// A handle to look on, retry now, pause and close, from anywhere.
     pub fn handle(&self) -> Handle {
-        lock(&self.inner.state).redial.handle()
+        let handle = lock(&self.inner.state).redial.handle();
+        // Those who wait already are polled once, and hear of it from then on.
+        self.inner.waiting.wake_all();
+        handle
     }
 }
 
@@ -211,19 +214,21 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let inner = &*self.shared.inner;
-        let mut guard = lock(&inner.state);
-        let state = &mut *guard;
         let waiter = *self.waiter.get_or_insert_with(|| {
+            let mut state = lock(&inner.state);
             state.next_waiter += 1;
             Waiter {
                 id: state.next_waiter,
                 given_up: state.given_up,
             }
         });
+        // Not under the lock: a waker that this one replaces may run anything.
+        inner.waiting.wait(waiter.id, cx.waker());
+        let mut guard = lock(&inner.state);
+        let state = &mut *guard;
         if let (true, Some(error)) = (state.given_up > waiter.given_up, &state.error) {
             return Poll::Ready(Err(error.clone()));
         }
-        inner.waiting.wait(waiter.id, cx.waker());
         let fresh = state.redial.get_mut().is_none();
         // Whoever polls, all are woken: the poller may be gone by then.
         let mut all = Context::from_waker(&inner.waker);

@@ -160,10 +160,9 @@ impl Stream for Watch {
         if over {
             return Poll::Ready(None);
         }
-        match &mut watcher.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        let before = replace(&mut watcher.waker, cx.waker());
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 }
@@ -171,13 +170,28 @@ impl Stream for Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = lock(&self.control.state);
-        state.watchers.retain(|watcher| watcher.id != self.id);
+        let index = state.watchers.iter().position(|it| it.id == self.id);
+        let watcher = index.map(|index| state.watchers.swap_remove(index));
+        drop(state);
+        drop(watcher);
     }
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+/// Puts `waker` in its place, and returns what was there.
+///
+/// That may be the last to hold a task, and the task may hold anything: it must
+/// not be dropped under a lock.
+#[must_use]
+fn replace(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    match place {
+        Some(known) if known.will_wake(waker) => None,
+        _ => place.replace(waker.clone()),
     }
 }
 
@@ -245,15 +259,15 @@ impl Control {
     /// What is asked of the driver, and whom to wake when that changes.
     pub(crate) fn commands(&self, cx: &Context<'_>) -> Commands {
         let mut state = lock(&self.state);
-        match &mut state.driver {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Commands {
+        let before = replace(&mut state.driver, cx.waker());
+        let commands = Commands {
             retry: mem::take(&mut state.retry),
             paused: state.paused,
             closed: state.closed,
-        }
+        };
+        drop(state);
+        drop(before);
+        commands
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -278,7 +292,9 @@ impl Control {
     }
 
     fn tell(mut state: MutexGuard<'_, State>, status: Status) {
-        state.retry = false; // meant for the status that ends here
+        // It was meant for the wait that ends here. One that has only a new
+        // deadline goes on.
+        state.retry &= matches!(status, Status::Waiting { .. });
         let news = state.status != status;
         state.status = status;
         let mut wakers = Vec::new();
@@ -291,7 +307,7 @@ impl Control {
             }
             wakers.extend(watcher.waker.take());
         }
-        // A waker may run anything, so not under the lock.
+        // A waker may run anything, so it is not woken under the lock.
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
+use core::mem;
 use core::task::Waker;
 
 use crate::sync::{Mutex, lock};
@@ -21,21 +22,33 @@ impl Wakers {
     /// Has `waker` woken, in place of what `id` waited with before.
     pub(crate) fn wait(&self, id: u64, waker: &Waker) {
         let mut waiting = lock(&self.waiting);
-        match waiting.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, known)) => known.clone_from(waker),
-            None => waiting.push((id, waker.clone())),
-        }
+        let before = match waiting.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(mem::replace(known, waker.clone())),
+            None => {
+                waiting.push((id, waker.clone()));
+                None
+            }
+        };
+        // It may be the last to hold a task, and the task may hold anything, so
+        // it is not dropped under the lock either.
+        drop(waiting);
+        drop(before);
     }
 
     /// `id` waits no more.
     pub(crate) fn forget(&self, id: u64) {
-        lock(&self.waiting).retain(|(known, _)| *known != id);
+        let mut waiting = lock(&self.waiting);
+        let known = waiting.iter().position(|(known, _)| *known == id);
+        let before = known.map(|index| waiting.swap_remove(index));
+        drop(waiting);
+        drop(before);
     }
 
     /// Wakes all that wait, once.
     pub(crate) fn wake_all(&self) {
         // A waker may run anything, so not under the lock.
-        let waiting = core::mem::take(&mut *lock(&self.waiting));
+        let waiting = mem::take(&mut *lock(&self.waiting));
         for (_, waker) in waiting {
             waker.wake();
         }

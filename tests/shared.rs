@@ -1,0 +1,370 @@
+//! Does everybody who shares a connection get it?
+
+use std::future::{pending, poll_fn, ready};
+use std::io::{self, ErrorKind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use futures::stream::StreamExt;
+use redial::{Exponential, Jitter, Redial, Shared, Verdict};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn waits() -> Exponential {
+    Exponential::new(secs(1), secs(64)).jitter(Jitter::None)
+}
+
+/// Anything that takes longer hangs.
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(secs(1000), future).await.expect("it hangs")
+}
+
+type Attempt = BoxFuture<'static, io::Result<u32>>;
+
+/// A connector whose attempt takes `time`, and makes their number.
+fn numbered(time: Duration) -> (impl FnMut() -> Attempt + Send, Arc<AtomicU32>) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let connector = move || {
+        let attempt = count.fetch_add(1, SeqCst) + 1;
+        Box::pin(async move {
+            sleep(time).await;
+            Ok(attempt)
+        }) as Attempt
+    };
+    (connector, attempts)
+}
+
+/// A connector whose attempts come out of a channel, to be answered.
+fn answered() -> (
+    impl FnMut() -> Attempt + Send,
+    mpsc::UnboundedReceiver<oneshot::Sender<io::Result<u32>>>,
+) {
+    let (attempt, attempts) = mpsc::unbounded_channel();
+    let connector = move || {
+        let (answer, answered) = oneshot::channel();
+        let _ = attempt.send(answer);
+        Box::pin(async move { answered.await.expect("it is answered") }) as Attempt
+    };
+    (connector, attempts)
+}
+
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn poll<F: Future>(future: Pin<&mut F>, woken: &Arc<Woken>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(&Waker::from(woken.clone())))
+}
+
+// ---- one attempt for all
+
+#[tokio::test(start_paused = true)]
+async fn several_waiters_on_one_connect_all_wake() {
+    let (connector, attempts) = numbered(secs(5));
+    let shared = Redial::new(connector).into_shared();
+    let start = Instant::now();
+    let tasks = (0..100).map(|_| {
+        let shared = shared.clone();
+        tokio::spawn(async move { soon(shared.ready()).await.unwrap().into_inner() })
+    });
+    for number in join_all(tasks).await {
+        assert_eq!(number.unwrap(), 1);
+    }
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(attempts.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_polling_waiter_dropped_in_the_middle_of_a_connect_harms_nobody() {
+    let (connector, mut attempts) = answered();
+    let shared = Redial::new(connector).into_shared();
+    let (one, two) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+    let mut first = pin!(shared.ready());
+    assert!(poll(first.as_mut(), &one).is_pending());
+    {
+        // The last to poll, and so the one whom the connect would wake.
+        let mut second = pin!(shared.ready());
+        assert!(poll(second.as_mut(), &two).is_pending());
+    }
+    attempts.recv().await.unwrap().send(Ok(7)).unwrap();
+    assert_eq!((one.0.load(SeqCst), two.0.load(SeqCst)), (1, 0));
+    assert!(matches!(poll(first, &one), Poll::Ready(Ok(lent)) if *lent == 7));
+    assert!(attempts.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_dropped_at_random_leave_the_others_with_one_connection() {
+    let (connector, attempts) = numbered(secs(5));
+    let shared = Redial::new(connector).into_shared();
+    let tasks = (0..50).map(|i| {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            // Two thirds give up waiting, at any time.
+            if i % 3 > 0 {
+                let patience = Duration::from_millis(137 * i);
+                let _ = timeout(patience, shared.ready()).await;
+            } else {
+                assert_eq!(*soon(shared.ready()).await.unwrap(), 1);
+            }
+        })
+    });
+    for task in join_all(tasks).await {
+        task.unwrap();
+    }
+    assert_eq!(attempts.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_all_waiters_left_goes_on_with_the_next() {
+    let (connector, attempts) = numbered(secs(5));
+    let shared = Redial::new(connector).into_shared();
+    let start = Instant::now();
+    assert!(timeout(secs(2), shared.ready()).await.is_err());
+    sleep(secs(2)).await;
+    assert_eq!(*soon(shared.ready()).await.unwrap(), 1);
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(attempts.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_error_reaches_all_who_wait_and_nobody_who_comes_later() {
+    let (connector, mut attempts) = answered();
+    let shared = Redial::new(connector)
+        .policy(waits())
+        .classify(|_| Verdict::Stop)
+        .into_shared();
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let shared = shared.clone();
+            tokio::spawn(async move { soon(shared.ready()).await.unwrap_err() })
+        })
+        .collect();
+    let answer = attempts.recv().await.unwrap();
+    tokio::task::yield_now().await;
+    answer.send(Err(ErrorKind::Other.into())).unwrap();
+    let mut errors = Vec::new();
+    for task in tasks {
+        errors.push(task.await.unwrap());
+    }
+    assert!(errors[0].is_stopped());
+    assert!(errors.iter().all(|error| Arc::ptr_eq(error, &errors[0])));
+
+    // A new outage, whose attempt is spread.
+    let start = Instant::now();
+    let later = tokio::spawn({
+        let shared = shared.clone();
+        async move { soon(shared.ready()).await.unwrap().into_inner() }
+    });
+    attempts.recv().await.unwrap().send(Ok(2)).unwrap();
+    assert_eq!(later.await.unwrap(), 2);
+    assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+// ---- losses
+
+#[tokio::test(start_paused = true)]
+async fn many_who_find_it_dead_make_one_loss() {
+    let (connector, attempts) = numbered(Duration::ZERO);
+    let shared = Redial::new(connector).policy(waits()).into_shared();
+    let first = shared.ready().await.unwrap();
+    assert_eq!((first.generation(), *first), (1, 1));
+    let start = Instant::now();
+    for _ in 0..100 {
+        shared.lost(&first);
+        shared.lost_to(&first, ErrorKind::ConnectionReset.into());
+    }
+    let second = soon(shared.ready()).await.unwrap();
+    assert_eq!((second.generation(), *second), (2, 2));
+    assert_eq!(start.elapsed().as_secs(), 1);
+    // Some find out late.
+    shared.lost(&first);
+    assert_eq!(shared.ready().await.unwrap(), second);
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_lent_before_is_the_first() {
+    let (connector, attempts) = numbered(Duration::ZERO);
+    let mut redial = Redial::new(connector).policy(waits());
+    redial.ready().await.unwrap();
+    let shared = redial.into_shared();
+    let lent = shared.ready().await.unwrap();
+    assert_eq!(lent.generation(), 1);
+    shared.lost(&lent);
+    assert_eq!(soon(shared.ready()).await.unwrap().generation(), 2);
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+// ---- threads
+
+#[test]
+fn tasks_on_many_threads_all_get_each_connection() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (connector, attempts) = numbered(Duration::from_millis(1));
+        let shared = Redial::new(connector)
+            .policy(|_| std::iter::repeat(Duration::from_millis(1)))
+            .into_shared();
+        let tasks = (0..32).map(|_| {
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                let mut last = 0;
+                for _ in 0..50 {
+                    let lent = soon(shared.ready()).await.unwrap();
+                    assert!(lent.generation() >= last);
+                    assert_eq!(u64::from(*lent), lent.generation());
+                    last = lent.generation();
+                    tokio::task::yield_now().await;
+                    shared.lost(&lent);
+                }
+                last
+            })
+        });
+        let last = join_all(tasks).await.into_iter().map(Result::unwrap).max();
+        assert_eq!(u64::from(attempts.load(SeqCst)), last.unwrap());
+    });
+}
+
+// ---- handles, panics, wakers
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_made_while_others_wait_reaches_them() {
+    let shared =
+        Redial::new(|| ready(Err::<u32, _>(io::Error::from(ErrorKind::ConnectionRefused))))
+            .policy(Exponential::new(secs(5000), secs(5000)).jitter(Jitter::None))
+            .into_shared();
+    let waiter = tokio::spawn({
+        let shared: Shared<_, _> = shared.clone();
+        async move { shared.ready().await.map(drop) }
+    });
+    sleep(secs(1)).await;
+    let handle = shared.handle();
+    let start = Instant::now();
+    tokio::task::yield_now().await;
+    handle.close();
+    assert!(soon(waiter).await.unwrap().unwrap_err().is_closed());
+    assert_eq!(start.elapsed(), Duration::ZERO, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_made_and_pressed_at_once_reaches_them_too() {
+    let (connector, attempts) = numbered(Duration::ZERO);
+    let shared = Redial::new(connector)
+        .policy(Exponential::new(secs(5000), secs(5000)).jitter(Jitter::None))
+        .into_shared();
+    let lent = shared.ready().await.unwrap();
+    shared.lost(&lent);
+    let waiter = tokio::spawn({
+        let shared = shared.clone();
+        async move { shared.ready().await.map(drop) }
+    });
+    sleep(secs(1)).await;
+    let start = Instant::now();
+    shared.handle().retry_now();
+    soon(waiter).await.unwrap().unwrap();
+    assert!(start.elapsed() < secs(1), "at once");
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_in_one_waiter_leaves_the_others_to_go_on() {
+    let mut attempts = 0;
+    let shared = Redial::new(move || {
+        attempts += 1;
+        let (attempt, mut polls) = (attempts, 0);
+        poll_fn(move |_| {
+            polls += 1;
+            match (attempt, polls) {
+                (1, 1) => Poll::Pending,
+                (1, _) => panic!("in the second poll of the first attempt"),
+                _ => Poll::Ready(Ok::<_, io::Error>(attempt)),
+            }
+        })
+    })
+    .attempt_timeout(Duration::MAX)
+    .policy(waits())
+    .into_shared();
+    let woken = Arc::new(Woken::default());
+    let mut waiting = Box::pin(shared.ready());
+    assert!(poll(waiting.as_mut(), &woken).is_pending());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poll(pin!(shared.ready()), &Arc::default()).is_ready()
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(woken.0.load(SeqCst), 1);
+    assert_eq!(*soon(waiting).await.unwrap(), 2);
+}
+
+/// A waker that is the last to hold a task, as simple executors have it, and
+/// so drops what the task holds.
+struct Last(Box<dyn Fn() + Send + Sync>);
+
+impl Wake for Last {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn a_waker_may_drop_a_task_that_shares_the_connection() {
+    let shared = Redial::new(pending::<io::Result<u32>>).attempt_timeout(Duration::MAX);
+    let shared = Arc::new(shared.into_shared());
+    let handle = shared.handle();
+    let drops = Arc::new(AtomicU32::new(0));
+    let task = || {
+        let (shared, handle, drops) = (shared.clone(), handle.clone(), drops.clone());
+        Waker::from(Arc::new(Last(Box::new(move || {
+            let mut ready = pin!(shared.ready());
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(ready.as_mut().poll(&mut cx).is_pending());
+            assert!(handle.watch().next().now_or_never().is_some());
+            drops.fetch_add(1, SeqCst);
+        }))))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let mut watch = handle.watch();
+    let mut ready = Box::pin(shared.ready());
+    for _ in 0..3 {
+        // Each takes the place of the one before, which nobody else holds.
+        let (one, two) = (task(), task());
+        assert!(
+            ready
+                .as_mut()
+                .poll(&mut Context::from_waker(&one))
+                .is_pending()
+        );
+        while watch
+            .poll_next_unpin(&mut Context::from_waker(&two))
+            .is_ready()
+        {}
+    }
+    drop(ready);
+    drop(watch);
+    assert_eq!(drops.load(SeqCst), 6);
+}
