@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::task::{Context, Poll, Waker, ready};
 
 use crate::wakers::Wakers;
-use crate::{Connect, Error, Policy, Redial, Verdict};
+use crate::{Connect, Error, Handle, Policy, Redial, Verdict};
 
 /// Which half polls.
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +79,24 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         }
     }
 
+    /// A handle, of which the halves hear that pend already: they are polled
+    /// once, and then wait for it too.
+    pub(crate) fn handle(&self) -> Handle {
+        let handle = self.redial.handle();
+        self.both.wake_all();
+        self.wakers.iter().flatten().for_each(Waker::wake_by_ref);
+        handle
+    }
+
     /// The connection is gone, which both halves must hear of.
     pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
         self.redial.lose(verdict, error);
+        self.wake();
+    }
+
+    /// As [`lose`](Self::lose), with an error that somebody else keeps.
+    pub(crate) fn lose_to(&mut self, verdict: Verdict, error: Option<&C::Error>) {
+        self.redial.lose_to(verdict, error);
         self.wake();
     }
 

@@ -115,7 +115,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
 
     /// A handle to look on, retry now, pause and close, from anywhere.
     pub fn handle(&self) -> Handle {
-        self.halves.redial.handle()
+        self.halves.handle()
     }
 
     /// The connection, if it is up.

@@ -507,6 +507,15 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
     }
 
+    /// As [`lose`](Self::lose), with an error that somebody else keeps.
+    pub(crate) fn lose_to(&mut self, verdict: Verdict, error: Option<&C::Error>) {
+        self.connection = None;
+        if let Phase::Up { .. } = self.core.phase {
+            let (now, next) = self.core.tell_loss(verdict, error);
+            self.core.obey(now, next, None);
+        }
+    }
+
     /// One connection, handed over.
     ///
     /// To ask for another says that this one is gone, so the attempt is spread
@@ -654,14 +663,16 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     fn lost(&mut self, verdict: Verdict, error: Option<E>) {
-        self.tell(&Event::Lost {
-            error: error.as_ref(),
-            verdict,
-        });
+        let (now, next) = self.tell_loss(verdict, error.as_ref());
+        self.obey(now, next, error);
+    }
+
+    /// Tells of a loss, and what follows from it.
+    fn tell_loss(&mut self, verdict: Verdict, error: Option<&E>) -> (Instant, Next) {
+        self.tell(&Event::Lost { error, verdict });
         let now = Instant::now();
         let at = self.at(now);
-        let next = self.outage.lost_with(at, verdict);
-        self.obey(now, next, error);
+        (now, self.outage.lost_with(at, verdict))
     }
 
     fn failed(&mut self, error: Option<E>) {

@@ -59,7 +59,8 @@ pub enum SessionEvent<T, E> {
 ///
 /// The stream yields [`SessionEvent`]s: `Up`, items, `Down`, `Up`, items, and so
 /// on. Where the driver gives up or is [closed](Handle::close) it yields that
-/// error, and ends.
+/// error, and ends. The error of a loss is in its `Down`, and so it is not the
+/// [`last`](Error::last) of an `Error` that says that no connection follows.
 ///
 /// # Sending
 ///
@@ -79,8 +80,8 @@ pub enum SessionEvent<T, E> {
 ///
 /// The halves of `StreamExt::split` may live in two tasks; each has a waker of
 /// its own. A writer's error is the reader's `Down`, after what the connection
-/// had already received. Where nobody reads, losses of more than sixty-four
-/// connections are told as fewer.
+/// had already received, up to a thousand items of it. Where nobody reads, losses
+/// of more than sixty-four connections are told as fewer.
 ///
 /// # Cancel safety
 ///
@@ -161,6 +162,9 @@ where
     P: Policy,
 {
     /// Has sends fail while there is no connection, instead of waiting for one.
+    ///
+    /// Each of them polls the driver nevertheless. It goes on as often as
+    /// something is sent or read.
     pub fn fail_while_down(mut self) -> Self {
         self.fail_while_down = true;
         self
@@ -168,7 +172,7 @@ where
 
     /// A handle to look on, retry now, pause and close, from anywhere.
     pub fn handle(&self) -> Handle {
-        self.halves.redial.handle()
+        self.halves.handle()
     }
 
     /// The connection, if it is up.
@@ -199,12 +203,12 @@ where
         }
         self.sending.lost += mem::take(&mut self.sending.unflushed);
         self.sending.ready_for = None;
-        self.push(SessionEvent::Down(error));
         if self.end == End::Open {
-            self.halves.lose(verdict, None);
+            self.halves.lose_to(verdict, error.as_ref());
         } else {
             self.finish();
         }
+        self.push(SessionEvent::Down(error));
     }
 
     /// No connection follows.
@@ -362,9 +366,6 @@ where
             if this.end != End::Open {
                 return Poll::Ready(Err(SendError(Unsent::Over)));
             }
-            if this.halves.redial.connection.is_none() && this.fail_while_down {
-                return Poll::Ready(Err(SendError(Unsent::Down)));
-            }
             let closed = this.halves.redial.is_closed();
             if let (Some(connection), false) = (&mut this.halves.redial.connection, closed) {
                 match Pin::new(connection).poll_ready(cx) {
@@ -380,7 +381,15 @@ where
                 }
                 continue;
             }
-            let _ = ready!(this.poll_up(Half::Write, cx));
+            match this.poll_up(Half::Write, cx) {
+                Poll::Ready(_) => {}
+                // It was polled all the same: a client that only sends must
+                // get its connection, too.
+                Poll::Pending if this.fail_while_down => {
+                    return Poll::Ready(Err(SendError(Unsent::Down)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 

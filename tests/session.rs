@@ -2,14 +2,17 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::FutureExt;
+use futures::stream::FusedStream;
 use futures::{Sink, SinkExt, StreamExt};
-use redial::{Exponential, Jitter, Redial, SessionEvent};
+use redial::{Event, Exponential, Jitter, Redial, SessionEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 type Lines = Framed<DuplexStream, LinesCodec>;
@@ -98,13 +101,65 @@ async fn a_send_while_down_waits_for_the_next_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_send_while_down_fails_where_the_caller_chose_so() {
-    let (connector, _accepted) = server();
-    let mut session = Redial::new(connector).into_session().fail_while_down();
-    let error = session.send("one".to_owned()).await.unwrap_err();
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector)
+        .policy(waits())
+        .into_session()
+        .fail_while_down();
+    // To connect takes no time here, so there is no while.
+    session.send("one".to_owned()).await.unwrap();
+    assert_eq!(told(session.next().await), "up");
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(told(session.next().await), "down");
+    let error = session.send("two".to_owned()).await.unwrap_err();
     assert!(error.is_down() && !error.is_over());
+    assert_eq!(error.lost(), 0);
     assert_eq!(error.to_string(), "not sent: there is no connection");
     assert_eq!(told(session.next().await), "up");
-    session.send("two".to_owned()).await.unwrap();
+    session.send("three".to_owned()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn sends_that_fail_bring_the_connection_up_though_nobody_reads() {
+    let (mut connector, mut accepted) = server();
+    let mut session = Redial::new(move || {
+        let connection = connector();
+        async move {
+            sleep(Duration::from_secs(3)).await;
+            connection.await
+        }
+    })
+    .policy(waits())
+    .into_session()
+    .fail_while_down();
+    let start = Instant::now();
+    for round in 0..3 {
+        let mut failed = 0;
+        while let Err(error) = session.send("x".to_owned()).await {
+            assert!(error.is_down() || error.lost() == 1, "{error}");
+            failed += 1;
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(failed >= 30, "round {round}: {failed}");
+        drop(accepted.recv().await.unwrap());
+    }
+    // Attempts of 3 s, and waits of 1 s and 2 s.
+    assert_eq!(start.elapsed().as_secs(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_sends_fail_at_once_they_tell_the_end_too() {
+    let mut session = Redial::new(|| {
+        std::future::ready(Err::<Framed<DuplexStream, LinesCodec>, _>(
+            LinesCodecError::MaxLineLengthExceeded,
+        ))
+    })
+    .max_attempts(1)
+    .into_session()
+    .fail_while_down();
+    assert!(session.send("x".to_owned()).await.unwrap_err().is_over());
+    assert!(told(session.next().await).starts_with("error: gave up after 1 attempt"));
+    assert!(session.is_terminated());
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,4 +359,172 @@ async fn closing_by_the_handle_wakes_a_reader_of_an_idle_connection() {
         .unwrap()
         .unwrap();
     assert_eq!((error.as_str(), end.as_str()), ("error: closed", "end"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_made_late_wakes_both_halves_that_pend() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    assert_eq!(told(session.next().await), "up");
+    for connected in [true, false] {
+        let (woken, waker) = counting_waker();
+        let mut cx = Context::from_waker(&waker);
+        assert!(session.poll_next_unpin(&mut cx).is_pending());
+        let handle = session.handle();
+        assert!(woken.load(SeqCst) > 0, "connected: {connected}");
+        assert!(session.poll_next_unpin(&mut cx).is_pending());
+        let before = woken.load(SeqCst);
+        handle.pause();
+        assert!(woken.load(SeqCst) > before);
+        handle.resume();
+        if connected {
+            drop(accepted.recv().await.unwrap());
+            assert_eq!(told(session.next().await), "down");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_are_told_the_error_that_the_reader_is_told() {
+    let (connector, mut accepted) = server();
+    let (tell, mut told_of) = mpsc::unbounded_channel();
+    let mut session = Redial::new(connector)
+        .policy(waits())
+        .observe(move |event| {
+            if let Event::Lost { error, .. } = event {
+                let _ = tell.send(error.map(ToString::to_string));
+            }
+        })
+        .into_session();
+    // Not UTF-8.
+    assert_eq!(told(session.next().await), "up");
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(&[0xff, b'\n']).await.unwrap();
+    let down = told(session.next().await);
+    assert_eq!(
+        down,
+        format!("down: {}", told_of.recv().await.unwrap().unwrap())
+    );
+    // An end, which has no error.
+    assert_eq!(told(session.next().await), "up");
+    drop(accepted.recv().await.unwrap());
+    assert_eq!(told(session.next().await), "down");
+    assert_eq!(told_of.recv().await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_waits_hears_of_a_loss_that_the_reader_saw() {
+    let (mut session, mut accepted) = small();
+    let long = "x".repeat(100);
+    session.feed(long.clone()).await.unwrap();
+    let server = accepted.recv().await.unwrap();
+    let (mut sink, mut stream) = session.split::<String>();
+    let writer = tokio::spawn(async move { sink.flush().await });
+    tokio::task::yield_now().await;
+    drop(server);
+    assert_eq!(told(stream.next().await), "up");
+    let down = told(stream.next().await);
+    assert!(down.starts_with("down"), "{down}");
+    let error = timeout(Duration::from_secs(5), writer)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.lost(), 1);
+}
+
+/// A session whose connections hold eight bytes, so that a flush must wait.
+fn small() -> (
+    redial::Session<
+        impl FnMut() -> std::future::Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>,
+        Exponential,
+    >,
+    mpsc::UnboundedReceiver<DuplexStream>,
+) {
+    let (accept, accepted) = mpsc::unbounded_channel();
+    let connector = move || {
+        let (ours, theirs) = duplex(8);
+        let _ = accept.send(theirs);
+        std::future::ready(Ok(Framed::new(ours, LinesCodec::new())))
+    };
+    (
+        Redial::new(connector).policy(waits()).into_session(),
+        accepted,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_a_close_leaves_unflushed_are_reported_once() {
+    for call in ["send", "flush", "close", "next"] {
+        let (mut session, mut accepted) = small();
+        let handle = session.handle();
+        session.feed("a long line".to_owned()).await.unwrap();
+        session.feed("another one".to_owned()).await.unwrap();
+        let _server = accepted.recv().await.unwrap();
+        handle.close();
+        if call == "next" {
+            assert_eq!(told(session.next().await), "up");
+            assert_eq!(told(session.next().await), "error: closed");
+        }
+        let error = match call {
+            "send" => session.send("x".to_owned()).await,
+            "close" => SinkExt::<String>::close(&mut session).await,
+            _ => SinkExt::<String>::flush(&mut session).await,
+        };
+        assert_eq!(error.unwrap_err().lost(), 2, "{call}");
+        assert!(session.send("x".to_owned()).await.unwrap_err().is_over());
+        SinkExt::<String>::flush(&mut session).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_error_that_nothing_depends_on_is_the_readers_alone() {
+    // Dead since a while, and found so by poll_ready: nothing was taken yet.
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector).policy(waits()).into_session();
+    assert_eq!(told(session.next().await), "up");
+    drop(accepted.recv().await.unwrap());
+    let error = session.send("into a dead stream".to_owned()).await;
+    assert_eq!(error.unwrap_err().lost(), 1, "not silently swallowed");
+    session.send("again".to_owned()).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    let mut line = [0; 6];
+    server.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"again\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn losses_that_nobody_reads_of_take_no_memory_for_ever() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector)
+        .policy(Exponential::new(
+            Duration::from_millis(1),
+            Duration::from_millis(1),
+        ))
+        .into_session();
+    for _ in 0..1000 {
+        std::future::poll_fn(|cx| Sink::<String>::poll_ready(Pin::new(&mut session), cx))
+            .await
+            .unwrap();
+        drop(accepted.recv().await.unwrap());
+        session.lost();
+    }
+    let mut events = Vec::new();
+    while let Some(event) = session.next().now_or_never() {
+        events.push(told(event));
+    }
+    assert_eq!(events.len(), 128);
+    assert_eq!(events, ["up", "down"].repeat(64), "still in order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_the_stream_is_fused() {
+    let (connector, _accepted) = server();
+    let mut session = Redial::new(connector).into_session();
+    assert!(!session.is_terminated());
+    SinkExt::<String>::close(&mut session).await.unwrap();
+    assert!(session.is_terminated());
+    for _ in 0..3 {
+        assert_eq!(told(session.next().await), "end");
+    }
 }
