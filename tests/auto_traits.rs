@@ -1,0 +1,180 @@
+//! What may cross threads, and what may move? A table that the compiler checks.
+
+use std::cell::Cell;
+use std::future::Ready;
+use std::io;
+use std::marker::PhantomPinned;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use redial::{
+    Cause, Connect, Connecting, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
+    InvalidPolicy, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
+    SendError, Sequence, Session, SessionEvent, Shared, SharedReady, Status, Stratified,
+    TokenBucket, Verdict, Watch,
+};
+use tokio::io::DuplexStream;
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+/// Has or has not a trait: `Not` is ambiguous for a type that has it.
+macro_rules! facts {
+    ($($type:ty: $send:tt Send, $sync:tt Sync, $unpin:tt Unpin;)+) => {
+        $(
+            const _: fn() = || {
+                facts!(@ $send $type: Send);
+                facts!(@ $sync $type: Sync);
+                facts!(@ $unpin $type: Unpin);
+            };
+        )+
+    };
+    (@ + $type:ty: $trait:ident) => {{
+        fn has<T: ?Sized + $trait>() {}
+        let _ = has::<$type>;
+    }};
+    (@ - $type:ty: $trait:ident) => {{
+        trait Not<A> {
+            fn holds() {}
+        }
+        struct Known;
+        impl<T: ?Sized> Not<()> for T {}
+        impl<T: ?Sized + $trait> Not<Known> for T {}
+        let _ = <$type as Not<_>>::holds;
+    }};
+}
+
+/// A connector all of whose parts may cross threads.
+type Dial = fn() -> Ready<io::Result<Vec<u8>>>;
+/// One that makes what may be cloned into many tasks.
+type Bytes = fn() -> Ready<io::Result<DuplexStream>>;
+type Lines = fn() -> Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>;
+/// One whose future must not move once it was polled.
+struct Immovable;
+impl Connect for Immovable {
+    type Connection = ();
+    type Error = io::Error;
+    type Future = Pinned;
+    fn connect(&mut self) -> Pinned {
+        unimplemented!("only its type counts")
+    }
+}
+struct Pinned(#[allow(dead_code)] PhantomPinned);
+impl Future for Pinned {
+    type Output = io::Result<()>;
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        unimplemented!("only its type counts")
+    }
+}
+/// One whose connections stay on their thread.
+type Local = fn() -> Ready<io::Result<Rc<()>>>;
+/// One whose connections may be sent and not shared.
+type Unshared = fn() -> Ready<io::Result<Cell<u8>>>;
+
+facts! {
+    // Values.
+    Backoffs: + Send, + Sync, + Unpin;
+    Cause: + Send, + Sync, + Unpin;
+    Failed: + Send, + Sync, + Unpin;
+    InvalidPolicy: + Send, + Sync, + Unpin;
+    Jitter: + Send, + Sync, + Unpin;
+    Next: + Send, + Sync, + Unpin;
+    Reason: + Send, + Sync, + Unpin;
+    SavedOutage: + Send, + Sync, + Unpin;
+    Status: + Send, + Sync, + Unpin;
+    Verdict: + Send, + Sync, + Unpin;
+    SendError: + Send, + Sync, + Unpin;
+    Error<io::Error>: + Send, + Sync, + Unpin;
+    Error<Rc<()>>: - Send, - Sync, + Unpin;
+    Error<Cell<u8>>: + Send, - Sync, + Unpin;
+    Event<'static, io::Error>: + Send, + Sync, + Unpin;
+    SessionEvent<String, io::Error>: + Send, + Sync, + Unpin;
+    SessionEvent<Rc<()>, io::Error>: - Send, - Sync, + Unpin;
+    Lent<Vec<u8>>: + Send, + Sync, + Unpin;
+    Lent<Rc<()>>: - Send, - Sync, + Unpin;
+
+    // Policies.
+    Stratified: + Send, + Sync, + Unpin;
+    Exponential: + Send, + Sync, + Unpin;
+    Decorrelated: + Send, + Sync, + Unpin;
+    Sequence: + Send, + Sync, + Unpin;
+    TokenBucket: + Send, + Sync, + Unpin;
+    Outage<Stratified>: + Send, + Sync, + Unpin;
+
+    // The driver. Observer, classifier and wall clock may be sent and not shared.
+    Redial<Dial>: + Send, - Sync, + Unpin;
+    Redial<Unshared>: + Send, - Sync, + Unpin;
+    Redial<Local>: - Send, - Sync, + Unpin;
+    Redial<Immovable>: + Send, - Sync, + Unpin;
+    redial::Ready<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
+    redial::Ready<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+    redial::Ready<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
+    Connecting<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
+    Connecting<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+    Connecting<'static, Immovable, Stratified>: + Send, - Sync, - Unpin;
+    Handle: + Send, + Sync, + Unpin;
+    Watch: + Send, + Sync, + Unpin;
+
+    // The wrappers.
+    Session<Lines>: + Send, - Sync, + Unpin;
+    RedialIo<Bytes>: + Send, - Sync, + Unpin;
+    Shared<Dial>: + Send, + Sync, + Unpin;
+    Shared<Unshared>: + Send, + Sync, + Unpin;
+    Shared<Local>: - Send, - Sync, + Unpin;
+    Shared<Immovable>: + Send, + Sync, + Unpin;
+    SharedReady<'static, Dial, Stratified>: + Send, + Sync, + Unpin;
+    SharedReady<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+}
+
+type Backoffs = (
+    Delays<<Stratified as Policy>::Backoff>,
+    Delays<<Exponential as Policy>::Backoff>,
+    Delays<<Decorrelated as Policy>::Backoff>,
+    Delays<<Sequence as Policy>::Backoff>,
+    Delays<<TokenBucket as Policy>::Backoff>,
+);
+
+fn is_send<T: Send>(value: T) -> T {
+    value
+}
+
+#[test]
+fn a_run_whose_session_may_cross_threads_may_cross_threads() {
+    let mut greeting = String::from("hello");
+    let mut redial = Redial::new(|| std::future::ready(Ok::<_, io::Error>(vec![1_u8])));
+    let run = is_send(redial.run(async move |connection| {
+        tokio::task::yield_now().await;
+        greeting.push('!');
+        Ok(ControlFlow::Break(connection.len()))
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    assert_eq!(runtime.block_on(run).unwrap(), 1);
+}
+
+#[test]
+fn what_a_task_owns_and_waits_for_may_cross_threads() {
+    use futures::{SinkExt, StreamExt};
+    use tokio::io::AsyncReadExt;
+
+    let _ = is_send(async {
+        let mut redial = Redial::new(|| std::future::ready(Ok::<_, io::Error>(7_u8)));
+        let _ = redial.ready().await;
+        let _ = redial.connect().await;
+        let shared = redial.into_shared();
+        let _ = shared.ready().await;
+        let mut watch = shared.handle().watch();
+        watch.next().await
+    });
+    let _ = is_send(async {
+        let mut session = Redial::new((|| unimplemented!()) as Lines).into_session();
+        let _ = session.send(String::new()).await;
+        session.next().await.is_some()
+    });
+    let _ = is_send(async {
+        let mut io = Redial::new((|| unimplemented!()) as Bytes).into_io();
+        io.read_u8().await
+    });
+}
