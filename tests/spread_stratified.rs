@@ -22,6 +22,14 @@ const CLIENTS: usize = 200_000;
 /// Enough for the widths to reach each cause's cap, and to stay there.
 const ROUNDS: usize = 18;
 
+/// Strata that grow or are flat before the cap, which are the same for every
+/// cause: what is asserted of them once need not be three times.
+const BEFORE_THE_CAP: usize = 8;
+
+fn is_new(cause: Cause, stratum: usize) -> bool {
+    cause == Cause::Down || stratum > BEFORE_THE_CAP
+}
+
 /// What rounding to whole nanoseconds, and growth in units of 2^-32, may move
 /// an instant by, in nanoseconds.
 fn rounding(at: f64) -> f64 {
@@ -106,6 +114,9 @@ fn u_is_uniform_in_every_stratum_whatever_the_cause() {
         for (k, stratum) in Literal::default().strata(cause).take(ROUNDS).enumerate() {
             let what = format!("{cause:?}, stratum {k}");
             fleet.fails(cause);
+            if !is_new(cause, k) {
+                continue;
+            }
             let us = positions(&fleet, stratum);
             are_independent(&pairs(&us), &what);
             Uniform::with_step(us, 1.0 / stratum.width).is_uniform(&what);
@@ -143,6 +154,10 @@ fn u_walks_by_at_most_a_quarter_and_by_the_reflected_law() {
             let what = format!("{cause:?}, into stratum {k}");
             fleet.fails(cause);
             let after = positions(&fleet, stratum);
+            if !is_new(cause, k) {
+                before = after;
+                continue;
+            }
             let steps = zipped(&before, &after);
             let longest = steps.iter().map(|(u, v)| (v - u).abs()).fold(0.0, f64::max);
             assert!(longest < 0.25 + 1e-6, "{what}: {longest}");

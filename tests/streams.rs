@@ -100,6 +100,33 @@ fn a_closure_gets_a_generator_of_its_own_for_each_outage() {
     no_two_outages_agree(&policy);
 }
 
+/// Whether a type is `Clone`: an inherent constant hides that of a trait.
+struct Copies<T>(std::marker::PhantomData<T>);
+
+trait NotAtAll {
+    const ALLOWED: bool = false;
+}
+
+impl<T> NotAtAll for Copies<T> {}
+
+impl<T: Clone> Copies<T> {
+    const ALLOWED: bool = true;
+}
+
+#[test]
+fn no_stream_can_be_copied() {
+    use redial::Delays;
+    macro_rules! cannot_be_copied {
+        ($($policy:ty),*) => {$(
+            assert!(!Copies::<<$policy as Policy>::Backoff>::ALLOWED);
+            assert!(!Copies::<Delays<<$policy as Policy>::Backoff>>::ALLOWED);
+            assert!(!Copies::<Outage<$policy>>::ALLOWED);
+            assert!(Copies::<$policy>::ALLOWED, "while policies are values");
+        )*};
+    }
+    cannot_be_copied!(Stratified, Exponential, Decorrelated, Sequence, TokenBucket);
+}
+
 // ---- an outage
 
 fn wait(next: Next) -> Duration {
