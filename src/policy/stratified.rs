@@ -63,9 +63,11 @@ pub struct Stratified {
     cap: u64,
     busy: u64,
     stalled: u64,
-    // What the user gave, for the checks of later setters.
-    public_cap: Duration,
-    growth: f64,
+    /// The widest stratum that another, g times as wide, can follow under the
+    /// cap: strata up to here grow.
+    growing: u64,
+    /// What the user gave, in nanoseconds, for the checks of later setters.
+    public_cap: u64,
     curve: Curve,
 }
 
@@ -105,14 +107,15 @@ impl Stratified {
     /// If `base` is zero or above `cap`.
     pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
         check_range(base, cap)?;
+        let curve = Curve::new(DEFAULT_GROWTH);
         Ok(Self {
             base: nanos(base).min(width(cap)),
             cap: width(cap),
             busy: width(cap.max(DEFAULT_BUSY_CAP)),
             stalled: width(cap.max(DEFAULT_STALLED_CAP)),
-            public_cap: cap,
-            growth: DEFAULT_GROWTH,
-            curve: Curve::new(DEFAULT_GROWTH),
+            growing: curve.grows_within(width(cap)),
+            public_cap: nanos(cap),
+            curve,
         })
     }
 
@@ -185,9 +188,10 @@ impl Stratified {
     /// If `growth` is below 1, infinite or NaN.
     pub fn try_growth(self, growth: f64) -> Result<Self, InvalidPolicy> {
         check_factor("growth", growth)?;
+        let curve = Curve::new(growth);
         Ok(Self {
-            growth,
-            curve: Curve::new(growth),
+            growing: curve.grows_within(self.cap),
+            curve,
             ..self
         })
     }
@@ -243,21 +247,24 @@ impl Stratified {
     }
 
     fn check_cap(&self, name: &str, cap: Duration) -> Result<(), InvalidPolicy> {
-        if cap >= self.public_cap {
+        if nanos(cap) >= self.public_cap {
             return Ok(());
         }
         Err(InvalidPolicy::new(alloc::format!(
             "the {name} cap {cap:?} is below the cap {:?}: a failure that costs the server more \
              must not be retried sooner; raise it or lower the cap",
-            self.public_cap
+            Duration::from_nanos(self.public_cap)
         )))
     }
 
     /// The width of the stratum after one of `width`.
     #[inline]
     fn next_width(&self, width: u64, cause: Cause) -> u64 {
+        if width <= self.growing {
+            return self.curve.grow(width) as u64; // at most the cap
+        }
         if width < self.cap {
-            return self.curve.grow(width).min(self.cap);
+            return self.cap;
         }
         match cause {
             Cause::Down => self.cap,
@@ -272,13 +279,16 @@ impl Stratified {
         // Flat where the next stratum could not be g times as wide. A growing
         // density in front of a narrower stratum would leave gaps of more
         // than 5/4 of a width, and so waits above the cap.
-        let growing = width < self.cap && self.curve.grow(width) <= self.cap;
-        1 + scale(if growing { self.curve.position(u) } else { u }, width)
+        let at = if width <= self.growing {
+            self.curve.position(u)
+        } else {
+            u
+        };
+        1 + scale(at, width)
     }
 
     /// Moves over the strata that lie before `elapsed` without visiting each,
     /// up to the last few: a laptop may have slept for a week.
-    #[cold]
     fn skip(&self, at: &mut Stratum, cause: Cause, elapsed: u64) {
         // While widths grow geometrically: binary lifting over sums of 2^j
         // strata, relative to the first, from the largest that fits downwards.
@@ -362,16 +372,9 @@ impl Rule for Stratified {
             place.u = walk(place.u, rng.next_u64());
             self.advance(&mut place.stratum, failed.cause);
         }
-        loop {
-            place.at = place.stratum.start + self.offset(place.u, place.stratum.width);
-            if place.at > elapsed {
-                break;
-            }
-            if (elapsed - place.at) / 8 > place.stratum.width {
-                self.skip(&mut place.stratum, failed.cause, elapsed);
-            } else {
-                self.advance(&mut place.stratum, failed.cause);
-            }
+        self.settle(place);
+        if place.at <= elapsed {
+            self.catch_up(place, failed.cause, elapsed);
         }
         Duration::from_nanos(place.at - elapsed)
     }
@@ -382,6 +385,26 @@ impl Stratified {
     fn advance(&self, at: &mut Stratum, cause: Cause) {
         at.start += at.width;
         at.width = self.next_width(at.width, cause);
+    }
+
+    /// The instant of the attempt in the present stratum.
+    #[inline]
+    fn settle(&self, place: &mut Place) {
+        place.at = place.stratum.start + self.offset(place.u, place.stratum.width);
+    }
+
+    /// Moves on to the first stratum whose attempt lies after `elapsed`: those
+    /// in between went by while an attempt was in flight.
+    #[cold]
+    fn catch_up(&self, place: &mut Place, cause: Cause, elapsed: u64) {
+        while place.at <= elapsed {
+            if (elapsed - place.at) / 8 > place.stratum.width {
+                self.skip(&mut place.stratum, cause, elapsed);
+            } else {
+                self.advance(&mut place.stratum, cause);
+            }
+            self.settle(place);
+        }
     }
 }
 
@@ -446,11 +469,17 @@ impl Curve {
     }
 
     /// g times `width`, rounded up so that a growing width never stands
-    /// still; saturates at 2^63.
+    /// still.
     #[inline]
-    fn grow(&self, width: u64) -> u64 {
-        let wide = (width as u128 * self.growth as u128 + 0xffff_ffff) >> 32;
-        if wide > 1 << 63 { 1 << 63 } else { wide as u64 }
+    fn grow(&self, width: u64) -> u128 {
+        (width as u128 * self.growth as u128 + 0xffff_ffff) >> 32
+    }
+
+    /// The greatest width that still fits under `cap` when it has grown.
+    fn grows_within(&self, cap: u64) -> u64 {
+        // floor(cap / g): `grow` rounds a product of integers up, and `cap`
+        // is one. At most `cap`, as g is at least 1, so the cast keeps it.
+        (((cap as u128) << 32) / self.growth as u128) as u64
     }
 
     /// (g^u - 1)/(g - 1), for `u` and the result as fractions of 2^64.
@@ -570,6 +599,18 @@ mod tests {
         for cap in 1..1000 {
             let w = width(Duration::from_nanos(cap));
             assert!(w >= 1 && w + w.div_ceil(4) <= cap.max(2), "{cap}");
+        }
+    }
+
+    #[test]
+    fn strata_grow_up_to_the_last_whose_successor_fits_under_the_cap() {
+        for growth in [1.0, 1.000_000_001, 1.001, 1.6, 2.0, 1e6, f64::MAX] {
+            let curve = Curve::new(growth);
+            for cap in [1, 2, 3, 30_000_000_000, MOST_WIDTH - 1, MOST_WIDTH] {
+                let most = curve.grows_within(cap);
+                assert!(curve.grow(most) <= cap as u128, "{growth}, {cap} ns");
+                assert!(curve.grow(most + 1) > cap as u128, "{growth}, {cap} ns");
+            }
         }
     }
 
