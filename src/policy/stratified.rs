@@ -76,6 +76,9 @@ const DEFAULT_CAP: Duration = Duration::from_millis(37_500);
 const DEFAULT_BUSY_CAP: Duration = Duration::from_secs(150);
 const DEFAULT_STALLED_CAP: Duration = Duration::from_secs(750);
 const DEFAULT_GROWTH: f64 = 1.6;
+const DEFAULT_CURVE: Curve = Curve::new(DEFAULT_GROWTH);
+// Computed by the compiler: every driver begins with it.
+const DEFAULT: Stratified = Stratified::checked(DEFAULT_BASE, DEFAULT_CAP);
 
 /// The longest stratum, 73 years: sums of two, and of the longest elapsed time,
 /// stay within a u64.
@@ -84,7 +87,7 @@ const MOST_ELAPSED: u64 = 1 << 62;
 
 impl Default for Stratified {
     fn default() -> Self {
-        Self::new(DEFAULT_BASE, DEFAULT_CAP)
+        DEFAULT
     }
 }
 
@@ -107,16 +110,20 @@ impl Stratified {
     /// If `base` is zero or above `cap`.
     pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
         check_range(base, cap)?;
-        let curve = Curve::new(DEFAULT_GROWTH);
-        Ok(Self {
-            base: nanos(base).min(width(cap)),
-            cap: width(cap),
-            busy: width(cap.max(DEFAULT_BUSY_CAP)),
-            stalled: width(cap.max(DEFAULT_STALLED_CAP)),
-            growing: curve.grows_within(width(cap)),
+        Ok(Self::checked(base, cap))
+    }
+
+    const fn checked(base: Duration, cap: Duration) -> Self {
+        let (first, widest) = (nanos(base), width(cap));
+        Self {
+            base: if first < widest { first } else { widest },
+            cap: widest,
+            busy: longest(widest, width(DEFAULT_BUSY_CAP)),
+            stalled: longest(widest, width(DEFAULT_STALLED_CAP)),
+            growing: DEFAULT_CURVE.grows_within(widest),
             public_cap: nanos(cap),
-            curve,
-        })
+            curve: DEFAULT_CURVE,
+        }
     }
 
     /// The default with a first window so wide that the first attempts of a
@@ -157,7 +164,7 @@ impl Stratified {
         }
         // (g - 1) / ln g clients per base arrive at the start of the first
         // window, where the density is highest; at most 2 * per_second shall.
-        let ln_growth = Curve::new(DEFAULT_GROWTH).log2() * core::f64::consts::LN_2;
+        let ln_growth = DEFAULT_CURVE.log2() * core::f64::consts::LN_2;
         let seconds = (DEFAULT_GROWTH - 1.0) / ln_growth * clients as f64 / (2.0 * per_second);
         // Saturates at 73 years, and is then far below f64's and Duration's ends.
         let base = DEFAULT_BASE.max(Duration::from_nanos(
@@ -336,6 +343,10 @@ const fn width(cap: Duration) -> u64 {
     }
 }
 
+const fn longest(a: u64, b: u64) -> u64 {
+    if a > b { a } else { b }
+}
+
 /// A window of time since the outage began.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stratum {
@@ -358,7 +369,8 @@ pub struct Place {
 impl Rule for Stratified {
     type State = Place;
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // see Seeded
     fn wait(&self, place: &mut Place, rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
         let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
         if place.stratum.width == 0 {
@@ -374,7 +386,7 @@ impl Rule for Stratified {
         }
         self.settle(place);
         if place.at <= elapsed {
-            self.catch_up(place, failed.cause, elapsed);
+            *place = self.catch_up(*place, failed.cause, elapsed);
         }
         Duration::from_nanos(place.at - elapsed)
     }
@@ -395,16 +407,19 @@ impl Stratified {
 
     /// Moves on to the first stratum whose attempt lies after `elapsed`: those
     /// in between went by while an attempt was in flight.
+    ///
+    /// By value, so that the common path can keep the place in registers.
     #[cold]
-    fn catch_up(&self, place: &mut Place, cause: Cause, elapsed: u64) {
+    fn catch_up(&self, mut place: Place, cause: Cause, elapsed: u64) -> Place {
         while place.at <= elapsed {
             if (elapsed - place.at) / 8 > place.stratum.width {
                 self.skip(&mut place.stratum, cause, elapsed);
             } else {
                 self.advance(&mut place.stratum, cause);
             }
-            self.settle(place);
+            self.settle(&mut place);
         }
+        place
     }
 }
 
@@ -442,7 +457,7 @@ struct Curve {
 const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
 
 impl Curve {
-    fn new(growth: f64) -> Self {
+    const fn new(growth: f64) -> Self {
         // Rounded to the nearest; exact bounds are the caller's.
         let growth = (growth.min(MOST_GROWTH) * (1_u64 << 32) as f64 + 0.5) as u64;
         let log2 = log2(growth);
@@ -476,7 +491,7 @@ impl Curve {
     }
 
     /// The greatest width that still fits under `cap` when it has grown.
-    fn grows_within(&self, cap: u64) -> u64 {
+    const fn grows_within(&self, cap: u64) -> u64 {
         // floor(cap / g): `grow` rounds a product of integers up, and `cap`
         // is one. At most `cap`, as g is at least 1, so the cast keeps it.
         (((cap as u128) << 32) / self.growth as u128) as u64
@@ -500,7 +515,7 @@ impl Curve {
 
     /// g^(u - 1) = 2^-(log2 g * (1 - u)), in units of 2^-63.
     #[inline]
-    fn falling(&self, u: u64) -> u64 {
+    const fn falling(&self, u: u64) -> u64 {
         let y = scale(!u, self.log2); // in units of 2^-58
         let power = POWERS[(y >> 51) as usize & 127];
         // e^-x for the rest of y, x < ln 2 / 128: its cubic is exact to 4e-11.
