@@ -666,7 +666,7 @@ impl<E, P: Policy> Core<E, P> {
         match next {
             Next::Wait(Duration::ZERO) => {
                 self.announce_wait(Duration::ZERO, now);
-                self.pay(now);
+                self.pay();
             }
             Next::Wait(wait) => {
                 let until = after(now, wait);
@@ -807,7 +807,7 @@ impl<E, P: Policy> Core<E, P> {
                             continue;
                         }
                     }
-                    self.pay(Instant::now());
+                    self.pay();
                 }
                 Phase::Paying { .. } => {
                     if commands.paused {
@@ -876,13 +876,13 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// The policy's wait is over; the budget's may begin.
-    fn pay(&mut self, now: Instant) {
+    fn pay(&mut self) {
         let wait = self.budget.reserve();
         if wait.is_zero() {
             self.phase = Phase::Due;
             return;
         }
-        let until = after(now, wait);
+        let until = after(Instant::now(), wait);
         self.phase = Phase::Paying { until };
         self.set_timer(until);
         self.announce_wait(wait, until);
