@@ -570,20 +570,7 @@ impl Progress {
         let waits = self.attempts - self.eager as u32;
         let wait = match verdict {
             Verdict::Slot(wait) => Some(wait),
-            Verdict::RetryAfter(floor) => {
-                let failed = Failed::new(waits, elapsed.saturating_add(floor), Cause::Busy);
-                // What was rounded to whole seconds is spread over the second.
-                let rounding = if floor.subsec_nanos() == 0 && !floor.is_zero() {
-                    scale(ask.random(), 1_000_000_000)
-                } else {
-                    0
-                };
-                ask.next_delay(&failed).map(|spread| {
-                    floor
-                        .saturating_add(spread)
-                        .saturating_add(Duration::from_nanos(rounding))
-                })
-            }
+            Verdict::RetryAfter(floor) => after(floor, waits, elapsed, ask),
             Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, elapsed, cause)),
             Verdict::Stop => return Next::GiveUp(Reason::Stopped),
         };
@@ -604,6 +591,24 @@ impl Progress {
             0
         }
     }
+}
+
+/// The wait where the server asked for one of at least `floor`.
+#[cold]
+fn after(floor: Duration, waits: u32, elapsed: Duration, ask: &mut impl Ask) -> Option<Duration> {
+    let failed = Failed::new(waits, elapsed.saturating_add(floor), Cause::Busy);
+    // What was rounded to whole seconds is spread over the second.
+    let rounding = if floor.subsec_nanos() == 0 && !floor.is_zero() {
+        scale(ask.random(), 1_000_000_000)
+    } else {
+        0
+    };
+    let spread = ask.next_delay(&failed)?;
+    Some(
+        floor
+            .saturating_add(spread)
+            .saturating_add(Duration::from_nanos(rounding)),
+    )
 }
 
 /// The policy, backoff and generators of one [`Outage`].

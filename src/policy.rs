@@ -241,7 +241,10 @@ impl<R: Rule> Seeded<R> {
 }
 
 impl<R: Rule> Backoff for Seeded<R> {
-    #[inline]
+    // So that the two conversions between nanoseconds and a `Duration`, here
+    // and at the caller, cancel out.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
     fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
         Some(self.rule.wait(&mut self.state, &mut self.rng, failed))
     }
@@ -386,10 +389,15 @@ pub(crate) fn check_factor(name: &str, factor: f64) -> Result<(), InvalidPolicy>
 /// Nanoseconds, saturating: `u64::MAX` of them are 584 years.
 #[inline]
 pub(crate) const fn nanos(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(duration.subsec_nanos() as u64)
+    const SECOND: u64 = 1_000_000_000;
+    let (seconds, rest) = (duration.as_secs(), duration.subsec_nanos() as u64);
+    // Plain arithmetic where it cannot overflow: the compiler then sees that
+    // this undoes a `Duration::from_nanos`, and leaves both out.
+    if seconds < u64::MAX / SECOND {
+        seconds * SECOND + rest
+    } else {
+        seconds.saturating_mul(SECOND).saturating_add(rest)
+    }
 }
 
 /// `range * random / 2^64`: uniform over `0..range` for a uniform `random`,

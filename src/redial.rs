@@ -423,7 +423,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<&mut C::Connection, Error<C::Error>>> {
-        if self.connection.is_none() || self.core.control.0.get().is_some() {
+        if !self.is_plainly_up() {
             ready!(self.poll_connection(cx))?;
         }
         Poll::Ready(Ok(self.connection.as_mut().expect("checked above")))
@@ -432,6 +432,12 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// The connection if it is up and was not handed over, without waiting.
     pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
         self.connection.as_mut()
+    }
+
+    /// There is a connection, and no handle that could have closed it.
+    #[inline]
+    fn is_plainly_up(&self) -> bool {
+        self.connection.is_some() && self.core.control.0.get().is_none()
     }
 
     /// The slow path of [`poll_ready`](Self::poll_ready).
@@ -697,7 +703,7 @@ impl<E, P: Policy> Core<E, P> {
         match next {
             Next::Wait(Duration::ZERO) => {
                 self.announce_wait(Duration::ZERO, now);
-                self.pay(now);
+                self.pay();
             }
             Next::Wait(wait) => {
                 let until = after(now, wait);
@@ -836,7 +842,7 @@ impl<E, P: Policy> Core<E, P> {
                             continue;
                         }
                     }
-                    self.pay(Instant::now());
+                    self.pay();
                 }
                 Phase::Paying { until } => {
                     if commands.paused {
@@ -909,13 +915,13 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// The policy's wait is over; the budget's may begin.
-    fn pay(&mut self, now: Instant) {
+    fn pay(&mut self) {
         let wait = self.budget.reserve();
         if wait.is_zero() {
             self.phase = Phase::Due;
             return;
         }
-        let until = after(now, wait);
+        let until = after(Instant::now(), wait);
         self.phase = Phase::Paying { until };
         self.set_timer(until);
         self.announce_wait(wait, until);
@@ -1010,10 +1016,18 @@ impl<'a, C: Connect, P: Policy> Future for Ready<'a, C, P> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let redial = self.redial.as_mut().expect("polled after it was ready");
-        let result = ready!(redial.poll_ready(cx)).map(drop);
-        let redial = self.redial.take().expect("it was there above");
-        Poll::Ready(result.map(|()| redial.connection.as_mut().expect("it is ready")))
+        let redial = self.redial.take().expect("polled after it was ready");
+        if !redial.is_plainly_up() {
+            match redial.poll_connection(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.redial = Some(redial);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(redial.connection.as_mut().expect("it is ready")))
     }
 }
 

@@ -1,1 +1,114 @@
-//! The benchmarks of redial: see the files beside this package's manifest.
+//! What the benchmarks and the count of instructions share.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use futures::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The result of a future that asks for another poll at most by waking itself
+/// at once: what a runtime costs is not measured.
+#[inline]
+pub fn complete<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
+
+/// A connector's attempts: so many failures, and then a connection.
+#[inline]
+pub fn attempts(failures: u32) -> impl FnMut() -> std::future::Ready<Result<u32, &'static str>> {
+    let mut made = 0;
+    move || {
+        made += 1;
+        std::future::ready(if made > failures {
+            Ok(made)
+        } else {
+            Err("refused")
+        })
+    }
+}
+
+/// A connection that is always ready, and costs next to nothing: what is left
+/// is the wrapper around it.
+#[derive(Debug, Default)]
+pub struct Loopback {
+    items: u64,
+}
+
+impl Stream for Loopback {
+    type Item = Result<u64, io::Error>;
+
+    #[inline]
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.items += 1;
+        Poll::Ready(Some(Ok(self.items)))
+    }
+}
+
+impl Sink<u64> for Loopback {
+    type Error = io::Error;
+
+    #[inline]
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn start_send(mut self: Pin<&mut Self>, item: u64) -> Result<(), io::Error> {
+        self.items ^= item;
+        Ok(())
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Loopback {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.items += 1;
+        let size = buffer.remaining();
+        buffer.initialize_unfilled().fill(self.items as u8);
+        buffer.advance(size);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Loopback {
+    #[inline]
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.items ^= bytes.len() as u64;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

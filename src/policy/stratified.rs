@@ -63,9 +63,11 @@ pub struct Stratified {
     cap: u64,
     busy: u64,
     stalled: u64,
-    // What the user gave, for the checks of later setters.
-    public_cap: Duration,
-    growth: f64,
+    /// The widest stratum that another, g times as wide, can follow under the
+    /// cap: strata up to here grow.
+    growing: u64,
+    /// What the user gave, in nanoseconds, for the checks of later setters.
+    public_cap: u64,
     curve: Curve,
 }
 
@@ -74,6 +76,9 @@ const DEFAULT_CAP: Duration = Duration::from_millis(37_500);
 const DEFAULT_BUSY_CAP: Duration = Duration::from_secs(150);
 const DEFAULT_STALLED_CAP: Duration = Duration::from_secs(750);
 const DEFAULT_GROWTH: f64 = 1.6;
+const DEFAULT_CURVE: Curve = Curve::new(DEFAULT_GROWTH);
+// Computed by the compiler: every driver begins with it.
+const DEFAULT: Stratified = Stratified::checked(DEFAULT_BASE, DEFAULT_CAP);
 
 /// The longest stratum, 73 years: sums of two, and of the longest elapsed time,
 /// stay within a u64.
@@ -82,7 +87,7 @@ const MOST_ELAPSED: u64 = 1 << 62;
 
 impl Default for Stratified {
     fn default() -> Self {
-        Self::new(DEFAULT_BASE, DEFAULT_CAP)
+        DEFAULT
     }
 }
 
@@ -105,15 +110,20 @@ impl Stratified {
     /// If `base` is zero or above `cap`.
     pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
         check_range(base, cap)?;
-        Ok(Self {
-            base: nanos(base).min(width(cap)),
-            cap: width(cap),
-            busy: width(cap.max(DEFAULT_BUSY_CAP)),
-            stalled: width(cap.max(DEFAULT_STALLED_CAP)),
-            public_cap: cap,
-            growth: DEFAULT_GROWTH,
-            curve: Curve::new(DEFAULT_GROWTH),
-        })
+        Ok(Self::checked(base, cap))
+    }
+
+    const fn checked(base: Duration, cap: Duration) -> Self {
+        let (first, widest) = (nanos(base), width(cap));
+        Self {
+            base: if first < widest { first } else { widest },
+            cap: widest,
+            busy: longest(widest, width(DEFAULT_BUSY_CAP)),
+            stalled: longest(widest, width(DEFAULT_STALLED_CAP)),
+            growing: DEFAULT_CURVE.grows_within(widest),
+            public_cap: nanos(cap),
+            curve: DEFAULT_CURVE,
+        }
     }
 
     /// The default with a first window so wide that the first attempts of a
@@ -154,7 +164,7 @@ impl Stratified {
         }
         // (g - 1) / ln g clients per base arrive at the start of the first
         // window, where the density is highest; at most 2 * per_second shall.
-        let ln_growth = Curve::new(DEFAULT_GROWTH).log2() * core::f64::consts::LN_2;
+        let ln_growth = DEFAULT_CURVE.log2() * core::f64::consts::LN_2;
         let seconds = (DEFAULT_GROWTH - 1.0) / ln_growth * clients as f64 / (2.0 * per_second);
         // Saturates at 73 years, and is then far below f64's and Duration's ends.
         let base = DEFAULT_BASE.max(Duration::from_nanos(
@@ -185,9 +195,10 @@ impl Stratified {
     /// If `growth` is below 1, infinite or NaN.
     pub fn try_growth(self, growth: f64) -> Result<Self, InvalidPolicy> {
         check_factor("growth", growth)?;
+        let curve = Curve::new(growth);
         Ok(Self {
-            growth,
-            curve: Curve::new(growth),
+            growing: curve.grows_within(self.cap),
+            curve,
             ..self
         })
     }
@@ -243,21 +254,24 @@ impl Stratified {
     }
 
     fn check_cap(&self, name: &str, cap: Duration) -> Result<(), InvalidPolicy> {
-        if cap >= self.public_cap {
+        if nanos(cap) >= self.public_cap {
             return Ok(());
         }
         Err(InvalidPolicy::new(alloc::format!(
             "the {name} cap {cap:?} is below the cap {:?}: a failure that costs the server more \
              must not be retried sooner; raise it or lower the cap",
-            self.public_cap
+            Duration::from_nanos(self.public_cap)
         )))
     }
 
     /// The width of the stratum after one of `width`.
     #[inline]
     fn next_width(&self, width: u64, cause: Cause) -> u64 {
+        if width <= self.growing {
+            return self.curve.grow(width) as u64; // at most the cap
+        }
         if width < self.cap {
-            return self.curve.grow(width).min(self.cap);
+            return self.cap;
         }
         match cause {
             Cause::Down => self.cap,
@@ -272,13 +286,16 @@ impl Stratified {
         // Flat where the next stratum could not be g times as wide. A growing
         // density in front of a narrower stratum would leave gaps of more
         // than 5/4 of a width, and so waits above the cap.
-        let growing = width < self.cap && self.curve.grow(width) <= self.cap;
-        1 + scale(if growing { self.curve.position(u) } else { u }, width)
+        let at = if width <= self.growing {
+            self.curve.position(u)
+        } else {
+            u
+        };
+        1 + scale(at, width)
     }
 
     /// Moves over the strata that lie before `elapsed` without visiting each,
     /// up to the last few: a laptop may have slept for a week.
-    #[cold]
     fn skip(&self, at: &mut Stratum, cause: Cause, elapsed: u64) {
         // While widths grow geometrically: binary lifting over sums of 2^j
         // strata, relative to the first, from the largest that fits downwards.
@@ -326,6 +343,10 @@ const fn width(cap: Duration) -> u64 {
     }
 }
 
+const fn longest(a: u64, b: u64) -> u64 {
+    if a > b { a } else { b }
+}
+
 /// A window of time since the outage began.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stratum {
@@ -348,7 +369,8 @@ pub struct Place {
 impl Rule for Stratified {
     type State = Place;
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // see Seeded
     fn wait(&self, place: &mut Place, rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
         let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
         if place.stratum.width == 0 {
@@ -362,16 +384,9 @@ impl Rule for Stratified {
             place.u = walk(place.u, rng.next_u64());
             self.advance(&mut place.stratum, failed.cause);
         }
-        loop {
-            place.at = place.stratum.start + self.offset(place.u, place.stratum.width);
-            if place.at > elapsed {
-                break;
-            }
-            if (elapsed - place.at) / 8 > place.stratum.width {
-                self.skip(&mut place.stratum, failed.cause, elapsed);
-            } else {
-                self.advance(&mut place.stratum, failed.cause);
-            }
+        self.settle(place);
+        if place.at <= elapsed {
+            *place = self.catch_up(*place, failed.cause, elapsed);
         }
         Duration::from_nanos(place.at - elapsed)
     }
@@ -382,6 +397,29 @@ impl Stratified {
     fn advance(&self, at: &mut Stratum, cause: Cause) {
         at.start += at.width;
         at.width = self.next_width(at.width, cause);
+    }
+
+    /// The instant of the attempt in the present stratum.
+    #[inline]
+    fn settle(&self, place: &mut Place) {
+        place.at = place.stratum.start + self.offset(place.u, place.stratum.width);
+    }
+
+    /// Moves on to the first stratum whose attempt lies after `elapsed`: those
+    /// in between went by while an attempt was in flight.
+    ///
+    /// By value, so that the common path can keep the place in registers.
+    #[cold]
+    fn catch_up(&self, mut place: Place, cause: Cause, elapsed: u64) -> Place {
+        while place.at <= elapsed {
+            if (elapsed - place.at) / 8 > place.stratum.width {
+                self.skip(&mut place.stratum, cause, elapsed);
+            } else {
+                self.advance(&mut place.stratum, cause);
+            }
+            self.settle(&mut place);
+        }
+        place
     }
 }
 
@@ -419,7 +457,7 @@ struct Curve {
 const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
 
 impl Curve {
-    fn new(growth: f64) -> Self {
+    const fn new(growth: f64) -> Self {
         // Rounded to the nearest; exact bounds are the caller's.
         let growth = (growth.min(MOST_GROWTH) * (1_u64 << 32) as f64 + 0.5) as u64;
         let log2 = log2(growth);
@@ -446,11 +484,17 @@ impl Curve {
     }
 
     /// g times `width`, rounded up so that a growing width never stands
-    /// still; saturates at 2^63.
+    /// still.
     #[inline]
-    fn grow(&self, width: u64) -> u64 {
-        let wide = (width as u128 * self.growth as u128 + 0xffff_ffff) >> 32;
-        if wide > 1 << 63 { 1 << 63 } else { wide as u64 }
+    fn grow(&self, width: u64) -> u128 {
+        (width as u128 * self.growth as u128 + 0xffff_ffff) >> 32
+    }
+
+    /// The greatest width that still fits under `cap` when it has grown.
+    const fn grows_within(&self, cap: u64) -> u64 {
+        // floor(cap / g): `grow` rounds a product of integers up, and `cap`
+        // is one. At most `cap`, as g is at least 1, so the cast keeps it.
+        (((cap as u128) << 32) / self.growth as u128) as u64
     }
 
     /// (g^u - 1)/(g - 1), for `u` and the result as fractions of 2^64.
@@ -471,7 +515,7 @@ impl Curve {
 
     /// g^(u - 1) = 2^-(log2 g * (1 - u)), in units of 2^-63.
     #[inline]
-    fn falling(&self, u: u64) -> u64 {
+    const fn falling(&self, u: u64) -> u64 {
         let y = scale(!u, self.log2); // in units of 2^-58
         let power = POWERS[(y >> 51) as usize & 127];
         // e^-x for the rest of y, x < ln 2 / 128: its cubic is exact to 4e-11.
@@ -570,6 +614,18 @@ mod tests {
         for cap in 1..1000 {
             let w = width(Duration::from_nanos(cap));
             assert!(w >= 1 && w + w.div_ceil(4) <= cap.max(2), "{cap}");
+        }
+    }
+
+    #[test]
+    fn strata_grow_up_to_the_last_whose_successor_fits_under_the_cap() {
+        for growth in [1.0, 1.000_000_001, 1.001, 1.6, 2.0, 1e6, f64::MAX] {
+            let curve = Curve::new(growth);
+            for cap in [1, 2, 3, 30_000_000_000, MOST_WIDTH - 1, MOST_WIDTH] {
+                let most = curve.grows_within(cap);
+                assert!(curve.grow(most) <= cap as u128, "{growth}, {cap} ns");
+                assert!(curve.grow(most + 1) > cap as u128, "{growth}, {cap} ns");
+            }
         }
     }
 

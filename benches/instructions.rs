@@ -1,0 +1,190 @@
+//! How many instructions does each hot path take? Noise cannot trip this.
+//!
+//! Without arguments, lists the paths. With a path and a number, runs that path
+//! so many times and does nothing else: `.ci/instructions` runs two numbers
+//! under valgrind, and what their counts differ by is the path's.
+
+use std::future::ready;
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use redial::{
+    Cause, Connect, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial, Sequence,
+    SessionEvent, Stratified, TokenBucket, Verdict,
+};
+use redial_benches::{Loopback, attempts, complete};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A path's name, and what runs it so many times.
+type Path = (&'static str, fn(u64));
+
+const PATHS: &[Path] = &[
+    ("outage of 16 delays, Stratified", |n| {
+        delays(n, Stratified::default());
+    }),
+    ("outage of 16 delays, Exponential Full", |n| {
+        delays(n, exponential());
+    }),
+    ("outage of 16 delays, Exponential Equal", |n| {
+        delays(n, exponential().jitter(Jitter::Equal));
+    }),
+    ("outage of 16 delays, Exponential Proportional", |n| {
+        delays(n, exponential().jitter(Jitter::Proportional(0.2)));
+    }),
+    ("outage of 16 delays, Decorrelated", |n| {
+        delays(n, Decorrelated::new(SECOND, 60 * SECOND));
+    }),
+    ("outage of 16 delays, Sequence", |n| {
+        delays(n, Sequence::new([1, 2, 5, 10, 30].map(Duration::from_secs)));
+    }),
+    ("outage of 16 delays, TokenBucket", |n| {
+        delays(n, TokenBucket::new(3, SECOND));
+    }),
+    ("outage of 4 failures, sans-IO, Stratified", outage),
+    ("bucket take, granted", |n| {
+        let bucket = TokenBucket::new(u32::MAX, SECOND);
+        for _ in 0..n {
+            black_box(bucket.try_take_at(black_box(SECOND))).unwrap();
+        }
+    }),
+    ("bucket take, denied", |n| {
+        let bucket = TokenBucket::new(1, SECOND);
+        bucket.try_take_at(SECOND).unwrap();
+        for _ in 0..n {
+            black_box(bucket.try_take_at(black_box(SECOND))).unwrap_err();
+        }
+    }),
+    ("bucket reserve", |n| {
+        let bucket = TokenBucket::new(1, SECOND);
+        for _ in 0..n {
+            black_box(bucket.reserve_at(black_box(SECOND)));
+        }
+    }),
+    ("connect, at once", |n| {
+        for _ in 0..n {
+            let mut redial = Redial::new(attempts(black_box(0)));
+            black_box(complete(redial.connect())).unwrap();
+        }
+    }),
+    ("connect, after 4 failures without waits", |n| {
+        let policy = Sequence::new([Duration::ZERO]);
+        for seed in 0..n {
+            let redial = Redial::new(attempts(black_box(4)));
+            let mut redial = redial.policy(policy.clone()).seed(seed);
+            black_box(complete(redial.connect())).unwrap();
+        }
+    }),
+    ("ready, while connected", |n| {
+        let mut redial = Redial::new(attempts(0));
+        for _ in 0..n {
+            *complete(black_box(&mut redial).ready()).unwrap() += 1;
+        }
+    }),
+    ("item received, bare", |n| {
+        let mut bare = Loopback::default();
+        for _ in 0..n {
+            black_box(complete(black_box(&mut bare).next()));
+        }
+    }),
+    ("item received, Session", |n| {
+        let mut session = Redial::new(loopback()).into_session();
+        for _ in 0..n {
+            black_box(complete(black_box(&mut session).next()));
+        }
+    }),
+    ("item sent, bare", |n| {
+        let mut bare = Loopback::default();
+        for item in 0..n {
+            complete(black_box(&mut bare).send(item)).unwrap();
+        }
+    }),
+    ("item sent, Session", |n| {
+        let mut session = Redial::new(loopback()).into_session();
+        assert!(matches!(
+            complete(session.next()),
+            Some(Ok(SessionEvent::Up))
+        ));
+        for item in 0..n {
+            complete(black_box(&mut session).send(item)).unwrap();
+        }
+    }),
+    ("64 B written and read, bare", |n| {
+        echo(n, Loopback::default());
+    }),
+    ("64 B written and read, RedialIo", |n| {
+        echo(n, Redial::new(loopback()).into_io());
+    }),
+];
+
+fn exponential() -> Exponential {
+    Exponential::new(SECOND, 60 * SECOND)
+}
+
+fn delays(n: u64, policy: impl Policy) {
+    for seed in 0..n {
+        for wait in policy.delays_from_seed(black_box(seed)).take(16) {
+            black_box(wait);
+        }
+    }
+}
+
+/// Up, lost, four refusals, and up for long.
+fn outage(n: u64) {
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    let mut now = Duration::ZERO;
+    outage.connected(now);
+    for _ in 0..n {
+        now += 60 * SECOND;
+        let mut next = outage.lost(now);
+        for _ in 0..4 {
+            let Next::Wait(wait) = black_box(next) else {
+                unreachable!("there is no limit");
+            };
+            now += wait;
+            black_box(outage.connecting(now));
+            next = outage.failed(now, black_box(Verdict::Retry(Cause::Down)));
+        }
+        outage.connected(now);
+    }
+}
+
+fn loopback() -> impl Connect<Connection = Loopback, Error = std::io::Error> {
+    || ready(Ok(Loopback::default()))
+}
+
+fn echo(n: u64, mut io: impl AsyncReadExt + AsyncWriteExt + Unpin) {
+    let mut buffer = [0; 64];
+    for _ in 0..n {
+        complete(black_box(&mut io).write_all(black_box(&buffer))).unwrap();
+        complete(black_box(&mut io).read_exact(black_box(&mut buffer))).unwrap();
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => {
+            for (name, _) in PATHS {
+                println!("{name}");
+            }
+            ExitCode::SUCCESS
+        }
+        [wanted, n] => {
+            let path = PATHS.iter().find(|(name, _)| name == wanted);
+            let (Some((_, run)), Ok(n)) = (path, n.parse()) else {
+                eprintln!("no such path, or no number: {wanted:?} {n:?}");
+                return ExitCode::FAILURE;
+            };
+            run(n);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("usage: instructions [PATH NUMBER]");
+            ExitCode::FAILURE
+        }
+    }
+}
