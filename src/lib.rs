@@ -72,6 +72,7 @@
 //! # Pages
 //!
 //! - [How a server hands out slots](_slots)
+//! - [How spread is proven](_spread)
 //!
 //! # Crate features
 //!
@@ -170,3 +171,7 @@ pub use rand::rngs::Xoshiro256PlusPlus;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/slots.md")]
 pub mod _slots {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("docs/spread.md")]
+pub mod _spread {}

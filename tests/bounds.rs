@@ -1,8 +1,10 @@
 //! Do the bounds of the spread tests hold what they promise: rarely an alarm
 //! for a sound sample, and as tight as their documentation says?
 
+mod fleet;
 mod statistics;
 
+use fleet::{ARRIVING, CLIENTS, IN_STEP, MIXING_TENTHS, TENTHS};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 use statistics::*;
@@ -50,6 +52,61 @@ fn bounds_at_1e5_are_a_few_per_cent() {
 fn fano_over_a_minute_of_tenths_is_below_one_and_a_half() {
     let limit = fano_limit(600, ALPHA);
     assert!(limit > 1.4 && limit < 1.5, "{limit}");
+}
+
+#[test]
+fn the_page_on_spread_states_the_sizes_and_limits_of_the_tests() {
+    let page = include_str!("../src/docs/spread.md").replace('\n', " ");
+    let thousands = |n: usize| match n {
+        10_000.. => format!("{} {:03}", n / 1000, n % 1000),
+        _ => n.to_string(),
+    };
+    let bins = CLIENTS / BIN_LOAD;
+    let (least, most) = load_limits(BIN_LOAD as f64, bins, ALPHA);
+    let (least, most) = (least.ceil(), most.floor());
+    for stated in [
+        format!("waits of {} clients", thousands(CLIENTS)),
+        format!("{bins} bins of the window"),
+        format!("more than {most} nor fewer than {least}, about a mean of {BIN_LOAD}"),
+        format!("{} clients are no more in step", thousands(IN_STEP)),
+        format!(
+            "{} clients after one, five and ten minutes",
+            thousands(ARRIVING)
+        ),
+        format!(
+            "| {} | {:.4} |",
+            thousands(CLIENTS),
+            ks_limit(CLIENTS, ALPHA)
+        ),
+        format!("| {:.1} |", anderson_darling_limit(ALPHA)),
+        format!("| {least} to {most} |"),
+        format!(
+            "nanosecond of a minute | {} | {} |",
+            thousands(CLIENTS),
+            commonest_limit(CLIENTS, 1.0 / 60e9, ALPHA)
+        ),
+        format!(
+            "| {} pairs | {:.4} |",
+            thousands(CLIENTS / 2),
+            correlation_limit(CLIENTS / 2, ALPHA)
+        ),
+        format!(
+            "| {} | {:.4} |",
+            thousands(IN_STEP),
+            resultant_limit(IN_STEP, ALPHA)
+        ),
+        format!(
+            "| {TENTHS} tenths of a second | {:.2} |",
+            fano_limit(TENTHS, ALPHA)
+        ),
+        format!(
+            "| {MIXING_TENTHS} tenths of a second | {:.3} |",
+            autocorrelation_limit(MIXING_TENTHS, ALPHA)
+        ),
+    ] {
+        assert!(page.contains(&stated), "the page does not say: {stated}");
+    }
+    assert!(close(ALPHA, 1e-9, 12) && page.contains("10⁻⁹ for one assertion"));
 }
 
 // ---- sound: against the exact law of the statistic

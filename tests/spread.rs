@@ -9,12 +9,9 @@ mod statistics;
 
 use std::time::Duration;
 
-use fleet::{ALL_CAUSES, Fleet, SECOND};
+use fleet::{ALL_CAUSES, CLIENTS, Fleet, SECOND};
 use redial::{Backoff, Cause, Decorrelated, Exponential, Jitter, Policy, Sequence, TokenBucket};
 use statistics::*;
-
-/// Clients in most of the samples here.
-const CLIENTS: usize = 200_000;
 
 /// Waits out of `low + 1 ..= low + width`, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -306,4 +303,28 @@ fn two_clients_meet_no_more_often_than_chance_has_it() {
     let mut chain = Fleet::of(&Decorrelated::new(second, 60 * second), CLIENTS);
     chain.fails(Cause::Down);
     meet_by_chance_only(&chain, 2 * SECOND, "Decorrelated");
+}
+
+/// What a timer that rounds deadlines up to whole milliseconds leaves of the
+/// spread: clients that lost their server at one instant, anywhere in a tick,
+/// share one in proportion to what it covers of their window.
+#[test]
+fn two_clients_share_a_tick_of_a_millisecond_by_chance_only() {
+    const TICK: u64 = 1_000_000;
+    for (window, published) in [(5, 0.19), (10, 0.097), (100, 0.01)] {
+        let width = Duration::from_millis(window);
+        let waits = Fleet::of(&Exponential::new(width, width), CLIENTS).fails(Cause::Down);
+        let lost = (0..).map(|pair: u64| pair * 618_034 % TICK); // evenly over a tick
+        let shared = waits
+            .chunks_exact(2)
+            .zip(lost)
+            .filter(|(pair, lost)| {
+                (lost + pair[0]).div_ceil(TICK) == (lost + pair[1]).div_ceil(TICK)
+            })
+            .count();
+        let w = window as f64;
+        let chance = (w - 1.0 / 3.0) / (w * w);
+        assert!((chance - published).abs() < 0.005, "{chance}");
+        share("pairs in one tick", shared, CLIENTS / 2, chance).holds(format!("{window} ms"));
+    }
 }

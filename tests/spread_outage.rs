@@ -10,7 +10,7 @@ mod statistics;
 use std::f64::consts::{PI, TAU};
 use std::time::Duration;
 
-use fleet::{Fleet, SECOND, seconds};
+use fleet::{ARRIVING, CLIENTS, Fleet, IN_STEP, SECOND, TENTHS, seconds};
 use redial::{
     Cause, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Stratified, TokenBucket,
     Verdict,
@@ -57,7 +57,7 @@ fn keeps_step_as_its_law_does(
     widths: impl Iterator<Item = f64>,
     clock: f64,
 ) -> Vec<f64> {
-    let mut fleet = Fleet::of(policy, 100_000);
+    let mut fleet = Fleet::of(policy, IN_STEP);
     let clocks: Vec<f64> = std::iter::once(clock).chain(CLOCKS).collect();
     let mut law = vec![1.0; clocks.len()];
     let mut by_the_clock = Vec::new();
@@ -101,7 +101,7 @@ fn proportional_jitter_keeps_its_phase_for_as_long_as_its_law_says() {
 #[test]
 fn a_token_bucket_has_no_phase_within_its_period() {
     let period = seconds(10.0);
-    let mut fleet = Fleet::of(&TokenBucket::new(1, period), 100_000);
+    let mut fleet = Fleet::of(&TokenBucket::new(1, period), IN_STEP);
     for token in 0..24 {
         fleet.fails(Cause::Down);
         for clock in [10.0, 5.0, 1.0, 0.1] {
@@ -113,8 +113,8 @@ fn a_token_bucket_has_no_phase_within_its_period() {
 
 #[test]
 fn decorrelated_jitter_forgets_its_phase() {
-    let mut fleet = Fleet::of(&decorrelated(), 100_000);
-    let mut last = vec![BASE; 100_000];
+    let mut fleet = Fleet::of(&decorrelated(), IN_STEP);
+    let mut last = vec![BASE; IN_STEP];
     for round in 0..30 {
         // Given the past, a client's next instant has the phase of the middle
         // of its window, and the window's resultant length.
@@ -150,10 +150,8 @@ fn decorrelated_jitter_forgets_its_phase() {
 
 // ---- arrivals in an outage that does not end
 
-/// Clients of the fleets below, and seconds in a bin of arrivals.
-const FLEET: usize = 20_000;
+/// Seconds in a bin of arrivals.
 const BIN: f64 = 0.1;
-const BINS: usize = 600;
 
 /// The rate of a renewal process, by bins: f is what arrived in each bin, and
 /// the return value what a wait uniform over the bins below `width` later
@@ -178,7 +176,7 @@ fn law_of_full_jitter(bins: usize) -> Vec<f64> {
     // Wait 0 is uniform over the first second.
     let mut round = vec![0.0; bins];
     let first = (BASE / BIN) as usize;
-    round[..first].fill(FLEET as f64 / first as f64);
+    round[..first].fill(ARRIVING as f64 / first as f64);
     // After a hundred waits of 30 s on average nobody is left in these bins.
     for ceiling in ceilings(CAP).skip(1).take(100) {
         for (rate, arrived) in rates.iter_mut().zip(&round) {
@@ -198,7 +196,7 @@ fn law_of_decorrelated_jitter(bins: usize) -> Vec<f64> {
     // What arrives in a bin, by its last wait, and what of it next waits for j.
     let mut arriving = vec![vec![0.0; cells]; bins + cells + 1];
     for (cell, by_wait) in arriving.iter_mut().enumerate().take(3 * base).skip(base) {
-        by_wait[cell] = FLEET as f64 / (2 * base) as f64;
+        by_wait[cell] = ARRIVING as f64 / (2 * base) as f64;
     }
     let mut rates = Vec::with_capacity(bins);
     for bin in 0..bins {
@@ -233,9 +231,9 @@ fn arrives_evenly(policy: &impl Policy, law: &[f64]) {
     for after in [60, 300, 600] {
         let from = (after as f64 / BIN) as usize;
         let bin = (BIN * 1e9) as u64;
-        let counts = Fleet::of(policy, FLEET).arrivals(after * SECOND, bin, BINS, Cause::Down);
+        let counts = Fleet::of(policy, ARRIVING).arrivals(after * SECOND, bin, TENTHS, Cause::Down);
         let what = format!("{after} s into the outage");
-        fano_about(&counts, &law[from..from + BINS]).holds(&what);
+        fano_about(&counts, &law[from..from + TENTHS]).holds(&what);
         if after > 60 {
             // The rate has settled, and so there is no wave in it either.
             fano(&counts).holds(&what);
@@ -256,7 +254,7 @@ fn decorrelated_jitter_arrives_as_evenly() {
 #[test]
 fn a_token_bucket_arrives_as_evenly() {
     let policy = TokenBucket::new(1, seconds(10.0));
-    let law = vec![FLEET as f64 / 100.0; 6_600];
+    let law = vec![ARRIVING as f64 / 100.0; 6_600];
     arrives_evenly(&policy, &law);
 }
 
@@ -284,7 +282,7 @@ fn told(policy: &(impl Policy + Clone), answer: Verdict, clients: u64) -> Vec<(u
 fn a_hint_is_a_floor_with_the_policys_own_spread_above_it() {
     let hint = 1_500_000_000;
     let answer = Verdict::RetryAfter(Duration::from_nanos(hint));
-    let waits = told(&minute(Jitter::Full), answer, 200_000);
+    let waits = told(&minute(Jitter::Full), answer, CLIENTS as u64);
     let waits = waits.into_iter().map(|(wait, _)| wait);
     // The second wait's ceiling is 2 s.
     Uniform::from_nanos(waits, hint, 2 * SECOND).is_uniform("above the hint");
@@ -294,7 +292,7 @@ fn a_hint_is_a_floor_with_the_policys_own_spread_above_it() {
 fn a_hint_in_whole_seconds_has_another_second_of_spread() {
     let hint = 10 * SECOND;
     let answer = Verdict::RetryAfter(Duration::from_nanos(hint));
-    let waits = told(&minute(Jitter::Full), answer, 200_000);
+    let waits = told(&minute(Jitter::Full), answer, CLIENTS as u64);
     commonest(waits.iter().map(|&(wait, _)| wait), 0.5e-9).holds("no atom");
     // Two seconds of the policy's and one of rounding: a trapezium's share.
     let below = |x: f64| match x {

@@ -9,15 +9,12 @@ mod statistics;
 
 use std::time::Duration;
 
-use fleet::{ALL_CAUSES, Fleet, SECOND};
+use fleet::{ALL_CAUSES, ARRIVING, CLIENTS, Fleet, IN_STEP, MIXING_TENTHS, SECOND, TENTHS};
 use literal::{Literal, Stratum};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 use redial::{Backoff, Cause, Failed, Policy, Stratified};
 use statistics::*;
-
-/// Clients in most of the samples here.
-const CLIENTS: usize = 200_000;
 
 /// Enough for the widths to reach each cause's cap, and to stay there.
 const ROUNDS: usize = 18;
@@ -351,7 +348,7 @@ fn no_phase_is_locked_in_any_flat_window() {
         (Cause::Busy, 120.0),
         (Cause::Stalled, 600.0),
     ] {
-        let mut fleet = Fleet::of(&Stratified::default(), 100_000);
+        let mut fleet = Fleet::of(&Stratified::default(), IN_STEP);
         for (k, stratum) in Literal::default().strata(cause).take(30).enumerate() {
             fleet.fails(cause);
             if stratum.flat {
@@ -384,13 +381,12 @@ fn rates(clients: usize, from: u64, bins: usize, cause: Cause) -> Vec<f64> {
 
 #[test]
 fn arrivals_in_a_permanent_outage_are_as_even_as_independent_ones() {
-    let clients = 20_000;
     for cause in ALL_CAUSES {
         for seconds in [60, 300, 600, 3_600] {
             let from = seconds * SECOND;
-            let fleet = Fleet::of(&Stratified::default(), clients);
-            let counts = fleet.arrivals(from, SECOND / 10, 600, cause);
-            let rates = rates(clients, from, 600, cause);
+            let fleet = Fleet::of(&Stratified::default(), ARRIVING);
+            let counts = fleet.arrivals(from, SECOND / 10, TENTHS, cause);
+            let rates = rates(ARRIVING, from, TENTHS, cause);
             let what = format!("{cause:?} after {seconds} s");
             fano_about(&counts, &rates).holds(&what);
             if rates.iter().all(|rate| (rate - rates[0]).abs() < 1e-6) {
@@ -402,7 +398,7 @@ fn arrivals_in_a_permanent_outage_are_as_even_as_independent_ones() {
 
 /// Arrivals per tenth of a second over five minutes, five minutes in.
 fn five_minutes(policy: &impl Policy) -> Vec<u64> {
-    Fleet::of(policy, 20_000).arrivals(300 * SECOND, SECOND / 10, 3_000, Cause::Down)
+    Fleet::of(policy, ARRIVING).arrivals(300 * SECOND, SECOND / 10, MIXING_TENTHS, Cause::Down)
 }
 
 #[test]

@@ -12,14 +12,11 @@ mod statistics;
 use std::iter::repeat_with;
 use std::time::Duration;
 
-use fleet::{Fleet, SECOND, seconds};
+use fleet::{ARRIVING, CLIENTS, Fleet, IN_STEP, MIXING_TENTHS, SECOND, TENTHS, seconds};
 use literal::Literal;
 use rand::{Rng, SeedableRng};
 use redial::{Backoff, Cause, Exponential, Jitter, Policy, Stratified, Xoshiro256PlusPlus};
 use statistics::*;
-
-/// Clients, as in the tests of each wait.
-const CLIENTS: usize = 200_000;
 
 /// U[0, 1).
 fn unit(rng: &mut Xoshiro256PlusPlus) -> f64 {
@@ -51,7 +48,7 @@ fn turns<B: Backoff>(fleet: &Fleet<B>, clock: f64) -> impl Iterator<Item = f64> 
 
 /// Arrivals per tenth of a second over a minute.
 fn a_minute(policy: &impl Policy, after: u64) -> Vec<u64> {
-    Fleet::of(policy, 20_000).arrivals(after * SECOND, SECOND / 10, 600, Cause::Down)
+    Fleet::of(policy, ARRIVING).arrivals(after * SECOND, SECOND / 10, TENTHS, Cause::Down)
 }
 
 fn neighbours(us: &[f64]) -> impl Iterator<Item = (f64, f64)> {
@@ -313,7 +310,7 @@ fn grpc(j: f64) -> impl Fn(Xoshiro256PlusPlus) -> Box<dyn Iterator<Item = Durati
 fn proportional_jitter_of_a_tenth_is_sound_by_its_law_and_caught_by_its_waves() {
     let tenth = Exponential::new(seconds(1.0), seconds(60.0)).jitter(Jitter::Proportional(0.1));
     let held = 60.0 / 1.1;
-    let (fleet, waits) = after_rounds(&tenth, 100_000, 16);
+    let (fleet, waits) = after_rounds(&tenth, IN_STEP, 16);
     let low = (held * 0.9 * 1e9) as u64;
     let width = (held * 0.2 * 1e9) as u64;
     Uniform::from_nanos(waits, low, width).is_uniform("a tenth either way");
@@ -403,8 +400,12 @@ fn a_position_that_does_not_walk_is_caught_by_the_pattern_that_repeats() {
     };
     // Every stratum is uniform, and arrivals are even …
     Uniform::with_step(positions(&frozen, 12), 1e-9).is_uniform("frozen");
-    let five_minutes =
-        Fleet::of(&frozen, 20_000).arrivals(300 * SECOND, SECOND / 10, 3_000, Cause::Down);
+    let five_minutes = Fleet::of(&frozen, ARRIVING).arrivals(
+        300 * SECOND,
+        SECOND / 10,
+        MIXING_TENTHS,
+        Cause::Down,
+    );
     fano(&five_minutes).holds("frozen");
     // … by the same clients at the same place, each time.
     autocorrelation(&five_minutes, 300).catches("frozen");

@@ -11,6 +11,18 @@ use rand::SeedableRng;
 
 pub const SECOND: u64 = 1_000_000_000;
 
+/// Clients in most samples of one round's waits.
+pub const CLIENTS: usize = 200_000;
+
+/// Clients whose phases are looked at, round after round.
+pub const IN_STEP: usize = 100_000;
+
+/// Clients of an outage that does not end, and the tenths of a second over which
+/// their arrivals are counted, or compared with those of the window before.
+pub const ARRIVING: usize = 20_000;
+pub const TENTHS: usize = 600;
+pub const MIXING_TENTHS: usize = 3_000;
+
 pub const ALL_CAUSES: [Cause; 3] = [Cause::Down, Cause::Busy, Cause::Stalled];
 
 pub fn seconds(s: f64) -> Duration {

@@ -16,8 +16,13 @@ use statrs::function::erf::erfc;
 
 /// The chance that a sound policy fails one assertion.
 ///
-/// A thousand assertions together raise a false alarm once in a million runs.
+/// A thousand assertions together raise a false alarm for one in a million
+/// choices of seeds.
 pub const ALPHA: f64 = 1e-9;
+
+/// The mean load of the bins of a sample that should be uniform: that of 1e5
+/// clients over a second, in bins of a millisecond.
+pub const BIN_LOAD: usize = 100;
 
 // ---- an assertion: a statistic and its limit
 
@@ -165,9 +170,7 @@ impl Uniform {
     /// All of the above.
     #[track_caller]
     pub fn is_uniform(&self, what: impl fmt::Display) {
-        // As many bins as leave a hundred draws to each: 1 ms bins for 1e5
-        // clients over 1 s.
-        let bins = (self.sorted.len() / 100).max(1);
+        let bins = (self.sorted.len() / BIN_LOAD).max(1);
         self.ks().holds(&what);
         self.anderson_darling().holds(&what);
         self.fullest_bin(bins).holds(&what);
