@@ -64,3 +64,67 @@ impl Wake for Wakers {
         self.wake_all();
     }
 }
+
+#[cfg(all(test, loom))]
+mod interleavings {
+    use super::*;
+    use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+    use loom::thread;
+
+    /// Counts its wakes. Loom's own Arc is no `Wake`.
+    struct Woken(Arc<AtomicU32>);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn woken() -> (Arc<AtomicU32>, Waker) {
+        let count = Arc::new(AtomicU32::new(0));
+        (count.clone(), Waker::from(Arc::new(Woken(count))))
+    }
+
+    #[test]
+    fn whoever_registers_and_then_looks_misses_no_event() {
+        loom::model(|| {
+            let wakers = Arc::new(Wakers::default());
+            let happened = Arc::new(AtomicBool::new(false));
+            let threads = [1, 2].map(|id| {
+                let (wakers, happened) = (wakers.clone(), happened.clone());
+                thread::spawn(move || {
+                    let (count, waker) = woken();
+                    wakers.wait(id, &waker);
+                    let seen = happened.load(SeqCst);
+                    (seen, count)
+                })
+            });
+            happened.store(true, SeqCst);
+            Waker::from(wakers.clone()).wake();
+            for thread in threads {
+                let (seen, count) = thread.join().unwrap();
+                assert!(seen || count.load(SeqCst) == 1, "it would sleep for ever");
+            }
+        });
+    }
+
+    #[test]
+    fn one_that_leaves_takes_no_other_with_it() {
+        loom::model(|| {
+            let wakers = Arc::new(Wakers::default());
+            let (stays, waker) = woken();
+            wakers.wait(1, &waker);
+            let leaver = {
+                let wakers = wakers.clone();
+                thread::spawn(move || {
+                    let (_, waker) = woken();
+                    wakers.wait(2, &waker);
+                    wakers.forget(2);
+                })
+            };
+            wakers.wake_all();
+            leaver.join().unwrap();
+            assert_eq!(stays.load(SeqCst), 1);
+        });
+    }
+}
