@@ -36,8 +36,39 @@
 //! timeout is gone, but its handshake, once queued, is done all the same.
 //!
 //! What is not: connections that are lost again, clients that start during the
-//! storm, a network whose delay varies. A storm is the same for the same seed,
-//! on every platform.
+//! storm, a network whose delay varies, TCP's own repetitions (an attempt that
+//! had no answer has none when the server returns, either). A storm is the same
+//! for the same seed, on every platform.
+//!
+//! Five thousand real clients, on [`Redial`](crate::Redial) and TCP, came back
+//! within 2 % of what was predicted for them, in time to 99 % and in attempts;
+//! `tests/storm_reality.rs` holds the two within 10 %.
+//!
+//! # What it says of the policies
+//!
+//! [`Sweep::standard`] over 10 000 clients, by [`Summary`]: time to 99 % over the
+//! limit, attempts, and how many of 91 storms never end.
+//!
+//! | | cheap | | costly | | stale, patience 0 | | stale | |
+//! |---|---|---|---|---|---|---|---|---|
+//! | | 99 % | attempts | 99 % | never | 99 % | never | 99 % | never |
+//! | [`Stratified`](crate::Stratified) | 1.09 | 5.7 | 1.86 | 0 | 2.52 | 0 | 1.39 | 0 |
+//! | the same, growth 2 | 1.20 | 4.7 | 1.83 | 0 | 2.47 | 0 | 1.54 | 0 |
+//! | full jitter, 1 s to 60 s | 1.34 | 5.5 | 2.44 | 7 | 1.51 | 29 | 1.35 | 0 |
+//! | [`Decorrelated`](crate::Decorrelated), 1 s to 60 s | 1.34 | 5.6 | 2.07 | 14 | 1.71 | 32 | 1.39 | 0 |
+//! | the same, clamped as usual | 1.36 | 5.2 | 2.24 | 7 | 2.39 | 28 | 1.39 | 0 |
+//! | gRPC's, 1 s to 120 s | 1.79 | 5.9 | 2.65 | 0 | 2.68 | 8 | 1.65 | 0 |
+//!
+//! Costly: a refusal costs 0.1 handshakes. Stale: a queue of 30 s; patience is
+//! [`Outage::patience`](crate::Outage::patience), which ends the storms that
+//! jitter alone does not. Means are over the storms that end, so a policy looks
+//! better where its worst storms never do. `tests/storm_table.rs` holds these
+//! figures.
+//!
+//! # Cost
+//!
+//! A storm takes 64 bytes a client and its place in the queue, on a built-in
+//! policy. A million clients with six attempts each take about a second.
 
 mod mix;
 mod queue;

@@ -1,5 +1,6 @@
 //! Does the simulator tell what a fleet does to its server?
 #![cfg(feature = "storm")]
+#![allow(clippy::float_cmp)] // by hand, and exact in binary
 
 use std::iter;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// HipChat's client of 2015: every two seconds, without jitter.
+/// A chat client of 2015: every two seconds, without jitter.
 fn hipchat() -> impl Policy<Backoff: Send> + Sync {
     |_: Xoshiro256PlusPlus| iter::repeat(secs(2))
 }
@@ -318,7 +319,7 @@ fn hinted(limit: u32, server: Server) -> Report {
     storm.run(&Stratified::default())
 }
 
-/// T_full over N/C, for N/C of 10, 60 and 300 s.
+/// `t_full` over N/C, for N/C of 10, 60 and 300 s.
 fn full_over_limit(server: &Server) -> [f64; 3] {
     [10, 60, 300].map(|limit| hinted(limit, server.clone()).t_full.unwrap().over_limit)
 }

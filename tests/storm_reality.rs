@@ -118,7 +118,7 @@ async fn client(
     redial.lost();
     redial.ready().await.expect("it never gives up");
     let _ = back.send(Instant::now());
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -249,3 +249,34 @@ impl<'a> Tally<'a> {
 fn share(all: u32, percent: u64) -> u32 {
     (all as u64 * percent).div_ceil(100) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Rule;
+    use crate::{Decorrelated, Exponential, Sequence, Stratified};
+
+    #[test]
+    fn a_client_on_a_built_in_policy_is_64_bytes() {
+        fn size<R: Rule>() -> usize {
+            size_of::<Client<R::State>>()
+        }
+        let sizes = [
+            size::<Stratified>(),
+            size::<Exponential>(),
+            size::<Decorrelated>(),
+            size::<Sequence>(),
+        ];
+        assert_eq!(sizes, [64; 4]);
+    }
+
+    #[test]
+    fn shares_of_small_fleets_are_rounded_up() {
+        assert_eq!(
+            [1, 2, 3, 100, 101].map(|all| share(all, 50)),
+            [1, 1, 2, 50, 51]
+        );
+        assert_eq!([1, 2, 100, 101].map(|all| share(all, 99)), [1, 2, 99, 100]);
+        assert_eq!(share(u32::MAX, 100), u32::MAX);
+    }
+}
