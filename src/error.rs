@@ -11,6 +11,10 @@ use crate::Reason;
 /// The error of the last attempt is the [`source`](error::Error::source), and
 /// [`last`](Self::last).
 ///
+/// It is a [`std::error::Error`](error::Error) where `E` is one. A boxed error is
+/// not, so where `E` is that, `?` needs a `map_err(|error| error.to_string())` or
+/// the like.
+///
 /// To ask again after this error begins a new outage, whose first attempt is
 /// spread like that after a loss. After [`close`](crate::Handle::close), the
 /// answer stays the same.
@@ -66,6 +70,14 @@ impl<E> Error<E> {
     /// Somebody called [`Handle::close`](crate::Handle::close).
     pub fn is_closed(&self) -> bool {
         self.kind == Kind::Closed
+    }
+
+    /// Why it gave up; none where it was closed.
+    pub fn reason(&self) -> Option<Reason> {
+        match self.kind {
+            Kind::GaveUp(reason) => Some(reason),
+            Kind::Closed => None,
+        }
     }
 
     /// How many attempts the outage has had.

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::halves::{Half, Halves};
-use crate::{Cause, Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
+use crate::{Cause, Connect, Error, Handle, Policy, Redial, SavedOutage, Stratified, Verdict};
 
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go: made by [`Redial::into_io`].
@@ -26,7 +26,8 @@ use crate::{Cause, Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
 /// tells which it is.
 ///
 /// Bytes that were written and are not known to have arrived may be lost with
-/// the connection; they are never sent again. A codec's half-read frame belongs
+/// the connection; they are never sent again. So may bytes that had arrived and
+/// were not read yet, where it is the writer who finds the loss. A codec's half-read frame belongs
 /// to the old connection too, which a `Framed` around this type does not
 /// know: keep `Framed` inside the connector, in a
 /// [`Session`](crate::Session).
@@ -127,6 +128,21 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// or the device woke from sleep.
     pub fn lost(&mut self) {
         self.lose(Verdict::default(), None);
+    }
+
+    /// As [`lost`](Self::lost), with an error for the
+    /// [classifier](Redial::classify) to judge.
+    pub fn lost_to(&mut self, error: C::Error) {
+        if self.halves.redial.connection.is_some() {
+            let verdict = self.halves.redial.judge(&error);
+            self.lose(verdict, Some(error));
+        }
+    }
+
+    /// The present outage, to be carried over a restart of the program; see
+    /// [`Redial::save`].
+    pub fn save(&self) -> Option<SavedOutage> {
+        self.halves.redial.save()
     }
 
     fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {

@@ -66,7 +66,8 @@
 //!
 //! - Retries of single requests. An outage is the unit here, not a call.
 //! - Liveness: pings and read timeouts are the protocol's. Whoever finds the
-//!   connection dead says so by [`lost`](Redial::lost).
+//!   connection dead says so by [`lost`](Redial::lost). That holds after a device
+//!   slept, too: the wait it slept through is cut short, a connection is not doubted.
 //! - Other runtimes' timers. The pure layer has no need of one.
 //!
 //! # Pages
@@ -83,8 +84,11 @@
 //! | `storm` | no | `redial::storm`, the fleet simulator |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
-//! Without any of them the crate is `no_std` with `alloc`, and needs 64-bit
-//! atomics.
+//! Without any of them the crate is `no_std` with `alloc`. With `tokio` or
+//! `storm` it needs 64-bit atomics; on the few targets that have none, the rest
+//! comes without [`TokenBucket`].
+//!
+//! The generator of [`rand`] is part of the interface, and so is [`rand`] itself.
 //!
 //! # Time
 //!
@@ -167,6 +171,15 @@ pub use status::{Handle, Status, Watch};
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).
 pub use rand::rngs::Xoshiro256PlusPlus;
+
+/// For policies of your own, which draw from the generator by its traits.
+pub use rand;
+
+#[cfg(all(
+    any(feature = "tokio", feature = "storm"),
+    not(target_has_atomic = "64")
+))]
+compile_error!("redial's features `tokio` and `storm` need a target with 64-bit atomics");
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/slots.md")]

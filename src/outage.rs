@@ -91,7 +91,9 @@ pub struct Outage<P: Policy> {
     seeds: Seeds,
     /// What the clock of a restored outage is ahead of the caller's.
     ahead: u64,
-    /// When the present wait ends, on the caller's clock.
+    /// The latest that this clock has been.
+    latest: u64,
+    /// When the present wait ends.
     due: Option<u64>,
 }
 
@@ -120,6 +122,7 @@ impl<P: Policy> Outage<P> {
             backoff: None,
             seeds,
             ahead: 0,
+            latest: 0,
             due: None,
         }
     }
@@ -146,6 +149,8 @@ impl<P: Policy> Outage<P> {
 
     /// Gives up rather than wait beyond this time since the outage began:
     /// without limit by default.
+    ///
+    /// Time counts whatever passes in it, attempts and pauses too.
     ///
     /// A wait that would end later is not cut short, as clients that were lost
     /// together would all make their last attempt together: it is not begun.
@@ -190,7 +195,8 @@ impl<P: Policy> Outage<P> {
     /// Where the first connect of all fails, its outage has lasted since then.
     pub fn connecting(&mut self, now: Duration) -> Duration {
         self.due = None;
-        self.progress.connecting(self.clock(now));
+        let now = self.clock(now);
+        self.progress.connecting(now);
         self.rules.timeout(&self.progress)
     }
 
@@ -204,7 +210,8 @@ impl<P: Policy> Outage<P> {
     /// The attempt succeeded.
     pub fn connected(&mut self, now: Duration) {
         self.due = None;
-        self.progress.connected(self.clock(now));
+        let now = self.clock(now);
+        self.progress.connected(now);
     }
 
     /// The connection is gone.
@@ -244,7 +251,7 @@ impl<P: Policy> Outage<P> {
 
     /// How long the present outage has lasted; zero where none goes on.
     pub fn elapsed(&self, now: Duration) -> Duration {
-        Duration::from_nanos(self.progress.elapsed(self.clock(now)))
+        Duration::from_nanos(self.progress.elapsed(self.look(now)))
     }
 
     /// Whether an outage goes on: also while connected, until the connection
@@ -254,16 +261,20 @@ impl<P: Policy> Outage<P> {
     }
 
     /// The present outage, to be carried over a restart of the program; none
-    /// where none goes on.
+    /// where none goes on, or the connection has been stable since.
     pub fn save(&self, now: Duration) -> Option<SavedOutage> {
-        self.is_ongoing().then(|| SavedOutage {
-            elapsed: self.elapsed(now),
+        let now = self.look(now);
+        if !self.progress.ongoing || self.progress.has_healed(&self.rules, now) {
+            return None;
+        }
+        Some(SavedOutage {
+            elapsed: Duration::from_nanos(self.progress.elapsed(now)),
             attempts: self.progress.attempts,
             stalled: self.progress.stalled,
             eager: self.progress.eager,
             wait: self
                 .due
-                .map(|due| Duration::from_nanos(due.saturating_sub(nanos(now)))),
+                .map(|due| Duration::from_nanos(due.saturating_sub(now))),
         })
     }
 
@@ -297,7 +308,7 @@ impl<P: Policy> Outage<P> {
         // The outage began before the caller's clock may have.
         self.ahead = elapsed.saturating_sub(nanos(now));
         self.progress = Progress {
-            began: self.clock(now).saturating_sub(elapsed),
+            began: self.look(now).saturating_sub(elapsed),
             attempts: saved.attempts,
             stalled: saved.stalled,
             eager: saved.eager && saved.attempts > 0,
@@ -308,16 +319,23 @@ impl<P: Policy> Outage<P> {
         match saved.wait {
             Some(wait) => {
                 let left = wait.saturating_sub(away);
-                self.due = Some(nanos(now.saturating_add(left)));
+                self.due = Some(self.look(now).saturating_add(nanos(left)));
                 Next::Wait(left)
             }
             None => self.lost(now),
         }
     }
 
-    /// `now` on the clock that knows when a restored outage began.
-    fn clock(&self, now: Duration) -> u64 {
-        nanos(now).saturating_add(self.ahead)
+    /// `now` on the clock that knows when a restored outage began, and never
+    /// goes back.
+    fn look(&self, now: Duration) -> u64 {
+        nanos(now).saturating_add(self.ahead).max(self.latest)
+    }
+
+    /// As [`look`](Self::look), at an event.
+    fn clock(&mut self, now: Duration) -> u64 {
+        self.latest = self.look(now);
+        self.latest
     }
 
     fn tell(
@@ -333,7 +351,7 @@ impl<P: Policy> Outage<P> {
         };
         let next = event(&mut self.progress, &self.rules, clock, &mut own);
         self.due = match next {
-            Next::Wait(wait) => Some(nanos(now.saturating_add(wait))),
+            Next::Wait(wait) => Some(clock.saturating_add(nanos(wait))),
             Next::GiveUp(_) => None,
         };
         next
@@ -343,9 +361,14 @@ impl<P: Policy> Outage<P> {
 /// An outage that is carried over a restart of the program; made by
 /// [`Outage::save`] and [`Redial::save`](crate::Redial::save).
 ///
-/// With the feature `serde` it can be written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+/// With the feature `serde` it can be written down. Later versions read what
+/// this one wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default)
+)]
 pub struct SavedOutage {
     elapsed: Duration,
     attempts: u32,
@@ -353,6 +376,17 @@ pub struct SavedOutage {
     eager: bool,
     /// What is left of the present wait, if there is one.
     wait: Option<Duration>,
+}
+
+#[cfg(feature = "tokio")]
+impl SavedOutage {
+    /// The same with another wait.
+    pub(crate) fn with_wait(self, wait: Duration) -> Self {
+        Self {
+            wait: Some(wait),
+            ..self
+        }
+    }
 }
 
 #[cfg(feature = "tokio")]
@@ -365,7 +399,7 @@ impl<P: Policy> Outage<P> {
 
     /// A random number from the outage's own seeds.
     pub(crate) fn random(&mut self) -> u64 {
-        self.seeds.next()
+        self.seeds.random()
     }
 
     pub(crate) fn rules(&mut self) -> &mut Rules {
@@ -381,6 +415,7 @@ impl<P: Policy> Outage<P> {
             backoff: None,
             seeds: self.seeds,
             ahead: self.ahead,
+            latest: self.latest,
             due: self.due,
         }
     }
@@ -542,9 +577,7 @@ impl Progress {
         verdict: Verdict,
         ask: &mut impl Ask,
     ) -> Next {
-        let healed =
-            self.phase == Phase::Up && now.saturating_sub(self.up_since) >= rules.stable_after;
-        if !self.ongoing || healed {
+        if !self.ongoing || self.has_healed(rules, now) {
             self.begin(now, ask);
         }
         self.phase = Phase::Down;
@@ -582,6 +615,11 @@ impl Progress {
             return Next::GiveUp(Reason::MaxElapsed);
         }
         Next::Wait(wait)
+    }
+
+    /// A connection has been up for long enough to end the outage.
+    fn has_healed(&self, rules: &Rules, now: u64) -> bool {
+        self.phase == Phase::Up && now.saturating_sub(self.up_since) >= rules.stable_after
     }
 
     fn elapsed(&self, now: u64) -> u64 {
@@ -632,7 +670,7 @@ impl<P: Policy> Ask for Own<'_, P> {
     }
 
     fn random(&mut self) -> u64 {
-        self.seeds.next()
+        self.seeds.random()
     }
 }
 
@@ -644,28 +682,49 @@ enum Seeds {
     Fresh,
     Sequence {
         seed: u64,
-        given: u64,
+        outages: u64,
+        randoms: u64,
     },
 }
 
 impl Seeds {
     fn given(seed: u64) -> Self {
-        Self::Sequence { seed, given: 0 }
+        Self::Sequence {
+            seed,
+            outages: 0,
+            randoms: 0,
+        }
     }
 
-    /// The seed itself, and then hashes of it and a counter.
+    /// The seed of the next outage: the seed itself, and then hashes of it and
+    /// a counter.
     fn next(&mut self) -> u64 {
+        let (seed, outages, _) = self.sequence();
+        let n = *outages;
+        *outages += 1;
+        if n == 0 { seed } else { split_mix(seed, n) }
+    }
+
+    /// A uniform random number, from the other end of the same hashes.
+    fn random(&mut self) -> u64 {
+        let (seed, _, randoms) = self.sequence();
+        *randoms += 1;
+        split_mix(seed, randoms.wrapping_neg())
+    }
+
+    fn sequence(&mut self) -> (u64, &mut u64, &mut u64) {
+        #[cfg(feature = "std")]
+        if let Self::Fresh = self {
+            *self = Self::given(crate::entropy::fresh());
+        }
         match self {
             #[cfg(feature = "std")]
-            Self::Fresh => {
-                *self = Self::given(crate::entropy::fresh());
-                self.next()
-            }
-            Self::Sequence { seed, given } => {
-                let n = *given;
-                *given += 1;
-                if n == 0 { *seed } else { split_mix(*seed, n) }
-            }
+            Self::Fresh => unreachable!("drawn above"),
+            Self::Sequence {
+                seed,
+                outages,
+                randoms,
+            } => (*seed, outages, randoms),
         }
     }
 }

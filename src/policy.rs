@@ -121,7 +121,6 @@ impl Failed {
 
 /// What a failed attempt cost the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Cause {
     /// Nothing: refused, unreachable, no route, the TCP connect timed out.
@@ -331,8 +330,8 @@ pub(crate) use policy_from_rule;
 
 /// A value that a policy or a limit refuses, and the remedy.
 ///
-/// The `try_` forms of the constructors and setters return it; the others
-/// panic with the same words.
+/// The `try_` forms of constructors and setters return it; those without panic
+/// with the same words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPolicy(alloc::string::String);
 

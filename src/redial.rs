@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::poll_fn;
+use core::mem;
 use core::ops::ControlFlow;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
@@ -48,6 +49,7 @@ use crate::{
 /// ```
 /// # async fn doc() -> Result<(), redial::Error<std::io::Error>> {
 /// use redial::Redial;
+/// use std::time::Duration;
 /// use tokio::io::AsyncWriteExt;
 /// use tokio::net::TcpStream;
 ///
@@ -57,6 +59,7 @@ use crate::{
 ///     if stream.write_all(b"PING :are you there\r\n").await.is_err() {
 ///         redial.lost();
 ///     }
+///     tokio::time::sleep(Duration::from_secs(30)).await;
 /// }
 /// # }
 /// ```
@@ -90,6 +93,9 @@ struct Core<E, P: Policy> {
     /// Of the present attempt, or the present wait. Boxed, once for the life
     /// of the driver: sleeps must be pinned.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The timer runs for the present attempt or wait. Only a poll sets it:
+    /// whoever says that the connection is lost may be outside of the runtime.
+    timed: bool,
     /// The error that `GaveUp` is to tell.
     last: Option<E>,
     budget: Budget,
@@ -104,29 +110,30 @@ struct Core<E, P: Policy> {
 #[derive(Default)]
 struct Budget {
     bucket: Option<TokenBucket>,
-    /// A token was taken for an attempt that is still waited for.
-    taken: bool,
+    /// When the token is due that was taken for an attempt still waited for.
+    due: Option<Instant>,
 }
 
 impl Budget {
-    fn reserve(&mut self) -> Duration {
-        let wait = self
-            .bucket
-            .as_ref()
-            .map_or(Duration::ZERO, TokenBucket::reserve);
-        self.taken = !wait.is_zero();
-        wait
+    /// When there is a token to spend, where that is not now.
+    fn reserve(&mut self) -> Option<Instant> {
+        let wait = self.bucket.as_ref().map(TokenBucket::reserve)?;
+        self.due = (!wait.is_zero()).then(|| after(Instant::now(), wait));
+        self.due
     }
 
     fn spend(&mut self) {
-        self.taken = false;
+        self.due = None;
     }
 
+    /// Gives the token back, unless its time is past: then it has been earned
+    /// anew since.
     fn refund(&mut self) {
-        if let (true, Some(bucket)) = (self.taken, &self.bucket) {
-            bucket.give_back();
+        if let (Some(due), Some(bucket)) = (self.due.take(), &self.bucket) {
+            if Instant::now() < due {
+                bucket.give_back();
+            }
         }
-        self.taken = false;
     }
 }
 
@@ -158,7 +165,9 @@ enum Phase {
     /// has set its timer.
     Restored(Next),
     /// An attempt is in flight. Its timer runs once it was pending.
-    Connecting { timed: bool },
+    Connecting { until: Option<Instant> },
+    /// A wait of nothing, in which others get their turn.
+    Yielding { yielded: bool },
     /// The policy's wait, which `retry_now` ends.
     Waiting { until: Instant, nap: Option<Nap> },
     /// The budget's wait, with the token already taken.
@@ -169,6 +178,8 @@ enum Phase {
     GivingUp(Reason),
     /// Nor will there be; the next call begins anew.
     GaveUp,
+    /// Nor ever.
+    Closed,
 }
 
 /// A part of a long wait, after which the wall clock is looked at.
@@ -182,6 +193,9 @@ struct Nap {
 const NAP: Duration = Duration::from_secs(15);
 /// What a wall clock may be corrected by without being taken for a sleep.
 const WALL_SLACK: Duration = Duration::from_secs(2);
+/// How late an attempt may be for the token that it reserved. Later than that
+/// it would be one of many: all who were not polled, or paused.
+const TOKEN_SLACK: Duration = Duration::from_secs(1);
 
 impl<C: Connect> Redial<C>
 where
@@ -198,6 +212,7 @@ where
                 outage: Outage::new(Stratified::default()),
                 origin: None,
                 timer: None,
+                timed: false,
                 last: None,
                 budget: Budget::default(),
                 classify: Box::new(Verdict::on::<C::Error>),
@@ -223,6 +238,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 outage: core.outage.with_policy(policy),
                 origin: core.origin,
                 timer: core.timer,
+                timed: core.timed,
                 last: core.last,
                 budget: core.budget,
                 classify: core.classify,
@@ -237,14 +253,17 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// on how often all that share it try to reconnect.
     ///
     /// Where none is left the attempt waits for its own, after the policy's
-    /// wait. The first connect is free, and so is the first attempt after
-    /// [`Outage::reset`].
+    /// wait, be that a slot of the server's. The first connect is free.
     pub fn budget(mut self, bucket: &TokenBucket) -> Self {
         self.core.budget.bucket = Some(bucket.clone());
         self
     }
 
     /// Judges errors: what each means for the next attempt.
+    ///
+    /// By default an `io::Error` is judged by its kind (see [`Verdict`]), also
+    /// inside of a boxed error. Any other type means `Retry(Down)`: a wrong
+    /// password in an error of yours stops nothing unless this says so.
     ///
     /// An attempt that times out is not an error of the connector; it is
     /// always [`Cause::Stalled`].
@@ -316,7 +335,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// Goes on with an outage that was [saved](Self::save), `away` ago; see
     /// [`Outage::restore`].
     ///
-    /// To be called after the policy is set, which may be asked for a wait.
+    /// To be called last: what had been connected counts as lost now, by the
+    /// policy and the limits that are set by then. What is left of a wait
+    /// runs from the first poll.
     pub fn restore(mut self, saved: &SavedOutage, away: Duration) -> Self {
         let next = self.core.outage.restore(saved, away, Duration::ZERO);
         self.core.phase = Phase::Restored(next);
@@ -344,7 +365,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn handle(&self) -> Handle {
         let control = self.core.control.0.get_or_init(|| {
             let status = match self.core.phase {
-                Phase::Due | Phase::Restored(_) => Status::Idle,
+                Phase::Due | Phase::Restored(_) | Phase::Yielding { .. } => Status::Idle,
                 Phase::Connecting { .. } => Status::Connecting {
                     attempt: self.core.attempt_number(),
                 },
@@ -355,9 +376,13 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 Phase::Up { since } => Status::Connected {
                     since: since.unwrap_or_else(Instant::now),
                 },
-                Phase::GivingUp(_) | Phase::GaveUp => Status::Closed,
+                Phase::GivingUp(_) | Phase::GaveUp | Phase::Closed => Status::Closed,
             };
-            Arc::new(Control::new(status))
+            let control = Control::new(status);
+            if let Phase::Closed = self.core.phase {
+                control.finish();
+            }
+            Arc::new(control)
         });
         Handle::new(control.clone())
     }
@@ -383,7 +408,17 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn save(&self) -> Option<SavedOutage> {
         let now = Instant::now();
         let origin = self.core.origin.unwrap_or(now);
-        self.core.outage.save(now.saturating_duration_since(origin))
+        let saved = self
+            .core
+            .outage
+            .save(now.saturating_duration_since(origin))?;
+        Some(match self.core.phase {
+            // The machine knows neither of the budget nor of a device's sleep.
+            Phase::Waiting { until, .. } | Phase::Paying { until } => {
+                saved.with_wait(until.saturating_duration_since(now))
+            }
+            _ => saved,
+        })
     }
 
     /// The connection, as soon as there is one.
@@ -469,9 +504,12 @@ impl<C: Connect, P: Policy> Redial<C, P> {
 
     /// The connection is gone, with an error that [`classify`](Self::classify)
     /// is to judge: the server may have said when to come back, or never to.
+    /// Nothing happens where there was none.
     pub fn lost_to(&mut self, error: C::Error) {
-        let verdict = self.judge(&error);
-        self.lose(verdict, Some(error));
+        if let Phase::Up { .. } = self.core.phase {
+            let verdict = self.judge(&error);
+            self.lose(verdict, Some(error));
+        }
     }
 
     pub(crate) fn judge(&mut self, error: &C::Error) -> Verdict {
@@ -526,7 +564,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     ///
     /// To ask for another says that this one is gone, so the attempt is spread
     /// as after any loss. One that [`ready`](Self::ready) had lent is handed
-    /// over as it is.
+    /// over as it is. Call [`lost`](Self::lost) when it dies, if there is time
+    /// in between: it is taken to have been up until then.
     ///
     /// # Errors
     ///
@@ -651,7 +690,7 @@ impl<E, P: Policy> Core<E, P> {
     /// There will be no attempt any more.
     fn close(&mut self) {
         self.budget.refund();
-        self.phase = Phase::GaveUp;
+        self.phase = Phase::Closed;
         if let Some(control) = self.control() {
             control.finish();
         }
@@ -702,8 +741,8 @@ impl<E, P: Policy> Core<E, P> {
     fn obey(&mut self, now: Instant, next: Next, error: Option<E>) {
         match next {
             Next::Wait(Duration::ZERO) => {
+                self.phase = Phase::Yielding { yielded: false };
                 self.announce_wait(Duration::ZERO, now);
-                self.pay();
             }
             Next::Wait(wait) => {
                 let until = after(now, wait);
@@ -711,8 +750,7 @@ impl<E, P: Policy> Core<E, P> {
                     began: now,
                     wall: (self.wall_clock)(),
                 });
-                self.phase = Phase::Waiting { until, nap };
-                self.set_timer(if nap.is_some() { now + NAP } else { until });
+                self.wait(until, nap);
                 self.announce_wait(wait, until);
             }
             Next::GiveUp(reason) => {
@@ -756,18 +794,24 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    fn set_timer(&mut self, deadline: Instant) {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(deadline),
-            none => *none = Some(Box::pin(sleep_until(deadline))),
-        }
+    fn wait(&mut self, until: Instant, nap: Option<Nap>) {
+        self.phase = Phase::Waiting { until, nap };
+        self.timed = false;
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Ready(()),
-        }
+    /// Until the deadline of the present phase.
+    fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timed = mem::replace(&mut self.timed, true);
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if !timed {
+                    timer.as_mut().reset(deadline);
+                }
+                timer
+            }
+            none => none.insert(Box::pin(sleep_until(deadline))),
+        };
+        timer.as_mut().poll(cx)
     }
 
     /// Attempts and waits, until there is a connection to hand out or no
@@ -787,11 +831,6 @@ impl<E, P: Policy> Core<E, P> {
             if commands.closed {
                 attempt.set(None);
                 self.close();
-                let now = self.at(Instant::now());
-                return Poll::Ready(Err(Error::closed(
-                    self.outage.attempts(),
-                    self.outage.elapsed(now),
-                )));
             }
             match self.phase {
                 Phase::Due => {
@@ -807,7 +846,7 @@ impl<E, P: Policy> Core<E, P> {
                     }
                     attempted = true;
                     let number = self.attempt_number();
-                    self.phase = Phase::Connecting { timed: false };
+                    self.phase = Phase::Connecting { until: None };
                     self.tell(&Event::Connecting { attempt: number });
                     self.publish(Status::Connecting { attempt: number });
                     attempt.set(Some(connector.connect()));
@@ -817,8 +856,20 @@ impl<E, P: Policy> Core<E, P> {
                     self.at(now); // its zero is when the wait was restored
                     self.obey(now, next, None);
                 }
-                Phase::Connecting { timed } => {
-                    match ready!(self.poll_attempt(attempt.as_mut(), timed, cx)) {
+                Phase::Yielding { yielded } => {
+                    if commands.paused {
+                        self.publish(Status::Paused);
+                        return Poll::Pending;
+                    }
+                    if !yielded {
+                        self.phase = Phase::Yielding { yielded: true };
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    self.pay();
+                }
+                Phase::Connecting { until } => {
+                    match ready!(self.poll_attempt(attempt.as_mut(), until, cx)) {
                         Some(Ok(connection)) => {
                             self.connected();
                             return Poll::Ready(Ok(connection));
@@ -837,7 +888,8 @@ impl<E, P: Policy> Core<E, P> {
                             attempt: self.attempt_number(),
                             until,
                         });
-                        ready!(self.poll_timer(cx));
+                        let deadline = nap.map_or(until, |nap| nap.began + NAP);
+                        ready!(self.poll_timer(deadline, cx));
                         if self.nap_again(until, nap) {
                             continue;
                         }
@@ -846,16 +898,23 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 Phase::Paying { until } => {
                     if commands.paused {
-                        self.publish(Status::Paused);
-                        return Poll::Pending;
+                        // Who resumes takes a token of that time.
+                        self.budget.refund();
+                        self.wait(until, None);
+                        continue;
                     }
                     self.publish(Status::Waiting {
                         attempt: self.attempt_number(),
                         until,
                     });
-                    ready!(self.poll_timer(cx));
-                    self.budget.spend();
-                    self.phase = Phase::Due;
+                    ready!(self.poll_timer(until, cx));
+                    if Instant::now() > until + TOKEN_SLACK {
+                        self.budget.spend();
+                        self.pay();
+                    } else {
+                        self.budget.spend();
+                        self.phase = Phase::Due;
+                    }
                 }
                 Phase::GivingUp(reason) => {
                     self.phase = Phase::GaveUp;
@@ -875,6 +934,14 @@ impl<E, P: Policy> Core<E, P> {
                     let next = self.outage.lost(at);
                     self.obey(now, next, None);
                 }
+                Phase::Closed => {
+                    let now = self.at(Instant::now());
+                    let (attempts, elapsed) = match self.outage.save(now) {
+                        Some(_) => (self.outage.attempts(), self.outage.elapsed(now)),
+                        None => (0, Duration::ZERO),
+                    };
+                    return Poll::Ready(Err(Error::closed(attempts, elapsed)));
+                }
                 // Handed over, and another is asked for: so it is lost.
                 Phase::Up { .. } => self.lost(Verdict::default(), None),
             }
@@ -886,7 +953,7 @@ impl<E, P: Policy> Core<E, P> {
     fn poll_attempt<F, T>(
         &mut self,
         mut attempt: Pin<&mut Option<F>>,
-        timed: bool,
+        until: Option<Instant>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<T, E>>>
     where
@@ -899,14 +966,15 @@ impl<E, P: Policy> Core<E, P> {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 // Only now: an attempt that is ready at once needs no timer.
-                if !timed {
+                let until = until.unwrap_or_else(|| {
                     let now = Instant::now();
                     let at = self.at(now);
-                    let timeout = self.outage.connecting(at);
-                    self.phase = Phase::Connecting { timed: true };
-                    self.set_timer(after(now, timeout));
-                }
-                ready!(self.poll_timer(cx));
+                    let until = after(now, self.outage.connecting(at));
+                    self.phase = Phase::Connecting { until: Some(until) };
+                    self.timed = false;
+                    until
+                });
+                ready!(self.poll_timer(until, cx));
                 None
             }
         };
@@ -916,14 +984,13 @@ impl<E, P: Policy> Core<E, P> {
 
     /// The policy's wait is over; the budget's may begin.
     fn pay(&mut self) {
-        let wait = self.budget.reserve();
-        if wait.is_zero() {
+        let Some(until) = self.budget.reserve() else {
             self.phase = Phase::Due;
             return;
-        }
-        let until = after(Instant::now(), wait);
+        };
         self.phase = Phase::Paying { until };
-        self.set_timer(until);
+        self.timed = false;
+        let wait = until.saturating_duration_since(Instant::now());
         self.announce_wait(wait, until);
     }
 
@@ -952,8 +1019,7 @@ impl<E, P: Policy> Core<E, P> {
             until
         };
         let nap = (until - now > NAP).then_some(Nap { began: now, wall });
-        self.phase = Phase::Waiting { until, nap };
-        self.set_timer(if nap.is_some() { now + NAP } else { until });
+        self.wait(until, nap);
         true
     }
 }

@@ -11,7 +11,7 @@ use futures_core::stream::{FusedStream, Stream, TryStream};
 use futures_sink::Sink;
 
 use crate::halves::{Half, Halves};
-use crate::{Cause, Connect, Error, Handle, Policy, Redial, Stratified, Verdict};
+use crate::{Cause, Connect, Error, Handle, Policy, Redial, SavedOutage, Stratified, Verdict};
 
 /// What a [`Session`] tells its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,11 +189,25 @@ where
         self.down(Verdict::default(), None);
     }
 
-    /// As [`lost`](Self::lost), with an error that says more; the next event
-    /// is a [`Down`](SessionEvent::Down) with it.
+    /// As [`lost`](Self::lost), with an error that says more; the reader gets it
+    /// in its [`Down`](SessionEvent::Down).
     pub fn lost_to(&mut self, error: C::Error) {
-        let verdict = self.halves.redial.judge(&error);
-        self.down(verdict, Some(error));
+        if self.halves.redial.connection.is_some() {
+            let verdict = self.halves.redial.judge(&error);
+            self.down(verdict, Some(error));
+        }
+    }
+
+    /// The server said that it will close the connection, in good order; see
+    /// [`Redial::ended`].
+    pub fn ended(&mut self) {
+        self.down(Verdict::Retry(Cause::Busy), None);
+    }
+
+    /// The present outage, to be carried over a restart of the program; see
+    /// [`Redial::save`].
+    pub fn save(&self) -> Option<SavedOutage> {
+        self.halves.redial.save()
     }
 
     /// The connection is gone.

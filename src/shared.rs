@@ -8,7 +8,7 @@ use core::task::{Context, Poll, Waker, ready};
 
 use crate::sync::{Mutex, lock};
 use crate::wakers::Wakers;
-use crate::{Connect, Error, Handle, Policy, Redial, Stratified};
+use crate::{Connect, Error, Handle, Policy, Redial, SavedOutage, Stratified};
 
 /// One connection for many tasks: made by [`Redial::into_shared`].
 ///
@@ -165,6 +165,21 @@ where
         if state.generation == lent.generation {
             state.redial.lost_to(error);
         }
+    }
+
+    /// As [`lost`](Self::lost), where the server closes it in good order: a
+    /// GOAWAY, for instance. See [`Redial::ended`].
+    pub fn ended(&self, lent: &Lent<C::Connection>) {
+        let mut state = lock(&self.inner.state);
+        if state.generation == lent.generation {
+            state.redial.ended();
+        }
+    }
+
+    /// The present outage, to be carried over a restart of the program; see
+    /// [`Redial::save`].
+    pub fn save(&self) -> Option<SavedOutage> {
+        lock(&self.inner.state).redial.save()
     }
 
     /// A handle to look on, retry now, pause and close, from anywhere.

@@ -38,7 +38,8 @@ pub enum Status {
     /// There is a connection.
     #[non_exhaustive]
     Connected {
-        /// Since when.
+        /// Since when. Of a connection that was handed over while there was no
+        /// handle: since there is one.
         since: Instant,
     },
     /// Attempts are held by [`pause`](Handle::pause).
@@ -82,7 +83,8 @@ impl Handle {
         self.control.command(|state| state.paused = true);
     }
 
-    /// Lets attempts go on, with one at once.
+    /// Lets attempts go on, with one at once (or at its turn by the
+    /// [budget](crate::Redial::budget)).
     pub fn resume(&self) {
         self.control.command(|state| {
             // A wait that the pause covered is over.

@@ -13,12 +13,13 @@ use crate::Cause;
 ///
 /// | kind | verdict | because |
 /// |---|---|---|
-/// | `InvalidInput`, `Unsupported`, `PermissionDenied` | `Stop` | the request itself is wrong, and will be wrong again |
+/// | `InvalidInput`, `Unsupported`, `PermissionDenied` without an OS error | `Stop` | the request itself is wrong, and will be wrong again |
 /// | `WouldBlock`, `ResourceBusy`, `QuotaExceeded` | `Retry(Busy)` | the other side, or this host, has no room now |
 /// | `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
 /// | `TimedOut` from the OS | `Retry(Down)` | TCP had no answer: the server did nothing |
 /// | `ConnectionRefused`, `HostUnreachable`, `NetworkUnreachable`, `NetworkDown`, `AddrNotAvailable`, `NotFound` | `Retry(Down)` | nobody was there |
 /// | `ConnectionReset`, `ConnectionAborted`, `BrokenPipe`, `NotConnected`, `UnexpectedEof` | `Retry(Down)` | somebody was, and left |
+/// | `PermissionDenied` from the OS | `Retry(Down)` | a firewall, or a VPN that is being set up: both pass |
 /// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
 ///
 /// `InvalidData` is among the others on purpose: a captive portal answers with
@@ -64,9 +65,8 @@ impl From<&std::io::Error> for Verdict {
         use std::io::ErrorKind;
 
         match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => {
-                Self::Stop
-            }
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => Self::Stop,
+            ErrorKind::PermissionDenied if error.raw_os_error().is_none() => Self::Stop,
             ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::QuotaExceeded => {
                 Self::Retry(Cause::Busy)
             }

@@ -873,3 +873,108 @@ async fn a_driver_goes_on_with_a_wait_that_was_saved() {
     redial.ready().await.unwrap();
     assert!((since(start) - 12.0).abs() < 0.01, "{}", since(start));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_may_be_told_outside_of_the_runtime() {
+    let (connector, _) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(doubling());
+    redial.ready().await.unwrap();
+    let mut redial = std::thread::spawn(move || {
+        redial.lost();
+        redial
+    })
+    .join()
+    .unwrap();
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert!(since(start) >= 0.99, "{}", since(start));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_at_once_yields_though_no_wait_follows() {
+    let (connector, attempts) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(Sequence::new([Duration::ZERO]));
+    let mut future = pin!(redial.run(async |_| Ok(ControlFlow::<()>::Continue(()))));
+    for polls in 1..100 {
+        assert!(
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        assert_eq!(attempts.load(SeqCst), polls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_nobody_acts_on_takes_no_token() {
+    let bucket = TokenBucket::new(1, secs(1000));
+    let mut redial = Redial::new(after_failures(0).0)
+        .policy(Sequence::new([Duration::ZERO]))
+        .budget(&bucket);
+    redial.ready().await.unwrap();
+    redial.lost();
+    drop(redial);
+    bucket.try_take().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_pause_in_the_budgets_wait_do_not_resume_all_at_once() {
+    let bucket = TokenBucket::new(1, secs(1));
+    let attempts = Arc::new(AtomicU32::new(0));
+    let mut clients: Vec<_> = (0..20)
+        .map(|_| {
+            let attempts = attempts.clone();
+            Redial::new(move || {
+                attempts.fetch_add(1, SeqCst);
+                ready(Ok::<_, io::Error>(()))
+            })
+            .policy(Sequence::new([Duration::from_millis(1)]))
+            .budget(&bucket)
+        })
+        .collect();
+    let handles: Vec<_> = clients.iter().map(Redial::handle).collect();
+    for client in &mut clients {
+        client.ready().await.unwrap();
+        client.lost();
+    }
+    let all = async {
+        futures::future::join_all(clients.iter_mut().map(Redial::ready)).await;
+    };
+    let mut all = pin!(all);
+    assert!(timeout(Duration::from_millis(500), &mut all).await.is_err());
+    handles.iter().for_each(redial::Handle::pause);
+    assert!(timeout(secs(1000), &mut all).await.is_err());
+    let before = attempts.load(SeqCst);
+    handles.iter().for_each(redial::Handle::resume);
+    assert!(timeout(Duration::from_millis(500), &mut all).await.is_err());
+    assert!(
+        attempts.load(SeqCst) - before <= 2,
+        "the burst, and no more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_nobody_polled_in_the_budgets_wait_take_a_token_anew() {
+    let bucket = TokenBucket::new(1, secs(10));
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            Redial::new(after_failures(0).0)
+                .policy(Sequence::new([Duration::from_millis(1)]))
+                .budget(&bucket)
+        })
+        .collect();
+    for client in &mut clients {
+        client.ready().await.unwrap();
+        client.lost();
+        let _ = timeout(Duration::from_millis(100), client.ready()).await;
+    }
+    sleep(secs(1000)).await;
+    let start = Instant::now();
+    let mut back = Vec::new();
+    for client in &mut clients {
+        client.ready().await.unwrap();
+        back.push(since(start).round() as u64);
+    }
+    assert_eq!(back, [0, 0, 10], "the first was back before; one a period");
+}

@@ -415,3 +415,43 @@ fn what_was_connected_when_it_was_saved_counts_as_lost() {
     let mut outage = doubling();
     assert_eq!(wait(outage.restore(&saved, secs(0), secs(0))), secs(2));
 }
+
+#[test]
+fn an_outage_that_has_healed_is_not_saved() {
+    let mut outage = doubling();
+    let _ = outage.failed(secs(1), DOWN);
+    outage.connected(secs(2));
+    assert!(outage.save(secs(11)).is_some());
+    assert_eq!(outage.save(secs(12)), None);
+}
+
+#[test]
+fn a_clock_that_goes_back_in_the_middle_of_an_outage_lengthens_no_wait() {
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    let mut now = secs(0);
+    while now < secs(1000) {
+        now += wait(outage.failed(now, DOWN));
+    }
+    let elapsed = outage.elapsed(now);
+    assert!(wait(outage.failed(secs(10), DOWN)) <= Duration::from_millis(37_500));
+    assert!(outage.elapsed(secs(10)) <= elapsed);
+}
+
+#[test]
+fn the_seconds_of_a_restored_outage_are_spread_too() {
+    let mut outage = doubling();
+    let saved = {
+        let _ = outage.failed(secs(1), DOWN);
+        outage.save(secs(1)).unwrap()
+    };
+    let waits: std::collections::BTreeSet<_> = (0..100)
+        .map(|seed| {
+            let policy = Exponential::new(secs(1), secs(64)).jitter(Jitter::None);
+            let mut outage = Outage::from_seed(policy, seed);
+            let _ = outage.restore(&saved, secs(0), secs(0));
+            wait(outage.failed(secs(5), Verdict::RetryAfter(secs(10))))
+        })
+        .collect();
+    assert_eq!(waits.len(), 100);
+    assert!(waits.last().unwrap().abs_diff(*waits.first().unwrap()) > secs(1) / 2);
+}

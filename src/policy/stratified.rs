@@ -95,6 +95,8 @@ impl Stratified {
     /// First window `base`, and waits of at most `cap` while the server is
     /// down.
     ///
+    /// No window is wider than 4/5 of the cap, so neither is the first.
+    ///
     /// # Panics
     ///
     /// If `base` is zero or above `cap`; [`try_new`](Self::try_new) does not.
