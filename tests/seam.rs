@@ -122,6 +122,8 @@ struct Wire<T> {
     dropped: bool,
     stutters: u8,
     full: bool,
+    /// For one item.
+    ready: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -595,11 +597,16 @@ impl Sink<u32> for Conn<u32> {
     type Error = io::Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire(|wire| wire.poll_open(cx))
+        self.wire(|wire| {
+            let polled = wire.poll_open(cx);
+            wire.ready = matches!(polled, Poll::Ready(Ok(())));
+            polled
+        })
     }
 
     fn start_send(self: Pin<&mut Self>, item: u32) -> io::Result<()> {
         self.wire(|wire| {
+            assert!(std::mem::take(&mut wire.ready), "it was not asked before");
             if wire.cut == Some(Cut::Error) {
                 return Err(ErrorKind::BrokenPipe.into());
             }
@@ -719,8 +726,18 @@ async fn items(ops: Vec<Op>) {
                 match polled {
                     // Sometimes something comes between the two.
                     Poll::Ready(Ok(())) => {
-                        if size == 7 {
+                        if size % 8 == 7 {
                             session.lost();
+                        }
+                        if size % 16 == 15 {
+                            for _ in 0..4 {
+                                advance(Duration::from_secs(1)).await;
+                                if let Poll::Ready(event) =
+                                    reader.poll("next", |cx| Pin::new(&mut session).poll_next(cx))
+                                {
+                                    model.heard(event);
+                                }
+                            }
                         }
                         let item = model.next;
                         model.next += 1;
