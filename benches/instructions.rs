@@ -4,18 +4,20 @@
 //! so many times and does nothing else: `.ci/instructions` runs two numbers
 //! under valgrind, and what their counts differ by is the path's.
 
+use std::fmt::Debug;
 use std::future::ready;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{Sink, SinkExt, Stream, StreamExt, TryStreamExt};
 use redial::{
     Cause, Connect, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial, Sequence,
     SessionEvent, Stratified, TokenBucket, Verdict,
 };
 use redial_benches::{Loopback, attempts, complete};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,11 +114,26 @@ const PATHS: &[Path] = &[
             complete(black_box(&mut session).send(item)).unwrap();
         }
     }),
-    ("64 B written and read, bare", |n| {
-        echo(n, Loopback::default());
+    ("8 B written and read, bare", |n| {
+        written_and_read(n, Loopback::default());
     }),
-    ("64 B written and read, RedialIo", |n| {
-        echo(n, Redial::new(loopback()).into_io());
+    ("8 B written and read, RedialIo", |n| {
+        written_and_read(n, Redial::new(loopback()).into_io());
+    }),
+    // Of whole round trips, what part is the wrapper's?
+    ("64 B echo over a duplex, bare", |n| {
+        echo(n, |io| io);
+    }),
+    ("64 B echo over a duplex, RedialIo", |n| {
+        echo(n, |io| Redial::new(once::<_, std::io::Error>(io)).into_io());
+    }),
+    ("line there and back, bare", |n| {
+        lines(n, |framed| framed.map_ok(SessionEvent::<_, ()>::Item));
+    }),
+    ("line there and back, Session", |n| {
+        lines(n, |framed| {
+            Redial::new(once::<_, LinesCodecError>(framed)).into_session()
+        });
     }),
 ];
 
@@ -156,11 +173,58 @@ fn loopback() -> impl Connect<Connection = Loopback, Error = std::io::Error> {
     || ready(Ok(Loopback::default()))
 }
 
-fn echo(n: u64, mut io: impl AsyncReadExt + AsyncWriteExt + Unpin) {
-    let mut buffer = [0; 64];
+fn written_and_read(n: u64, mut io: impl AsyncReadExt + AsyncWriteExt + Unpin) {
+    let mut buffer = [0; 8];
     for _ in 0..n {
         complete(black_box(&mut io).write_all(black_box(&buffer))).unwrap();
         complete(black_box(&mut io).read_exact(black_box(&mut buffer))).unwrap();
+    }
+}
+
+/// A connector that has one connection.
+fn once<T, E: From<std::io::Error>>(connection: T) -> impl Connect<Connection = T, Error = E> {
+    let mut connection = Some(connection);
+    move || {
+        ready(
+            connection
+                .take()
+                .ok_or_else(|| std::io::Error::other("lost").into()),
+        )
+    }
+}
+
+/// Both sides in one task, so that no scheduler's choices are counted.
+fn echo<T: AsyncRead + AsyncWrite + Unpin>(n: u64, wrap: impl FnOnce(DuplexStream) -> T) {
+    let (ours, mut theirs) = duplex(1024);
+    let mut ours = wrap(ours);
+    let mut buffer = [7; 64];
+    for _ in 0..n {
+        complete(async {
+            ours.write_all(&buffer).await.unwrap();
+            theirs.read_exact(&mut buffer).await.unwrap();
+            theirs.write_all(&buffer).await.unwrap();
+            ours.read_exact(&mut buffer).await.unwrap();
+        });
+    }
+}
+
+type Lines = Framed<DuplexStream, LinesCodec>;
+
+fn lines<T, E: Debug, F: Debug>(n: u64, wrap: impl FnOnce(Lines) -> T)
+where
+    T: Stream<Item = Result<SessionEvent<String, E>, F>> + for<'a> Sink<&'a str, Error: Debug>,
+    T: Unpin,
+{
+    let (ours, mut theirs) = duplex(1024);
+    let mut ours = wrap(Framed::new(ours, LinesCodec::new()));
+    let mut buffer = [0; 21];
+    for _ in 0..n {
+        complete(async {
+            ours.send("PRIVMSG #rust :hello").await.unwrap();
+            theirs.read_exact(&mut buffer).await.unwrap();
+            theirs.write_all(&buffer).await.unwrap();
+            while !matches!(ours.next().await, Some(Ok(SessionEvent::Item(_)))) {}
+        });
     }
 }
 

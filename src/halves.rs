@@ -44,6 +44,7 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     }
 
     /// Until there is a connection. Tells whether it is a new one.
+    #[cold]
     pub(crate) fn poll_up(
         &mut self,
         half: Half,

@@ -181,6 +181,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
         ))
     }
 
+    #[cold]
     fn gave_up(&self) -> io::Error {
         let reason = self
             .error
@@ -208,6 +209,7 @@ where
         Poll::Ready(Ok(connection.expect("polled until it is up")))
     }
 
+    #[cold]
     fn poll_down(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.halves.poll_up(half, cx)) {
             Ok(_) => {

@@ -272,6 +272,7 @@ impl Control {
         commands
     }
 
+    #[cold] // next to a connection that is up and has no handles
     pub(crate) fn is_closed(&self) -> bool {
         lock(&self.state).closed
     }

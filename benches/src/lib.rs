@@ -8,8 +8,8 @@ use futures::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The result of a future that asks for another poll at most by waking itself
-/// at once: what a runtime costs is not measured.
-#[inline]
+/// at once: what a runtime costs is not measured, nor a call of this.
+#[inline(always)]
 pub fn complete<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -35,7 +35,7 @@ pub fn attempts(failures: u32) -> impl FnMut() -> std::future::Ready<Result<u32,
 }
 
 /// A connection that is always ready, and costs next to nothing: what is left
-/// is the wrapper around it.
+/// is the wrapper around it. Reads are of eight bytes.
 #[derive(Debug, Default)]
 pub struct Loopback {
     items: u64,
@@ -84,9 +84,7 @@ impl AsyncRead for Loopback {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.items += 1;
-        let size = buffer.remaining();
-        buffer.initialize_unfilled().fill(self.items as u8);
-        buffer.advance(size);
+        buffer.put_slice(&self.items.to_ne_bytes());
         Poll::Ready(Ok(()))
     }
 }

@@ -1,0 +1,53 @@
+//! Is what a client holds as small as the peers'?
+
+use std::future::{Ready, ready};
+use std::iter::Map;
+use std::time::Duration;
+
+use redial::{Decorrelated, Exponential, Policy, Redial, Sequence, Stratified, TokenBucket};
+use tokio_retry::strategy::ExponentialBackoff as TokioRetryBackoff;
+
+type Attempt = Ready<Result<u32, &'static str>>;
+
+fn size<T>(_: &T) -> usize {
+    size_of::<T>()
+}
+
+fn attempt() -> Attempt {
+    ready(Ok(1))
+}
+
+/// What a task keeps while it waits to be connected.
+#[test]
+fn the_future_of_a_connection_is_smaller_than_the_peers() {
+    let mut redial = Redial::new(attempt);
+    let ours = size(&redial.connect());
+    let waits = TokioRetryBackoff::from_millis(2).map(tokio_retry::strategy::jitter);
+    let tokio_retry = size(&tokio_retry::Retry::start(waits, attempt));
+    let backon = {
+        use backon::Retryable;
+        size(&attempt.retry(backon::ExponentialBuilder::new().with_jitter()))
+    };
+    println!("redial {ours}, tokio-retry {tokio_retry}, backon {backon}");
+    println!("with the driver: redial {}", ours + size(&redial));
+    assert!(ours <= tokio_retry && ours <= backon);
+}
+
+#[test]
+fn the_state_of_an_outage_beside_the_peers() {
+    fn outage<P: Policy>() -> usize {
+        size_of::<P::Backoff>()
+    }
+    let backon = size_of::<backon::ExponentialBackoff>();
+    let tokio_retry = size_of::<Map<TokioRetryBackoff, fn(Duration) -> Duration>>();
+    println!("backon {backon}, tokio-retry {tokio_retry}");
+    for (name, ours) in [
+        ("Stratified", outage::<Stratified>()),
+        ("Exponential", outage::<Exponential>()),
+        ("Decorrelated", outage::<Decorrelated>()),
+        ("Sequence", outage::<Sequence>()),
+        ("TokenBucket", outage::<TokenBucket>()),
+    ] {
+        println!("{name} {ours}");
+    }
+}

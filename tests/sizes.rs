@@ -1,0 +1,47 @@
+//! How large are the types that each client has one of?
+//!
+//! On 64-bit targets; what the peers' are is in the benches' tests.
+#![cfg(all(feature = "tokio", target_pointer_width = "64"))]
+
+use std::future::{Ready, ready};
+use std::io;
+
+use redial::{
+    Connect, Decorrelated, Exponential, Outage, Policy, Redial, Sequence, Stratified, TokenBucket,
+};
+
+/// The state of one outage, the rule that it follows and its generator, which
+/// is 32 bytes of it.
+fn outage<P: Policy>() -> usize {
+    size_of::<P::Backoff>()
+}
+
+#[test]
+fn an_outage_of_each_policy_is_a_generator_and_some_words() {
+    assert_eq!(outage::<Stratified>(), 144);
+    assert_eq!(outage::<Exponential>(), 104);
+    assert_eq!(outage::<Decorrelated>(), 64);
+    assert_eq!(outage::<Sequence>(), 88);
+    assert_eq!(outage::<TokenBucket>(), 72);
+}
+
+#[test]
+fn the_future_of_a_connection_is_its_attempt_and_a_reference() {
+    fn size<T>(_: &T) -> usize {
+        size_of::<T>()
+    }
+    let mut redial = Redial::new(|| -> Ready<io::Result<[u8; 1000]>> { ready(Ok([0; 1000])) });
+    assert_eq!(size(&redial.ready()), 8);
+    let attempt = size_of::<Option<Ready<io::Result<[u8; 1000]>>>>();
+    assert_eq!(size(&redial.connect()), attempt.next_multiple_of(8) + 8);
+}
+
+#[test]
+fn a_driver_is_little_more_than_half_a_kilobyte_beside_its_connection() {
+    fn driver<C: Connect<Connection = ()>>(_: &Redial<C>) -> usize {
+        size_of::<Redial<C>>()
+    }
+    let redial = Redial::new(|| ready(Ok::<(), io::Error>(())));
+    assert_eq!(driver(&redial), 544);
+    assert_eq!(size_of::<Outage<Stratified>>(), 344);
+}
