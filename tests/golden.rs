@@ -1,7 +1,7 @@
 //! Does a seed mean the same waits, on every platform and in every version?
 //!
 //! Nanoseconds, for seed 42, computed apart from this crate: from the
-//! definitions of SplitMix64 and xoshiro256++, the laws in integers, and for
+//! definitions of `SplitMix64` and xoshiro256++, the laws in integers, and for
 //! `Stratified` the curve with sixty digits, which the fixed-point one meets to
 //! the nanosecond here.
 //!
