@@ -95,7 +95,7 @@ struct Core<E, P: Policy> {
     timer: Option<Pin<Box<Sleep>>>,
     /// The timer runs for the present attempt or wait. Only a poll sets it:
     /// whoever says that the connection is lost may be outside of the runtime.
-    timed: bool,
+    armed: bool,
     /// The error that `GaveUp` is to tell.
     last: Option<E>,
     budget: Budget,
@@ -212,7 +212,7 @@ where
                 outage: Outage::new(Stratified::default()),
                 origin: None,
                 timer: None,
-                timed: false,
+                armed: false,
                 last: None,
                 budget: Budget::default(),
                 classify: Box::new(Verdict::on::<C::Error>),
@@ -238,7 +238,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 outage: core.outage.with_policy(policy),
                 origin: core.origin,
                 timer: core.timer,
-                timed: core.timed,
+                armed: core.armed,
                 last: core.last,
                 budget: core.budget,
                 classify: core.classify,
@@ -794,17 +794,32 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    /// Whether a pause holds what comes next, which must then be an attempt.
+    fn holds(&mut self) -> bool {
+        match self.phase {
+            Phase::Due | Phase::Yielding { .. } | Phase::Waiting { .. } => {}
+            Phase::Paying { until } => {
+                // Who resumes takes a token of that time.
+                self.budget.refund();
+                self.wait(until, None);
+            }
+            _ => return false,
+        }
+        self.publish(Status::Paused);
+        true
+    }
+
     fn wait(&mut self, until: Instant, nap: Option<Nap>) {
         self.phase = Phase::Waiting { until, nap };
-        self.timed = false;
+        self.armed = false;
     }
 
     /// Until the deadline of the present phase.
     fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let timed = mem::replace(&mut self.timed, true);
+        let armed = mem::replace(&mut self.armed, true);
         let timer = match &mut self.timer {
             Some(timer) => {
-                if !timed {
+                if !armed {
                     timer.as_mut().reset(deadline);
                 }
                 timer
@@ -832,12 +847,11 @@ impl<E, P: Policy> Core<E, P> {
                 attempt.set(None);
                 self.close();
             }
+            if commands.paused && self.holds() {
+                return Poll::Pending;
+            }
             match self.phase {
                 Phase::Due => {
-                    if commands.paused {
-                        self.publish(Status::Paused);
-                        return Poll::Pending;
-                    }
                     if attempted {
                         // One attempt a poll: where it failed at once, and no
                         // wait follows, others get their turn.
@@ -857,10 +871,6 @@ impl<E, P: Policy> Core<E, P> {
                     self.obey(now, next, None);
                 }
                 Phase::Yielding { yielded } => {
-                    if commands.paused {
-                        self.publish(Status::Paused);
-                        return Poll::Pending;
-                    }
                     if !yielded {
                         self.phase = Phase::Yielding { yielded: true };
                         cx.waker().wake_by_ref();
@@ -879,10 +889,6 @@ impl<E, P: Policy> Core<E, P> {
                     }
                 }
                 Phase::Waiting { until, nap } => {
-                    if commands.paused {
-                        self.publish(Status::Paused);
-                        return Poll::Pending;
-                    }
                     if !commands.retry {
                         self.publish(Status::Waiting {
                             attempt: self.attempt_number(),
@@ -897,12 +903,6 @@ impl<E, P: Policy> Core<E, P> {
                     self.pay();
                 }
                 Phase::Paying { until } => {
-                    if commands.paused {
-                        // Who resumes takes a token of that time.
-                        self.budget.refund();
-                        self.wait(until, None);
-                        continue;
-                    }
                     self.publish(Status::Waiting {
                         attempt: self.attempt_number(),
                         until,
@@ -918,13 +918,7 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 Phase::GivingUp(reason) => {
                     self.phase = Phase::GaveUp;
-                    let now = self.at(Instant::now());
-                    return Poll::Ready(Err(Error::gave_up(
-                        reason,
-                        self.outage.attempts(),
-                        self.outage.elapsed(now),
-                        self.last.take(),
-                    )));
+                    return Poll::Ready(Err(self.gave_up(reason)));
                 }
                 Phase::GaveUp => {
                     // Asked again: a new outage, and a spread attempt.
@@ -934,17 +928,24 @@ impl<E, P: Policy> Core<E, P> {
                     let next = self.outage.lost(at);
                     self.obey(now, next, None);
                 }
-                Phase::Closed => {
-                    let now = self.at(Instant::now());
-                    let (attempts, elapsed) = match self.outage.save(now) {
-                        Some(_) => (self.outage.attempts(), self.outage.elapsed(now)),
-                        None => (0, Duration::ZERO),
-                    };
-                    return Poll::Ready(Err(Error::closed(attempts, elapsed)));
-                }
+                Phase::Closed => return Poll::Ready(Err(self.closed())),
                 // Handed over, and another is asked for: so it is lost.
                 Phase::Up { .. } => self.lost(Verdict::default(), None),
             }
+        }
+    }
+
+    fn gave_up(&mut self, reason: Reason) -> Error<E> {
+        let now = self.at(Instant::now());
+        let (attempts, elapsed) = (self.outage.attempts(), self.outage.elapsed(now));
+        Error::gave_up(reason, attempts, elapsed, self.last.take())
+    }
+
+    fn closed(&mut self) -> Error<E> {
+        let now = self.at(Instant::now());
+        match self.outage.save(now) {
+            Some(_) => Error::closed(self.outage.attempts(), self.outage.elapsed(now)),
+            None => Error::closed(0, Duration::ZERO),
         }
     }
 
@@ -971,7 +972,7 @@ impl<E, P: Policy> Core<E, P> {
                     let at = self.at(now);
                     let until = after(now, self.outage.connecting(at));
                     self.phase = Phase::Connecting { until: Some(until) };
-                    self.timed = false;
+                    self.armed = false;
                     until
                 });
                 ready!(self.poll_timer(until, cx));
@@ -989,7 +990,7 @@ impl<E, P: Policy> Core<E, P> {
             return;
         };
         self.phase = Phase::Paying { until };
-        self.timed = false;
+        self.armed = false;
         let wait = until.saturating_duration_since(Instant::now());
         self.announce_wait(wait, until);
     }
