@@ -476,6 +476,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     }
 
     /// The slow path of [`poll_ready`](Self::poll_ready).
+    #[cold]
     pub(crate) fn poll_connection(
         &mut self,
         cx: &mut Context<'_>,
@@ -831,6 +832,7 @@ impl<E, P: Policy> Core<E, P> {
 
     /// Attempts and waits, until there is a connection to hand out or no
     /// reason to go on.
+    #[inline]
     fn poll<C>(
         &mut self,
         connector: &mut C,
@@ -840,7 +842,38 @@ impl<E, P: Policy> Core<E, P> {
     where
         C: Connect<Error = E>,
     {
-        let mut attempted = false;
+        // The first attempt of a driver that nobody watches, on its own: often
+        // it is the only one, and what it skips would be most of its cost.
+        let alone = self.control().is_none() && self.observe.is_none();
+        let first = alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing();
+        if first {
+            self.phase = Phase::Connecting { timed: false };
+            attempt.set(Some(connector.connect()));
+            match ready!(self.poll_attempt(attempt.as_mut(), false, cx)) {
+                Some(Ok(connection)) => {
+                    self.outage.connected_at_once();
+                    self.phase = Phase::Up { since: None };
+                    return Poll::Ready(Ok(connection));
+                }
+                Some(Err(error)) => self.failed(Some(error)),
+                None => self.failed(None),
+            }
+        }
+        self.poll_on(connector, attempt, first, cx)
+    }
+
+    /// Goes on, also where somebody watches.
+    #[inline(never)]
+    fn poll_on<C>(
+        &mut self,
+        connector: &mut C,
+        mut attempt: Pin<&mut Option<C::Future>>,
+        mut attempted: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<C::Connection, Error<E>>>
+    where
+        C: Connect<Error = E>,
+    {
         loop {
             let commands = self.commands(cx);
             if commands.closed {
