@@ -159,7 +159,7 @@ fn what_a_task_owns_and_waits_for_may_cross_threads() {
     use futures::{SinkExt, StreamExt};
     use tokio::io::AsyncReadExt;
 
-    let _ = is_send(async {
+    drop(is_send(async {
         let mut redial = Redial::new(|| std::future::ready(Ok::<_, io::Error>(7_u8)));
         let _ = redial.ready().await;
         let _ = redial.connect().await;
@@ -167,14 +167,14 @@ fn what_a_task_owns_and_waits_for_may_cross_threads() {
         let _ = shared.ready().await;
         let mut watch = shared.handle().watch();
         watch.next().await
-    });
-    let _ = is_send(async {
+    }));
+    drop(is_send(async {
         let mut session = Redial::new((|| unimplemented!()) as Lines).into_session();
         let _ = session.send(String::new()).await;
         session.next().await.is_some()
-    });
-    let _ = is_send(async {
+    }));
+    drop(is_send(async {
         let mut io = Redial::new((|| unimplemented!()) as Bytes).into_io();
         io.read_u8().await
-    });
+    }));
 }

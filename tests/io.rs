@@ -1,4 +1,4 @@
-//! What crosses the seam between two connections of a RedialIo?
+//! What crosses the seam between two connections of a `RedialIo`?
 
 use std::future::{Ready, ready};
 use std::io::{self, ErrorKind, IoSlice};

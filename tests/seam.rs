@@ -5,6 +5,8 @@
 //! act at random, on a paused clock. A half that was not woken since it was
 //! pending must be pending still: so a lost wake-up cannot hide.
 
+#![allow(clippy::too_many_lines)] // one match over all operations
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Ready;
@@ -261,14 +263,19 @@ fn world<T: Default + 'static>() -> (impl FnMut() -> Dialled<T>, Shared<T>) {
     (connector, outside)
 }
 
-/// What both models do alike. Tells whether it was such an operation.
-async fn outside<T>(op: &Op, world: &Shared<T>, handle: &Handle, make: impl Fn(usize, usize) -> T) {
-    let mut guard = world.borrow_mut();
+/// What both models do alike.
+fn outside<T>(op: &Op, world: &Shared<T>, handle: &Handle, make: impl Fn(usize, usize) -> T) {
+    match op {
+        Op::RetryNow => return handle.retry_now(),
+        Op::Pause => return handle.pause(),
+        Op::Resume => return handle.resume(),
+        _ => {}
+    }
     let World {
         wires,
         attempts,
         chunk,
-    } = &mut *guard;
+    } = &mut *world.borrow_mut();
     let number = wires.len().saturating_sub(1);
     let live = wires.last_mut().filter(|wire| !wire.dropped);
     match (op, live) {
@@ -289,25 +296,12 @@ async fn outside<T>(op: &Op, world: &Shared<T>, handle: &Handle, make: impl Fn(u
         }
         (Op::Chunk(n), _) => *chunk = usize::from(*n),
         (Op::Next(attempt), _) => attempts.push_back(*attempt),
-        (Op::RetryNow, _) => {
-            drop(guard);
-            handle.retry_now();
-        }
-        (Op::Pause, _) => handle.pause(),
-        (Op::Resume, _) => {
-            drop(guard);
-            handle.resume();
-        }
-        (Op::Advance(millis), _) => {
-            drop(guard);
-            advance(Duration::from_millis(*millis)).await;
-        }
         _ => {}
     }
 }
 
 /// The world heals: nothing stands in the way of a connection any more.
-async fn heal<T>(world: &Shared<T>, handle: &Handle) {
+fn heal<T>(world: &Shared<T>, handle: &Handle) {
     handle.resume();
     let mut world = world.borrow_mut();
     world.attempts.clear();
@@ -532,7 +526,8 @@ async fn bytes(ops: Vec<Op>) {
                 model.closed = true;
                 handle.close();
             }
-            op => outside(&op, &world, &handle, make).await,
+            Op::Advance(millis) => advance(Duration::from_millis(millis)).await,
+            op => outside(&op, &world, &handle, make),
         }
         model.check_written(&world.borrow());
         assert_eq!(io.generation(), world.borrow().wires.len() as u64);
@@ -545,7 +540,7 @@ async fn bytes(ops: Vec<Op>) {
     }
 
     // In the end both halves come to one connection, and it carries.
-    heal(&world, &handle).await;
+    heal(&world, &handle);
     let (mut sent, mut done) = (false, (false, false));
     for _ in 0..1000 {
         if done == (true, true) {
@@ -561,7 +556,7 @@ async fn bytes(ops: Vec<Op>) {
             }
         }
         if done.1 && !sent && latest == model.write_to {
-            outside(&Op::Sends(1), &world, &handle, |_, _| b'!').await;
+            outside(&Op::Sends(1), &world, &handle, |_, _| b'!');
             sent = true;
         }
         let mut space = [0; 32];
@@ -776,13 +771,14 @@ async fn items(ops: Vec<Op>) {
                 model.closed = true;
                 handle.close();
             }
-            op => outside(&op, &world, &handle, make).await,
+            Op::Advance(millis) => advance(Duration::from_millis(millis)).await,
+            op => outside(&op, &world, &handle, make),
         }
         model.check(&world.borrow());
     }
 
     // In the end nothing is left untold.
-    heal(&world, &handle).await;
+    heal(&world, &handle);
     let mut last = None;
     for _ in 0..1000 {
         advance(Duration::from_millis(500)).await;

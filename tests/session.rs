@@ -433,20 +433,19 @@ async fn a_flush_that_waits_hears_of_a_loss_that_the_reader_saw() {
     assert_eq!(error.lost(), 1);
 }
 
+type Dial = Box<dyn FnMut() -> std::future::Ready<Result<Lines, LinesCodecError>> + Send>;
+
 /// A session whose connections hold eight bytes, so that a flush must wait.
 fn small() -> (
-    redial::Session<
-        impl FnMut() -> std::future::Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>,
-        Exponential,
-    >,
+    redial::Session<Dial, Exponential>,
     mpsc::UnboundedReceiver<DuplexStream>,
 ) {
     let (accept, accepted) = mpsc::unbounded_channel();
-    let connector = move || {
+    let connector: Dial = Box::new(move || {
         let (ours, theirs) = duplex(8);
         let _ = accept.send(theirs);
         std::future::ready(Ok(Framed::new(ours, LinesCodec::new())))
-    };
+    });
     (
         Redial::new(connector).policy(waits()).into_session(),
         accepted,
