@@ -45,17 +45,17 @@ fn the_measure_sees_an_allocation() {
 
 #[test]
 fn an_outage_of_any_policy_allocates_nothing() {
-    fn outage(policy: impl Policy) {
+    fn outage(policy: &impl Policy) {
         let waited = |seed| policy.delays_from_seed(seed).take(100).sum::<Duration>();
         assert_eq!(allocations(|| assert!(waited(1) > SECOND)), 0);
     }
-    outage(Stratified::default());
+    outage(&Stratified::default());
     let exponential = Exponential::new(SECOND, 60 * SECOND);
-    outage(exponential);
-    outage(exponential.jitter(Jitter::Proportional(0.2)));
-    outage(Decorrelated::new(SECOND, 60 * SECOND));
-    outage(Sequence::new([1, 2, 10, 30].map(Duration::from_secs)));
-    outage(TokenBucket::new(3, SECOND));
+    outage(&exponential);
+    outage(&exponential.jitter(Jitter::Proportional(0.2)));
+    outage(&Decorrelated::new(SECOND, 60 * SECOND));
+    outage(&Sequence::new([1, 2, 10, 30].map(Duration::from_secs)));
+    outage(&TokenBucket::new(3, SECOND));
 }
 
 #[test]
