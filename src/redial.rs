@@ -847,9 +847,9 @@ impl<E, P: Policy> Core<E, P> {
         let alone = self.control().is_none() && self.observe.is_none();
         let first = alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing();
         if first {
-            self.phase = Phase::Connecting { timed: false };
+            self.phase = Phase::Connecting { until: None };
             attempt.set(Some(connector.connect()));
-            match ready!(self.poll_attempt(attempt.as_mut(), false, cx)) {
+            match ready!(self.poll_attempt(attempt.as_mut(), None, cx)) {
                 Some(Ok(connection)) => {
                     self.outage.connected_at_once();
                     self.phase = Phase::Up { since: None };
