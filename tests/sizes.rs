@@ -42,6 +42,7 @@ fn a_driver_is_little_more_than_half_a_kilobyte_beside_its_connection() {
         size_of::<Redial<C>>()
     }
     let redial = Redial::new(|| ready(Ok::<(), io::Error>(())));
-    assert_eq!(driver(&redial), 544);
-    assert_eq!(size_of::<Outage<Stratified>>(), 344);
+    // Of these 344 are the outage: its policy, and what an outage remembers.
+    assert!(driver(&redial) <= 576, "{} B", driver(&redial));
+    assert!(size_of::<Outage<Stratified>>() <= 344);
 }
