@@ -1,0 +1,71 @@
+//! No runtime: an [`Outage`] with plain threads and blocking sockets.
+//!
+//! ```sh
+//! cargo run --no-default-features --features std --example blocking
+//! ```
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use redial::{Next, Outage, Stratified, Verdict};
+
+fn main() -> io::Result<()> {
+    let server = serve()?;
+    let start = Instant::now();
+    let mut outage = Outage::new(Stratified::default()).max_elapsed(Duration::from_secs(60));
+    loop {
+        let timeout = outage.connecting(start.elapsed());
+        let next = match TcpStream::connect_timeout(&server, timeout) {
+            Ok(stream) => {
+                outage.connected(start.elapsed());
+                println!("{:5.2} s  online", start.elapsed().as_secs_f64());
+                match session(stream) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => {
+                        println!("{:5.2} s  lost: {error}", start.elapsed().as_secs_f64());
+                        outage.lost(start.elapsed())
+                    }
+                }
+            }
+            Err(error) => {
+                println!("{:5.2} s  {error}", start.elapsed().as_secs_f64());
+                outage.failed(start.elapsed(), Verdict::from(&error))
+            }
+        };
+        match next {
+            Next::Wait(wait) => sleep(wait),
+            Next::GiveUp(reason) => return Err(io::Error::other(reason.to_string())),
+        }
+    }
+}
+
+/// Reads lines until the server says goodbye.
+fn session(stream: TcpStream) -> io::Result<()> {
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        println!("         {line}");
+        if line == "goodbye" {
+            return Ok(());
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// A server that dies in the middle of its first client, is gone for a second,
+/// and says goodbye to its second one.
+fn serve() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    spawn(move || -> io::Result<()> {
+        listener.accept()?.0.write_all(b"hello\n")?;
+        drop(listener);
+        sleep(Duration::from_secs(1));
+        TcpListener::bind(address)?
+            .accept()?
+            .0
+            .write_all(b"hello again\ngoodbye\n")
+    });
+    Ok(address)
+}

@@ -1,0 +1,88 @@
+//! A task of its own keeps the connection up; the rest of the program talks to
+//! it through channels.
+//!
+//! ```sh
+//! cargo run --example supervised
+//! ```
+
+use std::io;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use redial::{Redial, SessionEvent};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+/// The task, which ends when nobody sends any more.
+async fn supervise(
+    server: String,
+    mut to_send: mpsc::Receiver<String>,
+    heard: mpsc::Sender<String>,
+) {
+    let mut session = Redial::new(|| async {
+        let stream = TcpStream::connect(&server).await?;
+        Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
+    })
+    .into_session();
+    loop {
+        tokio::select! {
+            event = session.next() => match event {
+                Some(Ok(SessionEvent::Up)) => println!("online"),
+                Some(Ok(SessionEvent::Item(line))) => drop(heard.send(line).await),
+                Some(Ok(SessionEvent::Down(cause))) => println!("offline: {cause:?}"),
+                Some(Err(error)) => return println!("{error}"),
+                None => return,
+            },
+            line = to_send.recv() => match line {
+                Some(line) => {
+                    if let Err(error) = session.send(line).await {
+                        println!("{error}");
+                    }
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let (send, to_send) = mpsc::channel(16);
+    let (heard, mut hear) = mpsc::channel(16);
+    let task = tokio::spawn(supervise(echo_server().await?, to_send, heard));
+    for number in 1..=4 {
+        // Whether the connection is up is not this part's concern. That a line
+        // may be lost with it is: no wrapper knows what may be said twice.
+        loop {
+            drop(send.send(format!("line {number}")).await);
+            if let Ok(line) = timeout(Duration::from_secs(2), hear.recv()).await {
+                println!("heard: {}", line.unwrap_or_default());
+                break;
+            }
+            println!("no answer to line {number}: asking again");
+        }
+    }
+    drop(send);
+    task.await.map_err(io::Error::other)
+}
+
+/// A server that says back what it hears, and dies after each second line.
+async fn echo_server() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut client = Framed::new(stream, LinesCodec::new());
+            for _ in 0..2 {
+                if let Some(Ok(line)) = client.next().await {
+                    let _ = client.send(line).await;
+                }
+            }
+            // Long enough for the last line to be read.
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    Ok(address)
+}
