@@ -846,6 +846,15 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 Phase::Paying { until } => {
                     if commands.paused {
+                        // A token that is held while time passes would be one
+                        // too many afterwards: it is paid for again then.
+                        self.budget.refund();
+                        let now = Instant::now();
+                        self.phase = Phase::Waiting {
+                            until: now,
+                            nap: None,
+                        };
+                        self.set_timer(now);
                         self.publish(Status::Paused);
                         return Poll::Pending;
                     }
