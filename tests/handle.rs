@@ -257,6 +257,40 @@ async fn after_a_pause_in_the_budgets_wait_its_countdown_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_who_resume_together_have_saved_no_tokens_while_they_were_paused() {
+    let bucket = TokenBucket::new(2, secs(10));
+    let mut handles = Vec::new();
+    let clients: Vec<_> = (0..10)
+        .map(|_| {
+            let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())))
+                .policy(doubling())
+                .budget(&bucket);
+            handles.push(redial.handle());
+            tokio::spawn(async move {
+                redial.ready().await.unwrap();
+                redial.lost();
+                redial.ready().await.unwrap();
+                Instant::now()
+            })
+        })
+        .collect();
+    // All but two wait for the budget by now.
+    sleep(secs(2)).await;
+    handles.iter().for_each(Handle::pause);
+    sleep(secs(1000)).await;
+    let resumed = Instant::now();
+    handles.iter().for_each(Handle::resume);
+    let mut back = Vec::new();
+    for client in clients {
+        let at = soon(client).await.unwrap();
+        back.push(at.saturating_duration_since(resumed).as_secs());
+    }
+    back.sort_unstable();
+    // Two were back before, two have saved tokens, and the others earn theirs.
+    assert_eq!(back, [0, 0, 0, 0, 10, 20, 30, 40, 50, 60]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_and_a_resume_in_one_instant_are_a_press() {
     let (connector, attempts) = after_failures(1, Duration::ZERO);
     let mut redial = Redial::new(connector).policy(doubling());
