@@ -122,17 +122,17 @@ fn check(log: &[(Instant, Seen)], presses: &[(Instant, Press)]) {
     // No wait ends before its time, but where something was pressed in it; and
     // that of the budget not even there, unless it was paused: it is then paid
     // again, perhaps with a token that somebody has given back.
-    let mut policy_wait = None;
+    let mut of_budget = false;
     for (i, &(at, seen)) in log.iter().enumerate() {
         let (until, then) = log.get(i + 1).copied().unwrap_or((at, Seen::Lost));
         match seen {
-            Seen::Waiting(wait) if policy_wait.is_none() => {
-                policy_wait = Some(i);
-                let pressed = presses
+            Seen::Waiting(wait) if !of_budget => {
+                of_budget = true;
+                let ended = presses
                     .iter()
-                    .any(|(press, _)| (at..=until).contains(press));
+                    .any(|(at_press, _)| (at..=until).contains(at_press));
                 let whole = until + TICK >= at + wait;
-                assert!(then == Seen::Lost || whole || pressed, "a wait was skipped");
+                assert!(then == Seen::Lost || whole || ended, "a wait was skipped");
             }
             Seen::Waiting(wait) => {
                 let paused = presses
@@ -140,7 +140,7 @@ fn check(log: &[(Instant, Seen)], presses: &[(Instant, Press)]) {
                     .any(|(press, kind)| *kind != Press::RetryNow && (at..=until).contains(press));
                 assert!(then != Seen::Connecting || until >= at + wait || paused);
             }
-            Seen::Connecting | Seen::Lost => policy_wait = None,
+            Seen::Connecting | Seen::Lost => of_budget = false,
         }
     }
 
@@ -152,10 +152,10 @@ fn check(log: &[(Instant, Seen)], presses: &[(Instant, Press)]) {
         };
         let connects = outage.iter().filter(|(_, seen)| *seen == Seen::Connecting);
         let passed = (*last - *first + TICK).as_nanos() / WAIT.as_nanos();
-        let pressed = presses
+        let ended = presses
             .iter()
-            .filter(|(press, _)| (*first..=*last).contains(press));
-        assert!(connects.count() <= passed as usize + pressed.count());
+            .filter(|(at, _)| (*first..=*last).contains(at));
+        assert!(connects.count() <= passed as usize + ended.count());
     }
 }
 
