@@ -189,6 +189,12 @@ impl TokenBucket {
             self.update(|full_at| (full_at != CLOSED).then(|| full_at.saturating_sub(self.period)));
     }
 
+    /// How long an empty bucket takes to be full.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn fills_within(&self) -> Duration {
+        Duration::from_nanos(self.tolerance.saturating_add(self.period))
+    }
+
     /// The latest `full_at` that leaves a token at `now`; never [`CLOSED`].
     #[inline]
     fn latest(&self, now: u64) -> u64 {

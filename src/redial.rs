@@ -126,11 +126,11 @@ impl Budget {
         self.due = None;
     }
 
-    /// Gives the token back, unless its time is past: then it has been earned
-    /// anew since.
+    /// Gives the token back, unless the bucket could have filled up since:
+    /// then it has been earned anew.
     fn refund(&mut self) {
         if let (Some(due), Some(bucket)) = (self.due.take(), &self.bucket) {
-            if Instant::now() < due {
+            if Instant::now() < after(due, bucket.fills_within()) {
                 bucket.give_back();
             }
         }
