@@ -27,9 +27,9 @@ use crate::{Cause, Connect, Error, Handle, Policy, Redial, SavedOutage, Stratifi
 ///
 /// Bytes that were written and are not known to have arrived may be lost with
 /// the connection; they are never sent again. So may bytes that had arrived and
-/// were not read yet, where it is the writer who finds the loss. A codec's half-read frame belongs
-/// to the old connection too, which a `Framed` around this type does not
-/// know: keep `Framed` inside the connector, in a
+/// were not read yet, where it is the writer who finds the loss. A codec's
+/// half-read frame belongs to the old connection too, which a `Framed` around
+/// this type does not know: keep `Framed` inside the connector, in a
 /// [`Session`](crate::Session).
 ///
 /// Where the driver gives up, or is [closed](Handle::close), both halves get
