@@ -30,36 +30,31 @@ fn threads<B: Sync>(
             bencher.iter_custom(|calls| {
                 let bucket = new();
                 let each = calls.div_ceil(threads);
-                if threads == 1 {
-                    return time(each, || call(&bucket));
-                }
-                let barrier = Barrier::new(threads as usize + 1);
+                let barrier = Barrier::new(threads as usize);
+                // From when the first begins until the last is done, by their
+                // own clocks: whoever watches may not be running.
                 let total = thread::scope(|scope| {
-                    for _ in 0..threads {
-                        scope.spawn(|| {
-                            barrier.wait();
-                            time(each, || call(&bucket));
-                            barrier.wait();
-                        });
+                    let run = || {
+                        barrier.wait();
+                        let began = Instant::now();
+                        for _ in 0..each {
+                            call(&bucket);
+                        }
+                        (began, Instant::now())
+                    };
+                    let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+                    let (mut first, mut last) = run();
+                    for other in others {
+                        let (began, ended) = other.join().unwrap();
+                        (first, last) = (first.min(began), last.max(ended));
                     }
-                    barrier.wait();
-                    let began = Instant::now();
-                    barrier.wait();
-                    began.elapsed()
+                    last - first
                 });
                 // Of `each * threads` calls, which is `calls` rounded up.
                 total.mul_f64(calls as f64 / (each * threads) as f64)
             });
         });
     }
-}
-
-fn time(calls: u64, call: impl Fn()) -> Duration {
-    let began = Instant::now();
-    for _ in 0..calls {
-        call();
-    }
-    began.elapsed()
 }
 
 fn governor_quota(burst: u32, period: Duration) -> Quota {
