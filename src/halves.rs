@@ -90,14 +90,8 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     }
 
     /// The connection is gone, which both halves must hear of.
-    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
         self.redial.lose(verdict, error);
-        self.wake();
-    }
-
-    /// As [`lose`](Self::lose), with an error that somebody else keeps.
-    pub(crate) fn lose_to(&mut self, verdict: Verdict, error: Option<&C::Error>) {
-        self.redial.lose_to(verdict, error);
         self.wake();
     }
 

@@ -151,7 +151,10 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
         }
         self.losses += 1;
         if self.end == End::Open {
-            self.halves.lose(verdict, error);
+            self.halves.lose(verdict, error.as_ref());
+            if let Some(error) = error {
+                self.halves.redial.keep(error);
+            }
         } else {
             self.finish();
         }

@@ -150,7 +150,7 @@ impl<P: Policy> Outage<P> {
     /// Gives up rather than wait beyond this time since the outage began:
     /// without limit by default.
     ///
-    /// Time counts whatever passes in it, attempts and pauses too.
+    /// All time counts, that of attempts and of pauses too.
     ///
     /// A wait that would end later is not cut short, as clients that were lost
     /// together would all make their last attempt together: it is not begun.

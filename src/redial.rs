@@ -166,7 +166,8 @@ enum Phase {
     Restored(Next),
     /// An attempt is in flight. Its timer runs once it was pending.
     Connecting { until: Option<Instant> },
-    /// A wait of nothing, in which others get their turn.
+    /// A wait of nothing, in which others get their turn: so no poll makes two
+    /// attempts.
     Yielding { yielded: bool },
     /// The policy's wait, which `retry_now` ends.
     Waiting { until: Instant, nap: Option<Nap> },
@@ -365,7 +366,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn handle(&self) -> Handle {
         let control = self.core.control.0.get_or_init(|| {
             let status = match self.core.phase {
-                Phase::Due | Phase::Restored(_) | Phase::Yielding { .. } => Status::Idle,
+                Phase::Due | Phase::Restored(_) => Status::Idle,
+                Phase::Yielding { .. } => Status::Waiting {
+                    attempt: self.core.attempt_number(),
+                    until: Instant::now(),
+                },
                 Phase::Connecting { .. } => Status::Connecting {
                     attempt: self.core.attempt_number(),
                 },
@@ -509,7 +514,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn lost_to(&mut self, error: C::Error) {
         if let Phase::Up { .. } = self.core.phase {
             let verdict = self.judge(&error);
-            self.lose(verdict, Some(error));
+            self.lose(verdict, Some(&error));
+            self.keep(error);
         }
     }
 
@@ -545,19 +551,17 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.lose(Verdict::Retry(Cause::Busy), None);
     }
 
-    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
         self.connection = None;
         if let Phase::Up { .. } = self.core.phase {
             self.core.lost(verdict, error);
         }
     }
 
-    /// As [`lose`](Self::lose), with an error that somebody else keeps.
-    pub(crate) fn lose_to(&mut self, verdict: Verdict, error: Option<&C::Error>) {
-        self.connection = None;
-        if let Phase::Up { .. } = self.core.phase {
-            let (now, next) = self.core.tell_loss(verdict, error);
-            self.core.obey(now, next, None);
+    /// Keeps the error of a loss to be told, if no connection follows it.
+    pub(crate) fn keep(&mut self, error: C::Error) {
+        if let Phase::GivingUp(_) = self.core.phase {
+            self.core.last = Some(error);
         }
     }
 
@@ -708,17 +712,12 @@ impl<E, P: Policy> Core<E, P> {
         now.saturating_duration_since(*self.origin.get_or_insert(now))
     }
 
-    fn lost(&mut self, verdict: Verdict, error: Option<E>) {
-        let (now, next) = self.tell_loss(verdict, error.as_ref());
-        self.obey(now, next, error);
-    }
-
-    /// Tells of a loss, and what follows from it.
-    fn tell_loss(&mut self, verdict: Verdict, error: Option<&E>) -> (Instant, Next) {
+    fn lost(&mut self, verdict: Verdict, error: Option<&E>) {
         self.tell(&Event::Lost { error, verdict });
         let now = Instant::now();
         let at = self.at(now);
-        (now, self.outage.lost_with(at, verdict))
+        let next = self.outage.lost_with(at, verdict);
+        self.obey(now, next, None);
     }
 
     fn failed(&mut self, error: Option<E>) {
@@ -845,8 +844,7 @@ impl<E, P: Policy> Core<E, P> {
         // The first attempt of a driver that nobody watches, on its own: often
         // it is the only one, and what it skips would be most of its cost.
         let alone = self.control().is_none() && self.observe.is_none();
-        let first = alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing();
-        if first {
+        if alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
             self.phase = Phase::Connecting { until: None };
             attempt.set(Some(connector.connect()));
             match ready!(self.poll_attempt(attempt.as_mut(), None, cx)) {
@@ -859,7 +857,7 @@ impl<E, P: Policy> Core<E, P> {
                 None => self.failed(None),
             }
         }
-        self.poll_on(connector, attempt, first, cx)
+        self.poll_on(connector, attempt, cx)
     }
 
     /// Goes on, also where somebody watches.
@@ -868,7 +866,6 @@ impl<E, P: Policy> Core<E, P> {
         &mut self,
         connector: &mut C,
         mut attempt: Pin<&mut Option<C::Future>>,
-        mut attempted: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Error<E>>>
     where
@@ -885,13 +882,6 @@ impl<E, P: Policy> Core<E, P> {
             }
             match self.phase {
                 Phase::Due => {
-                    if attempted {
-                        // One attempt a poll: where it failed at once, and no
-                        // wait follows, others get their turn.
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    attempted = true;
                     let number = self.attempt_number();
                     self.phase = Phase::Connecting { until: None };
                     self.tell(&Event::Connecting { attempt: number });
@@ -941,11 +931,10 @@ impl<E, P: Policy> Core<E, P> {
                         until,
                     });
                     ready!(self.poll_timer(until, cx));
+                    self.budget.spend();
                     if Instant::now() > until + TOKEN_SLACK {
-                        self.budget.spend();
                         self.pay();
                     } else {
-                        self.budget.spend();
                         self.phase = Phase::Due;
                     }
                 }

@@ -218,7 +218,7 @@ where
         self.sending.lost += mem::take(&mut self.sending.unflushed);
         self.sending.ready_for = None;
         if self.end == End::Open {
-            self.halves.lose_to(verdict, error.as_ref());
+            self.halves.lose(verdict, error.as_ref());
         } else {
             self.finish();
         }

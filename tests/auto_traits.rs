@@ -54,7 +54,7 @@ impl Connect for Immovable {
     type Error = io::Error;
     type Future = Pinned;
     fn connect(&mut self) -> Pinned {
-        unimplemented!("only its type counts")
+        unreachable!("only its type counts")
     }
 }
 struct Pinned(#[allow(dead_code)] PhantomPinned);
@@ -64,7 +64,7 @@ impl Future for Pinned {
         self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        unimplemented!("only its type counts")
+        unreachable!("only its type counts")
     }
 }
 /// One whose connections stay on their thread.
@@ -169,12 +169,13 @@ fn what_a_task_owns_and_waits_for_may_cross_threads() {
         watch.next().await
     }));
     drop(is_send(async {
-        let mut session = Redial::new((|| unimplemented!()) as Lines).into_session();
+        let mut session =
+            Redial::new((|| unreachable!("only its type counts")) as Lines).into_session();
         let _ = session.send(String::new()).await;
         session.next().await.is_some()
     }));
     drop(is_send(async {
-        let mut io = Redial::new((|| unimplemented!()) as Bytes).into_io();
+        let mut io = Redial::new((|| unreachable!("only its type counts")) as Bytes).into_io();
         io.read_u8().await
     }));
 }

@@ -1,17 +1,16 @@
 //! What does the driver do, and when? On tokio's paused clock.
 
-use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::ops::ControlFlow;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use redial::{
     Cause, Connect, Event, Exponential, Jitter, Policy, Redial, Sequence, Status, TokenBucket,
     Verdict,
@@ -47,6 +46,24 @@ fn after_failures(
         } else {
             Err(refused())
         })
+    };
+    (connector, attempts)
+}
+
+/// A connector whose attempts take five seconds, and are counted.
+fn in_five_seconds() -> (
+    impl FnMut() -> BoxFuture<'static, io::Result<()>>,
+    Arc<AtomicU32>,
+) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let connector = move || {
+        count.fetch_add(1, SeqCst);
+        async {
+            sleep(secs(5)).await;
+            Ok(())
+        }
+        .boxed()
     };
     (connector, attempts)
 }
@@ -264,22 +281,15 @@ impl std::task::Wake for Woken {
 
 #[tokio::test(start_paused = true)]
 async fn a_ready_dropped_in_the_middle_of_an_attempt_loses_nothing() {
-    let calls = Rc::new(Cell::new(0));
-    let count = calls.clone();
-    let mut redial = Redial::new(move || {
-        count.set(count.get() + 1);
-        async {
-            sleep(secs(5)).await;
-            Ok::<_, io::Error>(())
-        }
-    });
+    let (connector, attempts) = in_five_seconds();
+    let mut redial = Redial::new(connector);
     let start = Instant::now();
     for _ in 0..4 {
         assert!(timeout(secs(1), redial.ready()).await.is_err());
     }
     redial.ready().await.unwrap();
     assert!((since(start) - 5.0).abs() < 0.01);
-    assert_eq!(calls.get(), 1);
+    assert_eq!(attempts.load(SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -439,36 +449,26 @@ async fn a_connection_that_was_lent_is_handed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn connect_goes_on_with_the_attempt_that_ready_began() {
-    let calls = Rc::new(Cell::new(0));
-    let count = calls.clone();
-    let mut redial = Redial::new(move || {
-        count.set(count.get() + 1);
-        async {
-            sleep(secs(5)).await;
-            Ok::<_, io::Error>(())
-        }
-    });
+    let (connector, attempts) = in_five_seconds();
+    let mut redial = Redial::new(connector);
     let start = Instant::now();
     assert!(timeout(secs(2), redial.ready()).await.is_err());
     redial.connect().await.unwrap();
     assert!((since(start) - 5.0).abs() < 0.01);
-    assert_eq!(calls.get(), 1);
+    assert_eq!(attempts.load(SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_dropped_in_the_middle_of_an_attempt_counts_as_stalled() {
     let verdicts = Arc::new(Mutex::new(Vec::new()));
     let seen = verdicts.clone();
-    let mut redial = Redial::new(|| async {
-        sleep(secs(5)).await;
-        Ok::<_, io::Error>(())
-    })
-    .policy(doubling())
-    .observe(move |event| {
-        if let Event::Failed { verdict, .. } = event {
-            seen.lock().unwrap().push(*verdict);
-        }
-    });
+    let mut redial = Redial::new(in_five_seconds().0)
+        .policy(doubling())
+        .observe(move |event| {
+            if let Event::Failed { verdict, .. } = event {
+                seen.lock().unwrap().push(*verdict);
+            }
+        });
     let start = Instant::now();
     assert!(timeout(secs(2), redial.connect()).await.is_err());
     redial.connect().await.unwrap();
@@ -977,4 +977,20 @@ async fn clients_that_nobody_polled_in_the_budgets_wait_take_a_token_anew() {
         back.push(since(start).round() as u64);
     }
     assert_eq!(back, [0, 0, 10], "the first was back before; one a period");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_poll_makes_two_attempts_however_short_the_wait() {
+    for wait in [0, 1, 1_000, 1_000_000].map(Duration::from_nanos) {
+        let (connector, attempts) = after_failures(50);
+        let mut redial = Redial::new(connector).policy(Sequence::new([wait]));
+        let mut future = pin!(redial.ready());
+        poll_fn(|cx| {
+            let before = attempts.load(SeqCst);
+            let polled = future.as_mut().poll(cx).map(drop);
+            assert!(attempts.load(SeqCst) <= before + 1, "{wait:?}");
+            polled
+        })
+        .await;
+    }
 }

@@ -91,6 +91,7 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
     let mut room = [0; 64];
     let budget = MOST_ATTEMPTS * storm.clients as u64;
     while let Some((arrival, number)) = queue.pop() {
+        // Has their memory fetched, while this one is worked on.
         for &client in queue.upcoming(&mut room) {
             black_box(clients[client as usize].attempts);
         }
