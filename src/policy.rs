@@ -208,6 +208,11 @@ pub trait Rule: Clone + Send + Sync + 'static {
     /// What one outage remembers.
     type State: Copy + Default + fmt::Debug + Send + Sync + 'static;
 
+    /// What it remembers when it begins.
+    fn begin(&self) -> Self::State {
+        Self::State::default()
+    }
+
     /// The wait after `failed`.
     fn wait(
         &self,
@@ -233,7 +238,7 @@ impl<R: Rule> Seeded<R> {
     pub(crate) fn new(rule: &R, rng: Xoshiro256PlusPlus) -> Self {
         Self {
             rule: rule.clone(),
-            state: R::State::default(),
+            state: rule.begin(),
             rng,
         }
     }
@@ -295,7 +300,7 @@ impl<R: Rule> Fleet for Shared<'_, R> {
     type Memory = R::State;
 
     fn begin(&mut self, client: &mut R::State) {
-        *client = R::State::default();
+        *client = self.rule.begin();
     }
 
     #[inline]
@@ -304,15 +309,19 @@ impl<R: Rule> Fleet for Shared<'_, R> {
     }
 }
 
-/// A [`Policy`] for a type that is its own [`Rule`].
+/// A [`Policy`] for a type that is its own [`Rule`], or has one.
 macro_rules! policy_from_rule {
-    ($rule:ty) => {
-        impl $crate::policy::Policy for $rule {
+    ($policy:ty) => {
+        $crate::policy::policy_from_rule!($policy, $policy, |policy| policy);
+    };
+    ($policy:ty, $rule:ty, |$this:ident| $get:expr) => {
+        impl $crate::policy::Policy for $policy {
             type Backoff = $crate::policy::Seeded<$rule>;
 
             #[inline]
             fn start(&self, rng: ::rand::rngs::Xoshiro256PlusPlus) -> Self::Backoff {
-                $crate::policy::Seeded::new(self, rng)
+                let $this = self;
+                $crate::policy::Seeded::new($get, rng)
             }
 
             #[cfg(feature = "storm")]
@@ -321,7 +330,8 @@ macro_rules! policy_from_rule {
                 storm: &$crate::storm::Storm,
                 rng: ::rand::rngs::Xoshiro256PlusPlus,
             ) -> $crate::storm::Report {
-                storm.simulate($crate::policy::Shared { rule: self, rng })
+                let $this = self;
+                storm.simulate($crate::policy::Shared { rule: $get, rng })
             }
         }
     };

@@ -18,7 +18,7 @@ fn outage<P: Policy>() -> usize {
 
 #[test]
 fn an_outage_of_each_policy_is_a_generator_and_some_words() {
-    assert_eq!(outage::<Stratified>(), 144);
+    assert_eq!(outage::<Stratified>(), 120);
     assert_eq!(outage::<Exponential>(), 104);
     assert_eq!(outage::<Decorrelated>(), 64);
     assert_eq!(outage::<Sequence>(), 88);

@@ -27,10 +27,10 @@ fn is_new(cause: Cause, stratum: usize) -> bool {
     cause == Cause::Down || stratum > BEFORE_THE_CAP
 }
 
-/// What rounding to whole nanoseconds, and growth in units of 2^-32, may move
-/// an instant by, in nanoseconds.
+/// What the fixed-point curve and rounding to whole nanoseconds may move an
+/// instant by, in nanoseconds.
 fn rounding(at: f64) -> f64 {
-    20.0 + 1e-8 * at
+    2.0 + 1e-10 * at
 }
 
 fn positions(fleet: &Fleet<impl Backoff>, stratum: Stratum) -> Vec<f64> {

@@ -1,5 +1,6 @@
 //! Stratified: one attempt in each stratum of a geometric partition of time.
 
+use core::fmt;
 use core::time::Duration;
 
 use rand::Rng;
@@ -56,19 +57,14 @@ use super::{
 /// let first = policy.delays_from_seed(42).next().unwrap();
 /// assert!(first <= Duration::from_secs(1));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Stratified {
-    // Widths of strata in nanoseconds, each at most MOST_WIDTH.
+    /// The first width in nanoseconds, as all integers here.
     base: u64,
+    /// As given, for the checks of later setters.
     cap: u64,
-    busy: u64,
-    stalled: u64,
-    /// The widest stratum that another, g times as wide, can follow under the
-    /// cap: strata up to here grow.
-    growing: u64,
-    /// What the user gave, in nanoseconds, for the checks of later setters.
-    public_cap: u64,
-    curve: Curve,
+    growth: f64,
+    strata: Strata,
 }
 
 const DEFAULT_BASE: Duration = Duration::from_secs(1);
@@ -76,7 +72,8 @@ const DEFAULT_CAP: Duration = Duration::from_millis(37_500);
 const DEFAULT_BUSY_CAP: Duration = Duration::from_secs(150);
 const DEFAULT_STALLED_CAP: Duration = Duration::from_secs(750);
 const DEFAULT_GROWTH: f64 = 1.6;
-const DEFAULT_CURVE: Curve = Curve::new(DEFAULT_GROWTH);
+/// Its natural logarithm: core has no `ln`.
+const LN_GROWTH: f64 = 0.470_003_629_245_735_6;
 // Computed by the compiler: every driver begins with it.
 const DEFAULT: Stratified = Stratified::checked(DEFAULT_BASE, DEFAULT_CAP);
 
@@ -117,14 +114,21 @@ impl Stratified {
 
     const fn checked(base: Duration, cap: Duration) -> Self {
         let (first, widest) = (nanos(base), width(cap));
-        Self {
-            base: if first < widest { first } else { widest },
+        let strata = Strata {
             cap: widest,
             busy: longest(widest, width(DEFAULT_BUSY_CAP)),
             stalled: longest(widest, width(DEFAULT_STALLED_CAP)),
-            growing: DEFAULT_CURVE.grows_within(widest),
-            public_cap: nanos(cap),
-            curve: DEFAULT_CURVE,
+            log2: 0,
+            first: 0,
+            grown: 0,
+            origin: 0,
+        };
+        let base = if first < widest { first } else { widest };
+        Self {
+            base,
+            cap: nanos(cap),
+            growth: DEFAULT_GROWTH,
+            strata: strata.growing(base, DEFAULT_GROWTH),
         }
     }
 
@@ -166,8 +170,7 @@ impl Stratified {
         }
         // (g - 1) / ln g clients per base arrive at the start of the first
         // window, where the density is highest; at most 2 * per_second shall.
-        let ln_growth = DEFAULT_CURVE.log2() * core::f64::consts::LN_2;
-        let seconds = (DEFAULT_GROWTH - 1.0) / ln_growth * clients as f64 / (2.0 * per_second);
+        let seconds = (DEFAULT_GROWTH - 1.0) / LN_GROWTH * clients as f64 / (2.0 * per_second);
         // Saturates at 73 years, and is then far below f64's and Duration's ends.
         let base = DEFAULT_BASE.max(Duration::from_nanos(
             ((seconds * 1e9) as u64).min(MOST_WIDTH),
@@ -179,7 +182,8 @@ impl Stratified {
     ///
     /// Less means more attempts and a shorter recovery of a server whose
     /// refusals are cheap; more means fewer attempts. 1 means that windows do
-    /// not grow.
+    /// not grow, and so does less than 1.001, which would take seven hundred
+    /// attempts to double them.
     ///
     /// # Panics
     ///
@@ -197,10 +201,9 @@ impl Stratified {
     /// If `growth` is below 1, infinite or NaN.
     pub fn try_growth(self, growth: f64) -> Result<Self, InvalidPolicy> {
         check_factor("growth", growth)?;
-        let curve = Curve::new(growth);
         Ok(Self {
-            growing: curve.grows_within(self.cap),
-            curve,
+            growth,
+            strata: self.strata.growing(self.base, growth),
             ..self
         })
     }
@@ -225,7 +228,10 @@ impl Stratified {
     pub fn try_busy_cap(self, cap: Duration) -> Result<Self, InvalidPolicy> {
         self.check_cap("busy", cap)?;
         Ok(Self {
-            busy: width(cap),
+            strata: Strata {
+                busy: width(cap),
+                ..self.strata
+            },
             ..self
         })
     }
@@ -250,85 +256,33 @@ impl Stratified {
     pub fn try_stalled_cap(self, cap: Duration) -> Result<Self, InvalidPolicy> {
         self.check_cap("stalled", cap)?;
         Ok(Self {
-            stalled: width(cap),
+            strata: Strata {
+                stalled: width(cap),
+                ..self.strata
+            },
             ..self
         })
     }
 
     fn check_cap(&self, name: &str, cap: Duration) -> Result<(), InvalidPolicy> {
-        if nanos(cap) >= self.public_cap {
+        if nanos(cap) >= self.cap {
             return Ok(());
         }
         Err(InvalidPolicy::new(alloc::format!(
             "the {name} cap {cap:?} is below the cap {:?}: a failure that costs the server more \
              must not be retried sooner; raise it or lower the cap",
-            Duration::from_nanos(self.public_cap)
+            Duration::from_nanos(self.cap)
         )))
     }
+}
 
-    /// The width of the stratum after one of `width`.
-    #[inline]
-    fn next_width(&self, width: u64, cause: Cause) -> u64 {
-        if width <= self.growing {
-            return self.curve.grow(width) as u64; // at most the cap
-        }
-        if width < self.cap {
-            return self.cap;
-        }
-        match cause {
-            Cause::Down => self.cap,
-            Cause::Busy => (width + width.div_ceil(4)).min(self.busy),
-            Cause::Stalled => (2 * width).min(self.stalled),
-        }
-    }
-
-    /// Where in a stratum of `width` the position `u` lies, in 1..=width.
-    #[inline]
-    fn offset(&self, u: u64, width: u64) -> u64 {
-        // Flat where the next stratum could not be g times as wide. A growing
-        // density in front of a narrower stratum would leave gaps of more
-        // than 5/4 of a width, and so waits above the cap.
-        let at = if width <= self.growing {
-            self.curve.position(u)
-        } else {
-            u
-        };
-        1 + scale(at, width)
-    }
-
-    /// Moves over the strata that lie before `elapsed` without visiting each,
-    /// up to the last few: a laptop may have slept for a week.
-    fn skip(&self, at: &mut Stratum, cause: Cause, elapsed: u64) {
-        // While widths grow geometrically: binary lifting over sums of 2^j
-        // strata, relative to the first, from the largest that fits downwards.
-        let mut spans = [(1.0_f64, 1.0_f64); 64]; // (sum of 2^j widths, growth over them)
-        spans[0].1 = self.curve.growth();
-        for j in 1..spans.len() {
-            let (sum, growth) = spans[j - 1];
-            spans[j] = (sum + sum * growth, growth * growth);
-        }
-        for (sum, growth) in spans.into_iter().rev() {
-            let past = at.start as f64 + at.width as f64 * sum;
-            let width = at.width as f64 * growth;
-            // False for the sums that overflowed. The cast saturates nowhere:
-            // both are below the u64 that they are compared with.
-            if past < elapsed as f64 && width < self.cap as f64 {
-                at.start = (past as u64).min(elapsed);
-                at.width = (width as u64).max(at.width);
-            }
-        }
-        // The last strata of growth, and the growth beyond the cap: a few
-        // dozen steps at most, by 1.25 or 2 up to 2^61.
-        while at.start + at.width < elapsed {
-            let next = self.next_width(at.width, cause);
-            if next == at.width {
-                // And once widths are constant, a division.
-                at.start += (elapsed - at.start) / next * next;
-                return;
-            }
-            at.start += at.width;
-            at.width = next;
-        }
+impl fmt::Debug for Stratified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stratified")
+            .field("base", &Duration::from_nanos(self.base))
+            .field("cap", &Duration::from_nanos(self.cap))
+            .field("growth", &self.growth)
+            .finish_non_exhaustive()
     }
 }
 
@@ -350,9 +304,11 @@ const fn longest(a: u64, b: u64) -> u64 {
 }
 
 /// A window of time since the outage began.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Stratum {
+    /// Where it begins: an instant, or while strata grow its logarithm.
     start: u64,
+    /// Its width, or 0 while strata grow.
     width: u64,
 }
 
@@ -362,49 +318,125 @@ struct Stratum {
 pub struct Place {
     /// The position within the stratum, as a fraction of 2^64.
     u: u64,
-    /// The stratum of the latest attempt; width 0 before the first.
+    /// The stratum of the latest attempt.
     stratum: Stratum,
-    /// The instant of the latest attempt, since the outage began.
+    /// The instant of the latest attempt, since the outage began; 0 before the
+    /// first.
     at: u64,
 }
 
-impl Rule for Stratified {
-    type State = Place;
-
-    #[inline(always)]
-    #[allow(clippy::inline_always)] // see Seeded
-    fn wait(&self, place: &mut Place, rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
-        let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
-        if place.stratum.width == 0 {
-            place.u = rng.next_u64();
-            place.stratum.width = self.base;
-        } else if elapsed < place.at {
-            // An attempt out of turn (retry now) failed: the stratum keeps
-            // the attempt that it was given.
-            return Duration::from_nanos(place.at - elapsed);
-        } else {
-            place.u = walk(place.u, rng.next_u64());
-            self.advance(&mut place.stratum, failed.cause);
-        }
-        self.settle(place);
-        if place.at <= elapsed {
-            *place = self.catch_up(*place, failed.cause, elapsed);
-        }
-        Duration::from_nanos(place.at - elapsed)
-    }
+/// What the strata of every outage have in common.
+///
+/// While strata grow, position u of stratum k lies at base * (g^(k + u) - 1) /
+/// (g - 1). With A = base / (g - 1) that is 2^(log2 A + (k + u) log2 g) - A: one
+/// power of two, whatever the stratum. So a growing stratum is known by the
+/// logarithm of its start, and the next one is a sum away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(unnameable_types)] // seen only through the sealed Rule
+pub struct Strata {
+    // Widths in nanoseconds, each at most MOST_WIDTH.
+    cap: u64,
+    busy: u64,
+    stalled: u64,
+    /// log2 g; 0 where strata do not grow.
+    log2: u64,
+    /// log2 A, where the first stratum starts; its width, where it is flat.
+    first: u64,
+    /// Where the last growing stratum ends, in logarithms; 0 where there is
+    /// none. The next one would have none after it that is g times as wide and
+    /// fits under the cap: it is flat, and after it come those at the cap.
+    grown: u64,
+    /// A in nanoseconds: what instants are less than their powers.
+    origin: u64,
 }
 
-impl Stratified {
-    #[inline]
-    fn advance(&self, at: &mut Stratum, cause: Cause) {
-        at.start += at.width;
-        at.width = self.next_width(at.width, cause);
+impl Strata {
+    /// The same under the same caps, growing from `base`.
+    const fn growing(self, base: u64, growth: f64) -> Self {
+        let mut flat = Self {
+            log2: 0,
+            first: base,
+            grown: 0,
+            ..self
+        };
+        if growth < LEAST_GROWTH {
+            return flat;
+        }
+        let growth = growth.min(MOST_GROWTH);
+        let log2_growth = log2_of_float(growth) as u64; // positive, as growth is above 1
+        // In 128 bits, as A may be more than time has nanoseconds.
+        let first = (NANOSECOND + log2(base)) as i128 - log2_of_float(growth - 1.0) as i128;
+        let last = (NANOSECOND + log2(MOST_ELAPSED)) as i128;
+        flat.log2 = log2_growth;
+        if first > last {
+            return flat;
+        }
+        let first = first as u64;
+        // As many as fit under the cap, and into time. A cap that is a power of
+        // the growth shall not be missed by the rounding of a logarithm.
+        let fit = (log2(self.cap) - log2(base) + ROUNDING) / log2_growth;
+        let last = (last as u64 - first) / log2_growth;
+        let strata = if fit < last { fit } else { last };
+        if strata == 0 {
+            return flat;
+        }
+        Self {
+            log2: log2_growth,
+            first,
+            grown: first + strata * log2_growth,
+            // So that the first stratum ends at `base` to the nanosecond.
+            origin: exp2(first + log2_growth).saturating_sub(base),
+            ..self
+        }
     }
 
-    /// The instant of the attempt in the present stratum.
+    /// The next stratum.
     #[inline]
-    fn settle(&self, place: &mut Place) {
-        place.at = place.stratum.start + self.offset(place.u, place.stratum.width);
+    fn advance(&self, stratum: &mut Stratum, cause: Cause) {
+        if stratum.width == 0 {
+            stratum.start += self.log2;
+            if stratum.start >= self.grown {
+                *stratum = self.flat();
+            }
+        } else {
+            stratum.start += stratum.width;
+            stratum.width = self.next_width(stratum.width, cause);
+        }
+    }
+
+    /// The first stratum after those that grow.
+    #[cold]
+    fn flat(&self) -> Stratum {
+        let start = exp2(self.grown);
+        let end = exp2(self.grown.saturating_add(self.log2));
+        Stratum {
+            start: start.saturating_sub(self.origin),
+            width: (end - start).clamp(1, self.cap),
+        }
+    }
+
+    /// The width of the stratum after a flat one.
+    #[inline]
+    fn next_width(&self, width: u64, cause: Cause) -> u64 {
+        if width < self.cap {
+            return if self.log2 == 0 { width } else { self.cap };
+        }
+        match cause {
+            Cause::Down => self.cap,
+            Cause::Busy => (width + width.div_ceil(4)).min(self.busy),
+            Cause::Stalled => (2 * width).min(self.stalled),
+        }
+    }
+
+    /// The instant of the attempt at `u`: at least 1 ns.
+    #[inline]
+    fn instant(&self, u: u64, stratum: Stratum) -> u64 {
+        if stratum.width == 0 {
+            let grown = exp2(stratum.start + scale(u, self.log2));
+            grown.saturating_sub(self.origin).max(1)
+        } else {
+            stratum.start + scale(u, stratum.width) + 1
+        }
     }
 
     /// Moves on to the first stratum whose attempt lies after `elapsed`: those
@@ -413,19 +445,94 @@ impl Stratified {
     /// By value, so that the common path can keep the place in registers.
     #[cold]
     fn catch_up(&self, mut place: Place, cause: Cause, elapsed: u64) -> Place {
+        let mut strata = 0;
         while place.at <= elapsed {
-            if (elapsed - place.at) / 8 > place.stratum.width {
+            if strata == FAR {
                 self.skip(&mut place.stratum, cause, elapsed);
             } else {
                 self.advance(&mut place.stratum, cause);
             }
-            self.settle(&mut place);
+            strata += 1;
+            place.at = self.instant(place.u, place.stratum);
         }
         place
     }
+
+    /// Moves on to the stratum that `elapsed` lies in, without visiting each
+    /// before it: a laptop may have slept for a week.
+    fn skip(&self, stratum: &mut Stratum, cause: Cause, elapsed: u64) {
+        if stratum.width == 0 {
+            let now = NANOSECOND + log2(elapsed.saturating_add(self.origin).max(1));
+            let strata = now.saturating_sub(stratum.start) / self.log2;
+            stratum.start += strata * self.log2;
+            if stratum.start < self.grown {
+                return;
+            }
+            *stratum = self.flat();
+        }
+        while stratum.start + stratum.width < elapsed {
+            let next = self.next_width(stratum.width, cause);
+            if next == stratum.width {
+                // Once widths are constant, a division.
+                stratum.start += (elapsed - stratum.start) / next * next;
+                return;
+            }
+            // Beyond the cap by 1.25 or 2, up to 2^61: a few dozen steps.
+            stratum.start += stratum.width;
+            stratum.width = next;
+        }
+    }
 }
 
-policy_from_rule!(Stratified);
+/// How many strata one by one, before it is worth to take a logarithm.
+const FAR: u32 = 8;
+
+impl Rule for Strata {
+    type State = Place;
+
+    #[inline]
+    fn begin(&self) -> Place {
+        let stratum = if self.grown == 0 {
+            Stratum {
+                start: 0,
+                width: self.first,
+            }
+        } else {
+            Stratum {
+                start: self.first,
+                width: 0,
+            }
+        };
+        Place {
+            u: 0,
+            stratum,
+            at: 0,
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // see Seeded
+    fn wait(&self, place: &mut Place, rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
+        let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
+        if place.at == 0 {
+            place.u = rng.next_u64();
+        } else if elapsed < place.at {
+            // An attempt out of turn (retry now) failed: the stratum keeps
+            // the attempt that it was given.
+            return Duration::from_nanos(place.at - elapsed);
+        } else {
+            place.u = walk(place.u, rng.next_u64());
+            self.advance(&mut place.stratum, failed.cause);
+        }
+        place.at = self.instant(place.u, place.stratum);
+        if place.at <= elapsed {
+            *place = self.catch_up(*place, failed.cause, elapsed);
+        }
+        Duration::from_nanos(place.at - elapsed)
+    }
+}
+
+policy_from_rule!(Stratified, Strata, |policy| &policy.strata);
 
 /// One step of the walk: at most a quarter of the window, reflected at its ends.
 ///
@@ -440,124 +547,73 @@ const fn walk(u: u64, random: u64) -> u64 {
     if passed_an_end { !moved } else { moved }
 }
 
-/// Growth by a constant factor, in fixed point: the same on every platform,
-/// which `powf` and `exp2` are not.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Curve {
-    /// The factor g, in units of 2^-32.
-    growth: u64,
-    /// log2 g, in units of 2^-58 (so that up to 2^31 fits).
-    log2: u64,
-    /// 1/g, in units of 2^-63.
-    least: u64,
-    /// 1/(1 - 1/g), in units of 2^-53, or 0 where growth is too small to
-    /// tell the curve from a straight line.
-    stretch: u64,
-}
+// ---- powers and logarithms of two, in fixed point: the same on every
+// platform, which `exp2` and `log2` of floats are not
 
-/// Beyond this factor the second stratum is the cap in all but name.
+/// Below this growth strata count as not growing: A would be so much longer
+/// than they are that its digits were not enough for theirs.
+const LEAST_GROWTH: f64 = 1.001;
+/// Beyond this growth the second stratum is the cap in all but name.
 const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
 
-impl Curve {
-    const fn new(growth: f64) -> Self {
-        // Rounded to the nearest; exact bounds are the caller's.
-        let growth = (growth.min(MOST_GROWTH) * (1_u64 << 32) as f64 + 0.5) as u64;
-        let log2 = log2(growth);
-        let mut curve = Self {
-            growth,
-            log2,
-            least: 0,
-            stretch: 0,
-        };
-        curve.least = curve.falling(0);
-        // Below 1.001 the curve leaves a straight line by less than 0.013 %.
-        if growth > (1.001 * (1_u64 << 32) as f64) as u64 {
-            curve.stretch = ((1_u128 << 116) / ((1 << 63) - curve.least) as u128) as u64;
-        }
-        curve
-    }
+/// Bits of a logarithm behind the point, which leaves seven before it.
+const FRACTION: u32 = 57;
+/// The logarithm of a nanosecond in our count, in which none is negative.
+const NANOSECOND: u64 = 64 << FRACTION;
+/// A logarithm that is as good as none, about 1e-12.
+const ROUNDING: u64 = 1 << (FRACTION - 40);
 
-    fn growth(&self) -> f64 {
-        self.growth as f64 / (1_u64 << 32) as f64
-    }
-
-    fn log2(&self) -> f64 {
-        self.log2 as f64 / (1_u64 << 58) as f64
-    }
-
-    /// g times `width`, rounded up so that a growing width never stands
-    /// still.
-    #[inline]
-    fn grow(&self, width: u64) -> u128 {
-        (width as u128 * self.growth as u128 + 0xffff_ffff) >> 32
-    }
-
-    /// The greatest width that still fits under `cap` when it has grown.
-    const fn grows_within(&self, cap: u64) -> u64 {
-        // floor(cap / g): `grow` rounds a product of integers up, and `cap`
-        // is one. At most `cap`, as g is at least 1, so the cast keeps it.
-        (((cap as u128) << 32) / self.growth as u128) as u64
-    }
-
-    /// (g^u - 1)/(g - 1), for `u` and the result as fractions of 2^64.
-    #[inline]
-    fn position(&self, u: u64) -> u64 {
-        if self.stretch == 0 {
-            return u;
-        }
-        let above = self.falling(u).saturating_sub(self.least);
-        // 2^-63 * 2^-53 to 2^-64; a rounding above 1 saturates.
-        let position = (above as u128 * self.stretch as u128) >> 52;
-        if position > u64::MAX as u128 {
-            u64::MAX
-        } else {
-            position as u64
-        }
-    }
-
-    /// g^(u - 1) = 2^-(log2 g * (1 - u)), in units of 2^-63.
-    #[inline]
-    const fn falling(&self, u: u64) -> u64 {
-        let y = scale(!u, self.log2); // in units of 2^-58
-        let power = POWERS[(y >> 51) as usize & 127];
-        // e^-x for the rest of y, x < ln 2 / 128: its cubic is exact to 4e-11.
-        let x = scale(y & ((1 << 51) - 1), LN_2) << 6;
-        let x2 = scale(x, x);
-        let fall = x - x2 / 2 + scale(x2, x) / 6;
-        (power - scale(fall, power)) >> (y >> 58)
+/// The power of two in nanoseconds, rounded down. Monotonic.
+#[inline]
+const fn exp2(log: u64) -> u64 {
+    // 2^(i/512) from a table, times 2^t for the rest t of less than 1/512, by
+    // the parabola through its ends and its middle: exact to 2e-11.
+    let power = POWERS[(log >> (FRACTION - 9)) as usize % POWERS.len()];
+    let t = log << (64 - FRACTION + 9); // as a fraction of 2^64
+    let rise = scale(t, SLOPE + scale(t, BEND));
+    let power = power + scale(rise, power);
+    match power.checked_shr(127 - (log >> FRACTION) as u32) {
+        Some(nanoseconds) => nanoseconds,
+        None => 0,
     }
 }
 
-/// ln 2, in units of 2^-64.
-const LN_2: u64 = 0xb172_17f7_d1cf_79ac;
-
-/// 2^(-i/128), in units of 2^-63, by square roots of integers.
-const POWERS: [u64; 128] = {
-    let one = 1_u128 << 63;
-    let mut root = one / 2;
-    let mut halvings = 0;
-    while halvings < 7 {
-        root = (root << 63).isqrt();
-        halvings += 1;
-    }
-    let mut powers = [0; 128];
-    let mut power = one;
-    let mut i = 0;
-    while i < 128 {
-        powers[i] = power as u64;
-        power = (power * root) >> 63;
+/// 2^(i/512), in units of 2^-63.
+const POWERS: [u64; 512] = {
+    let mut powers = [1 << 63; 512];
+    let mut i = 1;
+    while i < powers.len() {
+        powers[i] = ((powers[i - 1] as u128 * ROOT as u128) >> 63) as u64;
         i += 1;
     }
     powers
 };
 
-/// log2 of `x`, given in units of 2^-32 and at least 1, in units of 2^-58:
-/// bit by bit, by squaring.
+/// 2^(1/512), in units of 2^-63.
+const ROOT: u64 = root(9);
+/// The parabola from 0 at t = 0, through 2^(1/1024) - 1, to 2^(1/512) - 1 at
+/// t = 1, in units of 2^-64. It rises to a little less than the table does, or
+/// the roundings of both might make a step down.
+const SLOPE: u64 = 8 * (root(10) - (1 << 63)) - 2 * (ROOT - (1 << 63)) - 64;
+const BEND: u64 = 4 * (ROOT - (1 << 63)) - 8 * (root(10) - (1 << 63));
+
+/// 2^(2^-n), in units of 2^-63, by square roots of integers.
+const fn root(n: u32) -> u64 {
+    let mut root = 1_u128 << 64;
+    let mut i = 0;
+    while i < n {
+        root = (root << 63).isqrt();
+        i += 1;
+    }
+    root as u64
+}
+
+/// log2 of `x`, which is at least 1, rounded down: bit by bit, by squaring.
 const fn log2(x: u64) -> u64 {
-    let whole = x.ilog2() - 32;
-    let mut log = (whole as u64) << 58;
-    let mut mantissa = (x as u128) << (31 - whole); // in 1..2, in units of 2^-63
-    let mut bit = 1 << 57;
+    let whole = x.ilog2();
+    let mut log = (whole as u64) << FRACTION;
+    let mut mantissa = (x as u128) << (63 - whole); // in 1..2, in units of 2^-63
+    let mut bit = 1 << (FRACTION - 1);
     while bit > 0 {
         mantissa = (mantissa * mantissa) >> 63;
         if mantissa >> 64 != 0 {
@@ -567,6 +623,15 @@ const fn log2(x: u64) -> u64 {
         bit >>= 1;
     }
     log
+}
+
+/// log2 of a normal float, of less than 64 either way.
+const fn log2_of_float(x: f64) -> i64 {
+    const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
+    let bits = x.to_bits();
+    let exponent = (bits >> MANTISSA) as i64 - 1023;
+    let mantissa = bits & ((1 << MANTISSA) - 1) | 1 << MANTISSA;
+    log2(mantissa) as i64 + ((exponent - MANTISSA as i64) << FRACTION)
 }
 
 #[cfg(test)]
@@ -579,24 +644,41 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_curve_is_the_exponential_to_nine_digits() {
+    fn powers_are_exact_to_ten_digits_and_logarithms_to_sixteen() {
         extern crate std;
-        for g in [1.002, 1.1, 1.6, 2.0, 3.7, 10.0, 1e6] {
-            let curve = Curve::new(g);
-            assert!((curve.log2() - g.log2()).abs() < 1e-9 * g.log2().max(1.0));
-            let mut before = 0;
-            for i in 0..=10_000_u64 {
-                let u = i * (u64::MAX / 10_000);
-                let x = u as f64 / 2_f64.powi(64);
-                let exact = (g.powf(x) - 1.0) / (g - 1.0);
-                let ours = curve.position(u);
-                assert!(
-                    (ours as f64 / 2_f64.powi(64) - exact).abs() < 1e-9 + 1e-10 / (g - 1.0),
-                    "g {g}, u {x}"
-                );
-                assert!(ours >= before, "the curve rises");
-                before = ours;
+        let unit = 2_f64.powi(-(FRACTION as i32));
+        for i in 0..100_000_u64 {
+            let log = NANOSECOND + i * ((62 << FRACTION) / 100_000);
+            let exact = ((log - NANOSECOND) as f64 * unit).exp2();
+            let ours = exp2(log) as f64;
+            assert!((ours - exact).abs() <= 1.0 + 3e-11 * exact, "2^{log}");
+            if ours > 1e12 {
+                let back = log2(exp2(log)) as f64;
+                assert!((back - (log - NANOSECOND) as f64).abs() * unit < 1e-10);
             }
+        }
+        for x in [1, 2, 3, 1_000_000_000, 6_871_947_674, u64::MAX] {
+            assert!(
+                (log2(x) as f64 * unit - (x as f64).log2()).abs() < 1e-14,
+                "{x}"
+            );
+        }
+        assert_eq!(log2(1 << 62), 62 << FRACTION);
+        for x in [0.001, 0.6, 1.0, 1.001, 1.6, 2.0, 1e9] {
+            assert!(
+                (log2_of_float(x) as f64 * unit - x.log2()).abs() < 1e-14,
+                "{x}"
+            );
+        }
+        assert_eq!([exp2(0), exp2(NANOSECOND - 1), exp2(NANOSECOND)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn powers_do_not_fall_where_one_cell_of_the_table_ends() {
+        for cell in 1..=512_u64 {
+            // The most digits there are, so that a step of one would show.
+            let log = NANOSECOND + (62 << FRACTION) + (cell << (FRACTION - 9));
+            assert!(exp2(log - 1) <= exp2(log), "{cell}");
         }
     }
 
@@ -610,23 +692,80 @@ mod tests {
     #[test]
     fn caps_bound_the_wait_and_not_the_window() {
         let default = Stratified::default();
-        assert_eq!(default.cap, 30_000_000_000);
-        assert_eq!(default.busy, 120_000_000_000);
-        assert_eq!(default.stalled, 600_000_000_000);
+        assert_eq!(default.strata.cap, 30_000_000_000);
+        assert_eq!(default.strata.busy, 120_000_000_000);
+        assert_eq!(default.strata.stalled, 600_000_000_000);
         for cap in 1..1000 {
             let w = width(Duration::from_nanos(cap));
             assert!(w >= 1 && w + w.div_ceil(4) <= cap.max(2), "{cap}");
         }
     }
 
+    /// The strata of an outage whose attempts fail at once.
+    fn strata(policy: Stratified) -> impl Iterator<Item = Stratum> {
+        let mut stratum = policy.strata.begin().stratum;
+        core::iter::from_fn(move || {
+            let now = stratum;
+            policy.strata.advance(&mut stratum, Cause::Down);
+            Some(now)
+        })
+    }
+
     #[test]
     fn strata_grow_up_to_the_last_whose_successor_fits_under_the_cap() {
-        for growth in [1.0, 1.000_000_001, 1.001, 1.6, 2.0, 1e6, f64::MAX] {
-            let curve = Curve::new(growth);
-            for cap in [1, 2, 3, 30_000_000_000, MOST_WIDTH - 1, MOST_WIDTH] {
-                let most = curve.grows_within(cap);
-                assert!(curve.grow(most) <= cap as u128, "{growth}, {cap} ns");
-                assert!(curve.grow(most + 1) > cap as u128, "{growth}, {cap} ns");
+        for (growth, cap, growing) in [
+            (1.0, 1_000, 0),
+            (1.0009, 1_000, 0),
+            (1.6, 30, 7), // 1.6^7 is 26.8
+            (2.0, 31, 4),
+            (2.0, 32, 5),
+            (2.0, 33, 5),
+            (10.0, 9, 0),
+            (10.0, 1_000, 3),
+            (1.001, 32, 3_467), // ln 32 / ln 1.001
+            (f64::MAX, 1_000_000, 0),
+        ] {
+            let policy = Stratified::new(SECOND, SECOND * cap * 5 / 4).growth(growth);
+            let mut strata = strata(policy);
+            for i in 0..growing {
+                assert_eq!(strata.next().unwrap().width, 0, "{growth}, {cap} s: {i}");
+            }
+            let flat = strata.next().unwrap();
+            let exact = growth.min(MOST_GROWTH).powi(growing);
+            assert!(
+                (flat.width as f64 / 1e9 - exact).abs() < 1e-5 * exact,
+                "{flat:?}"
+            );
+            if growth >= LEAST_GROWTH {
+                let start = (exact - 1.0) / (growth.min(MOST_GROWTH) - 1.0);
+                assert!(
+                    (flat.start as f64 / 1e9 - start).abs() <= 1e-5 * start,
+                    "{flat:?}"
+                );
+            }
+            let next = strata.next().unwrap();
+            assert_eq!(next.start, flat.start + flat.width);
+            let cap = if growth < LEAST_GROWTH { 1 } else { cap };
+            assert_eq!(next.width, u64::from(cap) * 1_000_000_000, "{growth}");
+        }
+    }
+
+    #[test]
+    fn the_first_stratum_ends_at_the_base() {
+        for growth in [1.001, 1.6, 2.0, 1_000.0, 2e9] {
+            for base in [1, 2, 3, 1_000, 999_999_937, 30_000_000_000, 1 << 50] {
+                let policy = Stratified::new(Duration::from_nanos(base), Duration::MAX);
+                let strata = policy.growth(growth).strata;
+                let first = strata.begin().stratum;
+                let at = |u| strata.instant(u, first);
+                // A part in 1e10 of A, which is 1000 times the base at most.
+                let rounding = 2 + base / 10_000_000;
+                assert!(
+                    (1..=rounding).contains(&at(0)),
+                    "{growth}, {base}: {}",
+                    at(0)
+                );
+                assert!(at(u64::MAX) <= base && at(u64::MAX) + rounding >= base);
             }
         }
     }
@@ -646,8 +785,7 @@ mod tests {
         );
     }
 
-    /// The strata that `skip` jumps to are those that a walk over each finds,
-    /// to the rounding of a second's growth to whole nanoseconds.
+    /// The strata that `skip` jumps to are those that a walk over each finds.
     #[test]
     fn skipping_strata_ends_where_visiting_each_ends() {
         for (growth, cause) in [
@@ -658,28 +796,20 @@ mod tests {
             (1.6, Cause::Stalled),
             (50.0, Cause::Down),
         ] {
-            let policy = Stratified::default().growth(growth);
+            let strata = Stratified::default().growth(growth).strata;
             for seconds in [20, 100, 1_000, 10_000, 86_400 * 7] {
                 let elapsed = seconds * 1_000_000_000;
-                let mut jumped = Stratum {
-                    start: 0,
-                    width: policy.base,
-                };
-                let mut walked = jumped;
-                policy.skip(&mut jumped, cause, elapsed);
-                while jumped.start + jumped.width <= elapsed {
-                    policy.advance(&mut jumped, cause);
+                let is_over = |stratum| strata.instant(u64::MAX, stratum) <= elapsed;
+                let mut walked = strata.begin().stratum;
+                let mut jumped = walked;
+                strata.skip(&mut jumped, cause, elapsed);
+                if is_over(jumped) {
+                    strata.advance(&mut jumped, cause); // a logarithm was rounded
                 }
-                while walked.start + walked.width <= elapsed {
-                    policy.advance(&mut walked, cause);
+                while is_over(walked) {
+                    strata.advance(&mut walked, cause);
                 }
-                let apart = jumped.start.abs_diff(walked.start);
-                let rounding = elapsed / 1_000_000;
-                assert!(
-                    apart < rounding,
-                    "{growth} {cause:?} {seconds} s: {apart} ns"
-                );
-                assert!(jumped.width.abs_diff(walked.width) < rounding);
+                assert_eq!(jumped, walked, "{growth} {cause:?} {seconds} s");
             }
         }
     }
@@ -708,16 +838,16 @@ mod tests {
 
     #[test]
     fn an_attempt_out_of_turn_leaves_the_schedule_alone() {
-        let policy = Stratified::default();
-        let mut place = Place::default();
+        let strata = Stratified::default().strata;
+        let mut place = strata.begin();
         let mut rng = rand::SeedableRng::seed_from_u64(1);
-        let first = policy.wait(
+        let first = strata.wait(
             &mut place,
             &mut rng,
             &Failed::new(0, Duration::ZERO, Cause::Down),
         );
         let early = first / 3;
-        let rest = policy.wait(&mut place, &mut rng, &Failed::new(1, early, Cause::Down));
+        let rest = strata.wait(&mut place, &mut rng, &Failed::new(1, early, Cause::Down));
         assert_eq!(early + rest, first);
     }
 

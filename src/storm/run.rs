@@ -254,19 +254,20 @@ fn share(all: u32, percent: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Rule;
+    use crate::policy::{Policy, Rule, Seeded};
     use crate::{Decorrelated, Exponential, Sequence, Stratified};
 
     #[test]
     fn a_client_on_a_built_in_policy_is_64_bytes() {
-        fn size<R: Rule>() -> usize {
+        fn size<R: Rule>(_: &impl Policy<Backoff = Seeded<R>>) -> usize {
             size_of::<Client<R::State>>()
         }
+        let second = Duration::from_secs(1);
         let sizes = [
-            size::<Stratified>(),
-            size::<Exponential>(),
-            size::<Decorrelated>(),
-            size::<Sequence>(),
+            size(&Stratified::default()),
+            size(&Exponential::new(second, second)),
+            size(&Decorrelated::new(second, second)),
+            size(&Sequence::new([second])),
         ];
         assert_eq!(sizes, [64; 4]);
     }
