@@ -52,7 +52,7 @@ const MOST_ATTEMPTS: u64 = 10_000;
 pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
     let mut rng = storm.generator(1);
     let (rules, delay, end) = (storm.rules, storm.delay, storm.end());
-    let mut desk = Desk::new(&storm.server, storm.outage, storm.capacity, storm.backlog);
+    let mut desk = Desk::new(storm);
     let mut queue = Queue::new();
     let mut tally = Tally::new(storm);
 
@@ -107,7 +107,7 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
         let leaves = begins.saturating_add(timeout);
         client.attempts += (arrival >= storm.outage) as u32;
 
-        let answer = desk.attempt(arrival);
+        let answer = desk.attempt(arrival, number);
         let (told, verdict) = match answer {
             Answer::Served(done) if done + delay <= leaves => {
                 let back = done + delay;

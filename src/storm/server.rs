@@ -1,9 +1,12 @@
 //! The server that the fleet comes back to.
 
 use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::Storm;
 use crate::policy::{expect, nanos};
 use crate::{Cause, InvalidPolicy, TokenBucket, Verdict};
 
@@ -38,6 +41,7 @@ enum Refusal {
     /// In handshakes.
     Costs(f64),
     Silent,
+    Slots,
     Hints(Arc<dyn Fn(Duration) -> Verdict + Send + Sync>),
 }
 
@@ -94,22 +98,19 @@ impl Server {
     }
 
     /// Refusals cost nothing and hand out slots: the client comes back at an
-    /// instant of its own ([`Verdict::Slot`]).
+    /// instant of its own ([`Verdict::Slot`]), and finds room.
     ///
-    /// The instants are 1/C apart, from a [`TokenBucket`], which is one number
-    /// of server state. They begin half a queue from now, so that the queue
-    /// neither runs dry nor overflows:
+    /// The instants are 1/C apart, from a [`TokenBucket`]. They begin half a
+    /// queue from now, so that the queue neither runs dry nor overflows, and who
+    /// has no slot is let in only while the queue is less than half full.
+    /// So the fleet is back at the limit, with two attempts a client at most.
     ///
-    /// ```
-    /// use redial::TokenBucket;
-    /// use std::time::Duration;
-    ///
-    /// // A server that takes 1000 clients a second and queues a second of work.
-    /// let (bucket, half) = (TokenBucket::new(1, Duration::from_millis(1)), Duration::from_millis(500));
-    /// let slot = |now: Duration| half + bucket.reserve_at(now + half);
-    /// ```
+    /// The server must know who holds a slot, by name or by a ticket;
+    /// [`_slots`](crate::_slots) has the recipe. One that does not is
+    /// `hints(Verdict::Slot)`: as fast, but it refuses a few clients again,
+    /// where newcomers have filled the queue.
     pub fn slots() -> Self {
-        Self::hints(Verdict::Slot)
+        Self::new(Refusal::Slots)
     }
 
     /// Refusals cost nothing and tell the client what `hint` makes of its
@@ -161,6 +162,7 @@ impl fmt::Debug for Server {
         match self.refusal {
             Refusal::Costs(handshakes) => server.field("refusal_costs", &handshakes),
             Refusal::Silent => server.field("refusal", &format_args!("silence")),
+            Refusal::Slots => server.field("refusal", &format_args!("a slot")),
             Refusal::Hints(_) => server.field("refusal", &format_args!("a hint")),
         };
         server.field("black_hole", &self.black_hole).finish()
@@ -178,6 +180,8 @@ pub(super) struct Desk {
     free: f64,
     /// The instants that are still to be given to somebody.
     slots: TokenBucket,
+    /// Which clients have been given one, where the server knows that.
+    holders: Vec<bool>,
     /// Work taken on so far, in handshakes.
     served: u64,
     refused: f64,
@@ -192,23 +196,26 @@ pub(super) enum Answer {
 }
 
 impl Desk {
-    pub(super) fn new(server: &Server, back: u64, capacity: f64, queue: u64) -> Self {
+    pub(super) fn new(storm: &Storm) -> Self {
+        let (server, handshake) = (&storm.server, 1e9 / storm.capacity);
+        let knows_holders = matches!(server.refusal, Refusal::Slots);
         Self {
             server: server.clone(),
-            back,
-            handshake: 1e9 / capacity,
-            queue: server.queue.unwrap_or(queue) as f64,
-            free: back as f64,
+            back: storm.outage,
+            handshake,
+            queue: server.queue.unwrap_or(storm.backlog) as f64,
+            free: storm.outage as f64,
             // Rounded up: slots must not come faster than they are served.
-            slots: TokenBucket::new(1, Duration::from_nanos((1e9 / capacity).ceil() as u64)),
+            slots: TokenBucket::new(1, Duration::from_nanos(handshake.ceil() as u64)),
+            holders: vec![false; storm.clients as usize * usize::from(knows_holders)],
             served: 0,
             refused: 0.0,
         }
     }
 
-    /// An attempt arrives.
+    /// An attempt of `client` arrives.
     #[inline]
-    pub(super) fn attempt(&mut self, now: u64) -> Answer {
+    pub(super) fn attempt(&mut self, now: u64, client: u32) -> Answer {
         if now < self.back {
             return if self.server.black_hole {
                 Answer::Silence
@@ -217,7 +224,11 @@ impl Desk {
             };
         }
         let at = now as f64;
-        if self.free - at < self.queue {
+        let queue = match self.holders.get(client as usize) {
+            Some(false) => self.queue / 2.0,
+            _ => self.queue,
+        };
+        if self.free - at < queue {
             self.free = self.free.max(at) + self.handshake;
             self.served += 1;
             return Answer::Served(self.free as u64);
@@ -229,12 +240,18 @@ impl Desk {
                 Answer::Refused(Verdict::Retry(Cause::Busy))
             }
             Refusal::Silent => Answer::Silence,
-            Refusal::Hints(hint) => {
-                let half = self.queue as u64 / 2;
-                let reserved = self.slots.reserve_at(Duration::from_nanos(now + half));
-                Answer::Refused(hint(Duration::from_nanos(half) + reserved))
+            Refusal::Slots => {
+                self.holders[client as usize] = true;
+                Answer::Refused(Verdict::Slot(self.slot(now)))
             }
+            Refusal::Hints(hint) => Answer::Refused(hint(self.slot(now))),
         }
+    }
+
+    /// The wait until the next slot.
+    fn slot(&self, now: u64) -> Duration {
+        let half = self.queue as u64 / 2;
+        Duration::from_nanos(half) + self.slots.reserve_at(Duration::from_nanos(now + half))
     }
 
     /// All the work that was taken on, in handshakes.
