@@ -197,7 +197,10 @@ impl<P: Policy> Outage<P> {
         self.due = None;
         let now = self.clock(now);
         self.progress.connecting(now);
-        self.rules.timeout(&self.progress)
+        match self.rules.timeout(&self.progress) {
+            u64::MAX => Duration::MAX,
+            timeout => Duration::from_nanos(timeout),
+        }
     }
 
     /// The attempt failed.
@@ -477,15 +480,12 @@ impl Rules {
     }
 
     /// How long the attempt that is about to begin may take.
-    pub(crate) fn timeout(&self, progress: &Progress) -> Duration {
+    #[inline]
+    pub(crate) fn timeout(&self, progress: &Progress) -> u64 {
         let doubled = self
             .attempt_timeout
             .saturating_mul(1 << progress.stalled.min(63));
-        let timeout = doubled.min(self.patience.max(self.attempt_timeout));
-        if timeout == u64::MAX {
-            return Duration::MAX;
-        }
-        Duration::from_nanos(timeout)
+        doubled.min(self.patience.max(self.attempt_timeout))
     }
 }
 
@@ -599,19 +599,19 @@ impl Progress {
         if self.attempts >= rules.max_attempts && verdict != Verdict::Stop {
             return Next::GiveUp(Reason::MaxAttempts);
         }
-        let elapsed = Duration::from_nanos(self.elapsed(now));
+        let elapsed = self.elapsed(now);
         let waits = self.attempts - self.eager as u32;
+        let since = Duration::from_nanos(elapsed);
         let wait = match verdict {
             Verdict::Slot(wait) => Some(wait),
-            Verdict::RetryAfter(floor) => after(floor, waits, elapsed, ask),
-            Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, elapsed, cause)),
+            Verdict::RetryAfter(floor) => after(floor, waits, since, ask),
+            Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, since, cause)),
             Verdict::Stop => return Next::GiveUp(Reason::Stopped),
         };
         let Some(wait) = wait else {
             return Next::GiveUp(Reason::Policy);
         };
-        let end = nanos(elapsed.saturating_add(wait));
-        if end > rules.max_elapsed {
+        if elapsed.saturating_add(nanos(wait)) > rules.max_elapsed {
             return Next::GiveUp(Reason::MaxElapsed);
         }
         Next::Wait(wait)

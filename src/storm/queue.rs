@@ -1,6 +1,7 @@
 //! When which client tries next: a calendar queue.
 
 use alloc::collections::BinaryHeap;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::mem;
@@ -22,7 +23,8 @@ pub(super) struct Queue {
     /// The number of the present day.
     day: u64,
     /// The days after the present one, by day modulo `YEAR`.
-    days: Vec<Vec<u64>>,
+    days: Vec<Day>,
+    pages: Pages,
     /// Entries more than a year away, as (time, client).
     far: Vec<(u64, u32)>,
     len: usize,
@@ -42,7 +44,8 @@ impl Queue {
             untold: 0,
             late: BinaryHeap::new(),
             day: 0,
-            days: (0..YEAR).map(|_| Vec::new()).collect(),
+            days: vec![Day::default(); YEAR as usize],
+            pages: Pages::default(),
             far: Vec::new(),
             len: 0,
         }
@@ -55,7 +58,8 @@ impl Queue {
         if day >= self.day + YEAR {
             self.far.push((time, client));
         } else if day > self.day {
-            self.days[(day % YEAR) as usize].push(entry(time, client));
+            let day = &mut self.days[(day % YEAR) as usize];
+            self.pages.write(day, entry(time, client));
         } else {
             self.late.push(Reverse(entry(time, client)));
         }
@@ -109,23 +113,78 @@ impl Queue {
         } else if self.day % YEAR == 0 {
             self.sift();
         }
-        // Dropped and allocated anew, or the busiest days' room would be kept
-        // for every day.
-        self.today = mem::take(&mut self.days[(self.day % YEAR) as usize]);
+        let day = mem::take(&mut self.days[(self.day % YEAR) as usize]);
+        self.pages.read(day, &mut self.today);
         self.today.sort_unstable_by_key(|&entry| Reverse(entry));
         self.untold = self.today.len();
     }
 
     /// Moves the far entries that have come within a year into their days.
     fn sift(&mut self) {
-        let (days, year_end) = (&mut self.days, self.day + YEAR);
+        let year_end = self.day + YEAR;
         self.far.retain(|&(time, client)| {
             let day = time >> DAY;
             if day < year_end {
-                days[(day % YEAR) as usize].push(entry(time, client));
+                let day = &mut self.days[(day % YEAR) as usize];
+                self.pages.write(day, entry(time, client));
             }
             day >= year_end
         });
+    }
+}
+
+/// The entries of one day, in no order.
+#[derive(Clone, Copy, Default)]
+struct Day {
+    len: usize,
+    /// The page that is being written, where `len` says that there is one.
+    page: u32,
+}
+
+/// The room of all days, in pages that are used again: the first days are the
+/// busiest by far, and vectors of their own would keep it, or move what they
+/// hold as they grow.
+#[derive(Default)]
+struct Pages {
+    /// Entries, and the page before.
+    pages: Vec<([u64; PAGE], u32)>,
+    blank: Vec<u32>,
+}
+
+const PAGE: usize = 63;
+
+impl Pages {
+    #[inline]
+    fn write(&mut self, day: &mut Day, entry: u64) {
+        if day.len % PAGE == 0 {
+            self.turn(day);
+        }
+        self.pages[day.page as usize].0[day.len % PAGE] = entry;
+        day.len += 1;
+    }
+
+    /// A new page for a day.
+    fn turn(&mut self, day: &mut Day) {
+        let page = self.blank.pop().unwrap_or_else(|| {
+            self.pages.push(([0; PAGE], 0));
+            self.pages.len() as u32 - 1
+        });
+        self.pages[page as usize].1 = day.page;
+        day.page = page;
+    }
+
+    /// Adds a day's entries to `out`, and has its pages used again.
+    fn read(&mut self, mut day: Day, out: &mut Vec<u64>) {
+        while day.len > 0 {
+            let (entries, before) = &self.pages[day.page as usize];
+            let here = (day.len - 1) % PAGE + 1;
+            out.extend_from_slice(&entries[..here]);
+            self.blank.push(day.page);
+            day = Day {
+                len: day.len - here,
+                page: *before,
+            };
+        }
     }
 }
 

@@ -102,9 +102,8 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
         }
         let client = &mut clients[number as usize];
         let begins = arrival - delay;
-        let timeout = nanos(rules.timeout(&client.progress));
+        let leaves = begins.saturating_add(rules.timeout(&client.progress));
         client.progress.connecting(begins);
-        let leaves = begins.saturating_add(timeout);
         client.attempts += (arrival >= storm.outage) as u32;
 
         let answer = desk.attempt(arrival, number);
