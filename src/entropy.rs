@@ -1,17 +1,15 @@
-//! Fresh seeds, from the operating system.
+//! Fresh seeds.
 
 use std::hash::{BuildHasher, RandomState};
-
-use rand::TryRng;
-use rand::rngs::SysRng;
+use std::time::SystemTime;
 
 /// A seed that nobody else has.
 ///
-/// Where the system cannot give entropy (an exotic platform, a sandbox), the
-/// keys that std draws for each hash map stand in: spread matters here, not
-/// secrecy, and a client that cannot reconnect helps nobody.
+/// The keys that std draws for hash maps: from the operating system once for a
+/// thread, and others each time. The clock tells a process from its fork, and a
+/// virtual machine from its clone, which have the same keys. Spread matters
+/// here, not secrecy, so this needs neither a system call for each outage nor a
+/// dependency.
 pub(crate) fn fresh() -> u64 {
-    SysRng
-        .try_next_u64()
-        .unwrap_or_else(|_| RandomState::new().hash_one(std::process::id()))
+    RandomState::new().hash_one(SystemTime::now())
 }
