@@ -278,11 +278,15 @@ impl Stratified {
 
 impl fmt::Debug for Stratified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was given, to a nanosecond.
+        let cap = |width| Duration::from_nanos(width + width / 4);
         f.debug_struct("Stratified")
             .field("base", &Duration::from_nanos(self.base))
-            .field("cap", &Duration::from_nanos(self.cap))
             .field("growth", &self.growth)
-            .finish_non_exhaustive()
+            .field("cap", &Duration::from_nanos(self.cap))
+            .field("busy_cap", &cap(self.strata.busy))
+            .field("stalled_cap", &cap(self.strata.stalled))
+            .finish()
     }
 }
 
@@ -849,6 +853,14 @@ mod tests {
         let early = first / 3;
         let rest = strata.wait(&mut place, &mut rng, &Failed::new(1, early, Cause::Down));
         assert_eq!(early + rest, first);
+    }
+
+    #[test]
+    fn debug_shows_what_was_configured() {
+        assert_eq!(
+            alloc::format!("{:?}", Stratified::default()),
+            "Stratified { base: 1s, growth: 1.6, cap: 37.5s, busy_cap: 150s, stalled_cap: 750s }"
+        );
     }
 
     #[test]

@@ -157,14 +157,14 @@ impl Pages {
     #[inline]
     fn write(&mut self, day: &mut Day, entry: u64) {
         if day.len % PAGE == 0 {
-            self.turn(day);
+            self.add_page(day);
         }
         self.pages[day.page as usize].0[day.len % PAGE] = entry;
         day.len += 1;
     }
 
     /// A new page for a day.
-    fn turn(&mut self, day: &mut Day) {
+    fn add_page(&mut self, day: &mut Day) {
         let page = self.blank.pop().unwrap_or_else(|| {
             self.pages.push(([0; PAGE], 0));
             self.pages.len() as u32 - 1
