@@ -23,6 +23,8 @@ pub(crate) struct Halves<C: Connect, P: Policy> {
     pub(crate) redial: Redial<C, P>,
     /// How many connections there have been.
     pub(crate) generation: u64,
+    /// The halves that have nothing more to hear before the present connection.
+    settled: [bool; 2],
     /// Of the halves, by their discriminant, where they were pending last.
     wakers: [Option<Waker>; 2],
     both: Arc<Wakers>,
@@ -37,10 +39,35 @@ impl<C: Connect, P: Policy> Halves<C, P> {
             // One that was lent before is the first.
             generation: redial.connection.is_some() as u64,
             redial,
+            settled: [false; 2],
             wakers: [None, None],
             both,
             shared,
         }
+    }
+
+    /// The connection is up, and a call of `half` is one on it and no more: it
+    /// was [settled](Self::settle), and no handle has closed the driver since.
+    #[inline]
+    pub(crate) fn is_settled(&self, half: Half) -> bool {
+        self.settled[half as usize] && !self.redial.is_closed()
+    }
+
+    /// The connection is up, and `half` has heard all that came before it.
+    pub(crate) fn settle(&mut self, half: Half) {
+        self.settled[half as usize] = true;
+    }
+
+    /// The connection, of which the caller knows that it is up.
+    #[inline]
+    pub(crate) fn connection(&mut self) -> &mut C::Connection {
+        let connection = self.redial.connection.as_mut();
+        connection.expect("a half is settled, or was polled until it is up")
+    }
+
+    /// Both halves have to look what there is, before they go on.
+    pub(crate) fn unsettle(&mut self) {
+        self.settled = [false; 2];
     }
 
     /// Until there is a connection. Tells whether it is a new one.
@@ -92,12 +119,14 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     /// The connection is gone, which both halves must hear of.
     pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
         self.redial.lose(verdict, error);
+        self.unsettle();
         self.wake();
     }
 
     /// There is no connection, and none follows.
     pub(crate) fn close(&mut self) {
         self.redial.close();
+        self.unsettle();
         self.both.wake_all();
         self.wake();
     }

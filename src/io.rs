@@ -167,7 +167,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     }
 
     /// The reset that `half` has not been told of yet.
-    #[inline]
+    #[cold]
     fn seam(&mut self, half: Half) -> io::Result<()> {
         let told = &mut self.told[half as usize];
         if *told == self.losses {
@@ -200,19 +200,19 @@ where
     P: Policy,
 {
     /// Until there is a connection.
-    #[inline]
-    fn poll_up(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<&mut C::Connection>> {
+    fn poll_up(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
         if self.end == End::GaveUp {
             return Poll::Ready(Err(self.gave_up()));
         }
         if self.halves.redial.connection.is_none() || self.halves.redial.is_closed() {
             ready!(self.poll_down(half, cx))?;
         }
-        let connection = self.halves.redial.connection.as_mut();
-        Poll::Ready(Ok(connection.expect("polled until it is up")))
+        if self.end == End::Open {
+            self.halves.settle(half);
+        }
+        Poll::Ready(Ok(()))
     }
 
-    #[cold]
     fn poll_down(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.halves.poll_up(half, cx)) {
             Ok(_) => {
@@ -229,6 +229,7 @@ where
     }
 
     /// An error, where the driver gave up or was closed.
+    #[cold]
     fn poll_closed(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let closed = self.end != End::Over && self.halves.redial.is_closed();
         if self.end == End::GaveUp || closed {
@@ -246,22 +247,45 @@ where
         self.seam(half).expect_err("just lost")
     }
 
+    /// Until bytes can be read, or reading says nothing about a connection: of
+    /// nothing, or after the end. Tells which.
+    #[cold]
+    fn poll_readable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<bool>> {
+        self.seam(Half::Read)?;
+        if empty || matches!(self.end, End::ReadOut | End::Over) {
+            return Poll::Ready(Ok(false));
+        }
+        self.poll_up(Half::Read, cx).map_ok(|()| true)
+    }
+
+    /// Until bytes can be written; none can be at any time.
+    #[cold]
+    fn poll_writable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.seam(Half::Write)?;
+        if matches!(self.end, End::Last | End::ReadOut | End::Over) {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        if empty {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_up(Half::Write, cx)
+    }
+
     /// One write, of either kind.
+    #[inline]
     fn poll_written(
         &mut self,
         cx: &mut Context<'_>,
         empty: bool,
         write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        self.seam(Half::Write)?;
-        if matches!(self.end, End::Last | End::ReadOut | End::Over) {
-            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        if !self.halves.is_settled(Half::Write) {
+            ready!(self.poll_writable(empty, cx))?;
         }
         if empty {
             return Poll::Ready(Ok(0));
         }
-        let connection = ready!(self.poll_up(Half::Write, cx))?;
-        match write(Pin::new(connection), cx) {
+        match write(Pin::new(self.halves.connection()), cx) {
             // It takes no more bytes, and will not again.
             Poll::Ready(Ok(0)) => {
                 let error = ErrorKind::WriteZero.into();
@@ -288,14 +312,17 @@ where
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.seam(Half::Read)?;
-        // Reading nothing, or after the end, says nothing about a connection.
-        if buf.remaining() == 0 || matches!(this.end, End::ReadOut | End::Over) {
+        let empty = buf.remaining() == 0;
+        let readable = if this.halves.is_settled(Half::Read) {
+            !empty
+        } else {
+            ready!(this.poll_readable(empty, cx))?
+        };
+        if !readable {
             return Poll::Ready(Ok(()));
         }
-        let connection = ready!(this.poll_up(Half::Read, cx))?;
         let before = buf.filled().len();
-        match Pin::new(connection).poll_read(cx, buf) {
+        match Pin::new(this.halves.connection()).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() == before => {
                 match this.end {
                     End::Open => {
@@ -352,8 +379,10 @@ where
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.seam(Half::Write)?;
-        ready!(this.poll_closed(Half::Write, cx))?;
+        if !this.halves.is_settled(Half::Write) {
+            this.seam(Half::Write)?;
+            ready!(this.poll_closed(Half::Write, cx))?;
+        }
         let Some(connection) = &mut this.halves.redial.connection else {
             // What was written before is lost, and was said to be.
             return Poll::Ready(Ok(()));
@@ -372,6 +401,7 @@ where
         let this = &mut *self;
         if this.end == End::Open {
             this.end = End::Last;
+            this.halves.unsettle();
         }
         ready!(this.poll_closed(Half::Write, cx))?;
         let Some(connection) = &mut this.halves.redial.connection else {
