@@ -46,6 +46,11 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         }
     }
 
+    /// There is a connection, and no handle has closed the driver.
+    pub(crate) fn is_up(&self) -> bool {
+        self.redial.connection.is_some() && !self.redial.is_closed()
+    }
+
     /// The connection is up, and a call of `half` is one on it and no more: it
     /// was [settled](Self::settle), and no handle has closed the driver since.
     #[inline]

@@ -204,7 +204,7 @@ where
         if self.end == End::GaveUp {
             return Poll::Ready(Err(self.gave_up()));
         }
-        if self.halves.redial.connection.is_none() || self.halves.redial.is_closed() {
+        if !self.halves.is_up() {
             ready!(self.poll_down(half, cx))?;
         }
         if self.end == End::Open {

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::error;
 use core::fmt;
 use core::mem;
+use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 
@@ -106,6 +107,9 @@ where
 
 type Item<C> = <<C as Connect>::Connection as TryStream>::Ok;
 
+/// What the stream yields.
+type News<C> = Result<SessionEvent<Item<C>, <C as Connect>::Error>, Error<<C as Connect>::Error>>;
+
 /// Of the whole session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -119,9 +123,9 @@ enum End {
 
 #[derive(Debug, Default)]
 struct Sending {
-    /// The connection that was found ready for one item.
-    ready_for: Option<u64>,
-    /// Items that this connection has taken and not flushed.
+    /// The connection was found ready for one item.
+    ready: bool,
+    /// Items that it has taken and not flushed.
     unflushed: usize,
     /// The same of connections that are gone, until the sink has said so.
     lost: usize,
@@ -216,7 +220,7 @@ where
             return;
         }
         self.sending.lost += mem::take(&mut self.sending.unflushed);
-        self.sending.ready_for = None;
+        self.sending.ready = false;
         if self.end == End::Open {
             self.halves.lose(verdict, error.as_ref());
         } else {
@@ -282,8 +286,53 @@ where
         }
     }
 
+    /// What the reader has to hear before it hears from the connection: until
+    /// that is up, where there is nothing.
+    #[cold]
+    fn poll_news(&mut self, cx: &Context<'_>) -> Poll<ControlFlow<Option<News<C>>>> {
+        self.has_reader = true;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(ControlFlow::Break(Some(Ok(event))));
+            }
+            if self.end == End::Over {
+                return Poll::Ready(ControlFlow::Break(self.error.take().map(Err)));
+            }
+            if self.halves.is_up() {
+                self.halves.settle(Half::Read);
+                return Poll::Ready(ControlFlow::Continue(()));
+            }
+            let _ = ready!(self.poll_up(Half::Read, cx));
+        }
+    }
+
+    /// Until something can be sent.
+    #[cold]
+    fn poll_sendable(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        loop {
+            self.report()?;
+            if self.end != End::Open {
+                return Poll::Ready(Err(SendError(Unsent::Over)));
+            }
+            if self.halves.is_up() {
+                self.halves.settle(Half::Write);
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_up(Half::Write, cx) {
+                Poll::Ready(_) => {}
+                // It was polled all the same: a client that only sends must
+                // get its connection, too.
+                Poll::Pending if self.fail_while_down => {
+                    return Poll::Ready(Err(SendError(Unsent::Down)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
     /// For calls that would go on with a connection though a handle has closed
     /// the driver.
+    #[cold]
     fn note_close(&mut self, cx: &Context<'_>) {
         if self.end != End::Over && self.halves.redial.is_closed() {
             // Ready, with the error that is kept for the reader.
@@ -292,6 +341,7 @@ where
     }
 
     /// What the sink has to say before anything else.
+    #[cold]
     fn report(&mut self) -> Result<(), SendError> {
         match mem::take(&mut self.sending.lost) {
             0 => Ok(()),
@@ -316,38 +366,31 @@ where
     C: Connect<Connection: TryStream + Unpin, Error: From<StreamError<C>>>,
     P: Policy,
 {
-    type Item = Result<SessionEvent<Item<C>, C::Error>, Error<C::Error>>;
+    type Item = News<C>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        this.has_reader = true;
         loop {
-            if let Some(event) = this.events.pop_front() {
-                return Poll::Ready(Some(Ok(event)));
-            }
-            if this.end == End::Over {
-                return Poll::Ready(this.error.take().map(Err));
-            }
-            let closed = this.halves.redial.is_closed();
-            if let (Some(connection), false) = (&mut this.halves.redial.connection, closed) {
-                match Pin::new(connection).try_poll_next(cx) {
-                    Poll::Ready(Some(Ok(item))) => {
-                        return Poll::Ready(Some(Ok(SessionEvent::Item(item))));
-                    }
-                    Poll::Ready(Some(Err(error))) => {
-                        let error = C::Error::from(error);
-                        let verdict = this.halves.redial.judge(&error);
-                        this.down(verdict, Some(error));
-                    }
-                    Poll::Ready(None) => this.down(Verdict::Retry(Cause::Busy), None),
-                    Poll::Pending => {
-                        this.halves.pend(Half::Read, cx);
-                        return Poll::Pending;
-                    }
+            if !this.halves.is_settled(Half::Read) {
+                if let ControlFlow::Break(told) = ready!(this.poll_news(cx)) {
+                    return Poll::Ready(told);
                 }
-                continue;
             }
-            let _ = ready!(this.poll_up(Half::Read, cx));
+            match Pin::new(this.halves.connection()).try_poll_next(cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    return Poll::Ready(Some(Ok(SessionEvent::Item(item))));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let error = C::Error::from(error);
+                    let verdict = this.halves.redial.judge(&error);
+                    this.down(verdict, Some(error));
+                }
+                Poll::Ready(None) => this.down(Verdict::Retry(Cause::Busy), None),
+                Poll::Pending => {
+                    this.halves.pend(Half::Read, cx);
+                    return Poll::Pending;
+                }
+            }
         }
     }
 }
@@ -376,33 +419,19 @@ where
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
         loop {
-            this.report()?;
-            if this.end != End::Open {
-                return Poll::Ready(Err(SendError(Unsent::Over)));
+            if !this.halves.is_settled(Half::Write) {
+                ready!(this.poll_sendable(cx))?;
             }
-            let closed = this.halves.redial.is_closed();
-            if let (Some(connection), false) = (&mut this.halves.redial.connection, closed) {
-                match Pin::new(connection).poll_ready(cx) {
-                    Poll::Ready(Ok(())) => {
-                        this.sending.ready_for = Some(this.halves.generation);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Poll::Ready(Err(error)) => this.write_failed(error.into()),
-                    Poll::Pending => {
-                        this.halves.pend(Half::Write, cx);
-                        return Poll::Pending;
-                    }
+            match Pin::new(this.halves.connection()).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    this.sending.ready = true;
+                    return Poll::Ready(Ok(()));
                 }
-                continue;
-            }
-            match this.poll_up(Half::Write, cx) {
-                Poll::Ready(_) => {}
-                // It was polled all the same: a client that only sends must
-                // get its connection, too.
-                Poll::Pending if this.fail_while_down => {
-                    return Poll::Ready(Err(SendError(Unsent::Down)));
+                Poll::Ready(Err(error)) => this.write_failed(error.into()),
+                Poll::Pending => {
+                    this.halves.pend(Half::Write, cx);
+                    return Poll::Pending;
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -410,9 +439,9 @@ where
     fn start_send(mut self: Pin<&mut Self>, item: T) -> Result<(), SendError> {
         let this = &mut *self;
         // The connection that was ready may be gone, and another be there.
-        let ready_for = this.sending.ready_for.take();
+        let ready = mem::take(&mut this.sending.ready);
         match &mut this.halves.redial.connection {
-            Some(connection) if ready_for == Some(this.halves.generation) => {
+            Some(connection) if ready => {
                 this.sending.unflushed += 1;
                 if let Err(error) = Pin::new(connection).start_send(item) {
                     this.write_failed(error.into());
@@ -429,8 +458,10 @@ where
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
-        this.note_close(cx);
-        this.report()?;
+        if !this.halves.is_settled(Half::Write) {
+            this.note_close(cx);
+            this.report()?;
+        }
         let Some(connection) = &mut this.halves.redial.connection else {
             return Poll::Ready(Ok(())); // nothing was taken, so nothing is left
         };
@@ -453,14 +484,15 @@ where
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
         this.note_close(cx);
-        let Some(connection) = &mut this.halves.redial.connection else {
+        if this.halves.redial.connection.is_none() {
             this.finish();
             return Poll::Ready(this.report());
-        };
+        }
         if this.end == End::Open {
             this.end = End::Last;
+            this.halves.unsettle();
         }
-        match Pin::new(connection).poll_close(cx) {
+        match Pin::new(this.halves.connection()).poll_close(cx) {
             Poll::Ready(Ok(())) => {
                 this.sending.unflushed = 0;
                 Poll::Ready(this.report())
