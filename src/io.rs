@@ -271,6 +271,21 @@ where
         self.poll_up(Half::Write, cx)
     }
 
+    /// The reading side of the connection has ended.
+    #[cold]
+    fn read_out(&mut self) -> io::Result<()> {
+        match self.end {
+            End::Open => {
+                self.lose(Verdict::Retry(Cause::Busy), None);
+                return self.seam(Half::Read);
+            }
+            _ if self.shut => self.finish(),
+            // What was written is still on its way.
+            _ => self.end = End::ReadOut,
+        }
+        Ok(())
+    }
+
     /// One write, of either kind.
     #[inline]
     fn poll_written(
@@ -323,18 +338,7 @@ where
         }
         let before = buf.filled().len();
         match Pin::new(this.halves.connection()).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() == before => {
-                match this.end {
-                    End::Open => {
-                        this.lose(Verdict::Retry(Cause::Busy), None);
-                        return Poll::Ready(this.seam(Half::Read));
-                    }
-                    _ if this.shut => this.finish(),
-                    // What was written is still on its way.
-                    _ => this.end = End::ReadOut,
-                }
-                Poll::Ready(Ok(()))
-            }
+            Poll::Ready(Ok(())) if buf.filled().len() == before => Poll::Ready(this.read_out()),
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Read, error))),
             Poll::Ready(read) => Poll::Ready(read),
             Poll::Pending => {

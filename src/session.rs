@@ -215,6 +215,7 @@ where
     }
 
     /// The connection is gone.
+    #[cold]
     fn down(&mut self, verdict: Verdict, error: Option<C::Error>) {
         if self.halves.redial.connection.is_none() {
             return;
@@ -237,6 +238,7 @@ where
 
     /// The sink has failed: what the connection has received is still read, if
     /// there is a reader, but not waited for.
+    #[cold]
     fn write_failed(&mut self, error: C::Error) {
         if self.has_reader {
             let mut cx = Context::from_waker(Waker::noop());
