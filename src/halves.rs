@@ -97,7 +97,7 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     }
 
     /// `half` is pending on its side of the connection.
-    #[inline]
+    #[cold] // so that the connection's own code is inlined, and not this
     pub(crate) fn pend(&mut self, half: Half, cx: &Context<'_>) {
         match &mut self.wakers[half as usize] {
             Some(waker) => waker.clone_from(cx.waker()),
