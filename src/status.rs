@@ -11,7 +11,7 @@ use core::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use tokio::time::Instant;
 
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, lock};
 
 /// Where a [`Redial`](crate::Redial) stands.
 ///
@@ -97,7 +97,9 @@ impl Handle {
     /// Ends it for good: the connection is dropped, and whoever waits for one
     /// gets an [`Error`](crate::Error) that [`is_closed`](crate::Error::is_closed).
     pub fn close(&self) {
-        self.control.command(|state| state.closed = true);
+        // Before the driver is woken, which looks then.
+        self.control.closed.store(true, Ordering::Release);
+        self.control.command(|_| {});
     }
 
     /// Where it stands.
@@ -203,6 +205,9 @@ const MOST_UNREAD: usize = 64;
 /// What a driver and its handles share.
 pub(crate) struct Control {
     state: Mutex<State>,
+    /// A handle has closed the driver. Not under the lock: every call on a
+    /// connection that is up asks.
+    closed: AtomicBool,
 }
 
 struct State {
@@ -210,7 +215,6 @@ struct State {
     /// The present wait is to end. Only ever true while there is one.
     retry: bool,
     paused: bool,
-    closed: bool,
     /// No status will follow.
     over: bool,
     /// Whoever polls the driver.
@@ -249,12 +253,12 @@ impl Control {
                 status,
                 retry: false,
                 paused: false,
-                closed: false,
                 over: false,
                 driver: None,
                 watchers: Vec::new(),
                 next_watcher: 0,
             }),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -265,16 +269,15 @@ impl Control {
         let commands = Commands {
             retry: mem::take(&mut state.retry),
             paused: state.paused,
-            closed: state.closed,
+            closed: self.is_closed(),
         };
         drop(state);
         drop(before);
         commands
     }
 
-    #[cold] // next to a connection that is up and has no handles
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.state).closed
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Changes the status, and tells the watchers.

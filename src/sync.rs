@@ -3,6 +3,8 @@
 
 #[cfg(not(loom))]
 pub(crate) use alloc::sync::Arc;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(crate) use core::sync::atomic::AtomicBool;
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(all(feature = "tokio", not(loom)))]
@@ -10,6 +12,8 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::Arc;
+#[cfg(all(feature = "tokio", loom))]
+pub(crate) use loom::sync::atomic::AtomicBool;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(all(feature = "tokio", loom))]
