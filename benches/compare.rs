@@ -3,7 +3,9 @@
 //! Reads what `cargo bench` has left under `target/criterion`; `.ci/compare`
 //! runs both. A figure is that of the fastest of criterion's samples: what else
 //! runs on the machine only ever adds to a sample. Only where threads contend is
-//! it the median, as the fastest are those in which they happened not to.
+//! it the median, as the fastest are those in which they happened not to. What
+//! wraps a connection takes turns with the bare one: there the ratio is the
+//! median of those of the turns.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,6 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use redial_benches::median;
 use serde_json::Value;
 
 /// A row of the table, or several: each of ours beside the fastest peer.
@@ -30,6 +33,8 @@ struct Question {
 enum Bar {
     /// At most so many times the peer's time.
     Ratio(f64),
+    /// The same, of samples that were taken in turns with the peer's.
+    InTurns(f64),
     /// At most so many nanoseconds more.
     Over(f64),
     /// None: measured to be known.
@@ -57,7 +62,7 @@ const fn wrapped(text: &'static str, group: &'static str) -> Question {
         group,
         ours: REDIAL,
         peers: LIMIT,
-        bar: Bar::Ratio(1.01),
+        bar: Bar::InTurns(1.01),
         each: 1.0,
     }
 }
@@ -225,8 +230,16 @@ const QUESTIONS: &[Question] = &[
     },
 ];
 
-/// Nanoseconds an iteration, by benchmark, by group.
-type Measured = BTreeMap<String, BTreeMap<String, f64>>;
+/// By benchmark, by group.
+type Measured = BTreeMap<String, BTreeMap<String, Figures>>;
+
+/// Nanoseconds an iteration.
+struct Figures {
+    /// The one to be told.
+    told: f64,
+    /// Of each sample, as they were taken.
+    samples: Vec<f64>,
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
@@ -266,7 +279,13 @@ fn collect(directory: &Path, measured: &mut Measured) -> Result<(), Box<dyn Erro
             }
             let samples = samples(&read("sample.json")?).ok_or("samples of another form")?;
             let alone = threads.is_none_or(|threads| threads == "1");
-            let figure = samples[if alone { 0 } else { samples.len() / 2 }];
+            let each = samples.iter().copied();
+            let told = if alone {
+                each.fold(f64::INFINITY, f64::min)
+            } else {
+                median(each)
+            };
+            let figure = Figures { told, samples };
             measured
                 .entry(group.into())
                 .or_default()
@@ -278,16 +297,15 @@ fn collect(directory: &Path, measured: &mut Measured) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-/// Nanoseconds an iteration of each sample, the fastest first; at least one.
+/// Nanoseconds an iteration of each sample; at least one.
 fn samples(sample: &Value) -> Option<Vec<f64>> {
     let times = sample["times"].as_array()?;
     let iterations = sample["iters"].as_array()?;
-    let mut each = times
+    let each = times
         .iter()
         .zip(iterations)
         .map(|(time, iterations)| Some(time.as_f64()? / iterations.as_f64()?))
         .collect::<Option<Vec<f64>>>()?;
-    each.sort_by(f64::total_cmp);
     (!each.is_empty()).then_some(each)
 }
 
@@ -304,21 +322,26 @@ fn rows(question: &Question, measured: &Measured) {
                 question.peers.contains(&name.as_str())
             }
         })
-        .min_by(|a, b| a.1.total_cmp(b.1));
+        .min_by(|a, b| a.1.told.total_cmp(&b.1.told));
     let mut text = question.text;
     for (name, called) in question.ours {
-        let Some(&ours) = group.get(*name) else {
+        let Some(figures) = group.get(*name) else {
             continue;
         };
-        let ours = ours / question.each;
+        let ours = figures.told / question.each;
         let (ratio, bar, other) = match rival {
-            Some((rival, &theirs)) => {
-                let theirs = theirs / question.each;
+            Some((rival, beside)) => {
+                let theirs = beside.told / question.each;
                 let rival = rival.split('/').next().unwrap_or(rival);
                 let rival = if rival == "limit" { "bare" } else { rival };
                 let other = format!("{}, {rival}", time(theirs));
                 match question.bar {
                     Bar::Ratio(bar) => (verdict(ours / theirs, bar), format!("{bar}"), other),
+                    Bar::InTurns(bar) => {
+                        let turns = figures.samples.iter().zip(&beside.samples);
+                        let ratio = median(turns.map(|(ours, theirs)| ours / theirs));
+                        (verdict(ratio, bar), format!("{bar}"), other)
+                    }
                     Bar::Over(bar) => {
                         let met = if ours - theirs <= bar {
                             ""

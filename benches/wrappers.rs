@@ -1,26 +1,38 @@
 //! What do `Session` and `RedialIo` cost, beside the bare connection?
+//!
+//! That is a few nanoseconds, and a machine gets faster and slower by more than
+//! that from one second to the next. Criterion measures one function after the
+//! other, and takes the one for the other. So here those that are compared take
+//! turns of some hundred microseconds, and each turn is compared with that of
+//! the bare connection next to it. What was measured is left where criterion
+//! leaves it, and in its form.
 
 use std::future::ready;
-use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{SinkExt, StreamExt};
 use redial::{Connect, Redial, SessionEvent};
+use redial_benches::median;
+use serde_json::json;
 use stubborn_io::tokio::{StubbornIo, UnderlyingIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 const SMALL: usize = 64;
 const BULK: usize = 64 * 1024;
+const PAGE: usize = 4096;
+/// From one round's place within a page to the next one's: by and by they are
+/// all that an allocation can have.
+const PLACE: usize = 17 * 16;
+const BULK_TURN: u64 = PAGE as u64 / 16;
 
-// ---- the other side, a task on the same thread
-
+/// The other side of an echo, a task on the same thread.
 async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let mut buffer = [0; SMALL];
     while io.read_exact(&mut buffer).await.is_ok() {
@@ -30,14 +42,7 @@ async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     }
 }
 
-async fn swallow(mut io: impl AsyncRead + Unpin) {
-    let mut buffer = vec![0; BULK];
-    while io.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-}
-
-// ---- this side
-
-async fn echoes(io: &mut (impl AsyncRead + AsyncWrite + Unpin), count: u64) {
+async fn echoes((io, ()): &mut (impl AsyncRead + AsyncWrite + Unpin, ()), count: u64) {
     let mut buffer = [7; SMALL];
     for _ in 0..count {
         io.write_all(&buffer).await.unwrap();
@@ -45,10 +50,23 @@ async fn echoes(io: &mut (impl AsyncRead + AsyncWrite + Unpin), count: u64) {
     }
 }
 
-async fn bulk(io: &mut (impl AsyncWrite + Unpin), count: u64) {
-    let buffer = vec![7; BULK];
-    for _ in 0..count {
-        io.write_all(&buffer).await.unwrap();
+/// From one side to the other, both in one task: nothing is left to a
+/// scheduler, nor to how full the buffers between them are.
+///
+/// To copy so much takes ten times as long and more where the destination lies
+/// 16 bytes behind the source within their pages, which is a matter of luck. So
+/// the places change from round to round, and a turn goes through all.
+async fn bulk((ours, theirs): &mut (impl AsyncWrite + Unpin, impl AsyncRead + Unpin), count: u64) {
+    let from = vec![7; BULK + PAGE];
+    let mut to = vec![0; BULK + PAGE];
+    for round in 0..count as usize {
+        let at = round * PLACE % PAGE;
+        let (sent, received) = futures::join!(
+            ours.write_all(&from[at..at + BULK]),
+            theirs.read_exact(&mut to[at..at + BULK]),
+        );
+        sent.unwrap();
+        received.unwrap();
     }
 }
 
@@ -99,80 +117,158 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
+/// Connected to each other, with buffers that do not grow while one measures.
 async fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4 * BULK as u32).unwrap();
+        socket.set_recv_buffer_size(4 * BULK as u32).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    };
+    let listener = socket();
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listener.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let (ours, (theirs, _)) = (ours.unwrap(), theirs.unwrap());
-    ours.set_nodelay(true).unwrap();
+    let (ours, theirs) = tokio::join!(socket().connect(address), listener.accept());
+    let (theirs, _) = theirs.unwrap();
     theirs.set_nodelay(true).unwrap();
-    (ours, theirs)
+    (ours.unwrap(), theirs)
 }
 
-/// Measures so many rounds over one connection that stays.
-fn rounds<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    runtime: &Runtime,
+/// Runs so many rounds, and tells how long they took.
+type Rounds<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
+/// Rounds over one connection that stays.
+fn rounds<'a, T: 'a>(
+    runtime: &'a Runtime,
     mut io: T,
-    mut round: impl AsyncFnMut(&mut T, u64),
-) {
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|count| {
-            runtime.block_on(async {
-                let began = Instant::now();
-                round(&mut io, count).await;
-                began.elapsed()
-            })
-        });
-    });
+    mut round: impl AsyncFnMut(&mut T, u64) + 'a,
+) -> Rounds<'a> {
+    Box::new(move |count| {
+        runtime.block_on(async {
+            let began = Instant::now();
+            round(&mut io, count).await;
+            began.elapsed()
+        })
+    })
 }
 
-/// Bare, in `RedialIo` and in stubborn-io, each over a new pair from `pair`.
+const WARM_UP: Duration = Duration::from_millis(500);
+const MEASURED: Duration = Duration::from_secs(4);
+
+/// Measures `variants`, of which the first is bare, in turns of so many rounds.
+fn in_turns(group: &str, turn: u64, mut variants: Vec<(&str, Rounds<'_>)>) {
+    let mut times = vec![Vec::new(); variants.len()];
+    let began = Instant::now();
+    for lead in 0.. {
+        let elapsed = began.elapsed();
+        if elapsed > WARM_UP + MEASURED {
+            break;
+        }
+        // Each is first as often as the others.
+        for place in 0..variants.len() {
+            let index = (lead + place) % variants.len();
+            let took = (variants[index].1)(turn).as_nanos() as u64;
+            if elapsed > WARM_UP {
+                times[index].push(took);
+            }
+        }
+    }
+    for ((name, _), took) in variants.iter().zip(&times) {
+        let ratios = took.iter().zip(&times[0]);
+        let ratio = median(ratios.map(|(ours, bare)| *ours as f64 / *bare as f64));
+        let each = median(took.iter().map(|took| *took as f64 / turn as f64));
+        println!("{group}: {name:12} {each:8.1} ns, {ratio:.4} of bare");
+        leave(group, name, turn, took);
+    }
+}
+
+fn leave(group: &str, name: &str, turn: u64, times: &[u64]) {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    let place = target.join("criterion").join(group).join(name).join("new");
+    fs::create_dir_all(&place).unwrap();
+    let benchmark = json!({ "group_id": group, "function_id": name });
+    fs::write(place.join("benchmark.json"), benchmark.to_string()).unwrap();
+    let sample = json!({ "iters": vec![turn; times.len()], "times": times });
+    fs::write(place.join("sample.json"), sample.to_string()).unwrap();
+}
+
+/// Bare, in `RedialIo` and in stubborn-io, each over a new pair from `pair`,
+/// with what `theirs` makes of its other side.
 macro_rules! three_ways {
-    ($connection:ty, $group:expr, $runtime:expr, $pair:expr, $theirs:expr, $round:expr) => {{
-        let (group, runtime) = ($group, $runtime);
+    ($connection:ty, $group:expr, $runtime:expr, $turn:expr, $pair:expr, $theirs:expr, $round:expr) => {{
+        let runtime = $runtime;
         let pair = || {
             runtime.block_on(async {
                 let (ours, theirs) = $pair.await;
-                tokio::spawn($theirs(theirs));
-                ours
+                (ours, $theirs(theirs))
             })
         };
-        rounds(group, "limit", runtime, pair(), $round);
-        let io = Redial::new(once(pair())).into_io();
-        rounds(group, "redial", runtime, io, $round);
-        let io = runtime.block_on(StubbornIo::<$connection, _>::connect(Once::new(pair())));
-        rounds(group, "stubborn-io", runtime, io.unwrap(), $round);
+        let bare = pair();
+        let (ours, theirs) = pair();
+        let redial = (Redial::new(once(ours)).into_io(), theirs);
+        let (ours, theirs) = pair();
+        let stubborn = runtime.block_on(StubbornIo::<$connection, _>::connect(Once::new(ours)));
+        let stubborn = (stubborn.unwrap(), theirs);
+        let variants = vec![
+            ("limit", rounds(runtime, bare, $round)),
+            ("redial", rounds(runtime, redial, $round)),
+            ("stubborn-io", rounds(runtime, stubborn, $round)),
+        ];
+        in_turns($group, $turn, variants);
     }};
 }
 
-fn small(c: &mut Criterion) {
-    let runtime = &runtime();
-    let mut group = c.benchmark_group("64 B echo over a duplex");
-    let pair = async || duplex(BULK);
-    three_ways!(DuplexStream, &mut group, runtime, pair(), echo, echoes);
-    group.finish();
-    let mut group = c.benchmark_group("64 B echo over TCP");
-    three_ways!(TcpStream, &mut group, runtime, tcp(), echo, echoes);
-    group.finish();
+fn small(runtime: &Runtime) {
+    let spawned = |theirs| drop(tokio::spawn(echo(theirs)));
+    three_ways!(
+        DuplexStream,
+        "64 B echo over a duplex",
+        runtime,
+        200,
+        async { duplex(BULK) },
+        spawned,
+        echoes
+    );
+    let spawned = |theirs| drop(tokio::spawn(echo(theirs)));
+    three_ways!(
+        TcpStream,
+        "64 B echo over TCP",
+        runtime,
+        10,
+        tcp(),
+        spawned,
+        echoes
+    );
 }
 
-fn large(c: &mut Criterion) {
-    let runtime = &runtime();
-    let mut group = c.benchmark_group("64 KiB over a duplex");
-    group.throughput(Throughput::Bytes(BULK as u64));
-    let pair = async || duplex(BULK);
-    three_ways!(DuplexStream, &mut group, runtime, pair(), swallow, bulk);
-    group.finish();
-    let mut group = c.benchmark_group("64 KiB over TCP");
-    group.throughput(Throughput::Bytes(BULK as u64));
-    three_ways!(TcpStream, &mut group, runtime, tcp(), swallow, bulk);
-    group.finish();
+fn large(runtime: &Runtime) {
+    three_ways!(
+        DuplexStream,
+        "64 KiB over a duplex",
+        runtime,
+        BULK_TURN,
+        async { duplex(BULK) },
+        |theirs| theirs,
+        bulk
+    );
+    three_ways!(
+        TcpStream,
+        "64 KiB over TCP",
+        runtime,
+        BULK_TURN,
+        tcp(),
+        |theirs| theirs,
+        bulk
+    );
 }
 
 /// A line there and back.
-fn items(c: &mut Criterion) {
+fn items(runtime: &Runtime) {
     type Lines = Framed<DuplexStream, LinesCodec>;
 
     async fn bare(lines: &mut Lines, count: u64) {
@@ -182,8 +278,6 @@ fn items(c: &mut Criterion) {
         }
     }
 
-    let runtime = runtime();
-    let mut group = c.benchmark_group("line there and back");
     let pair = || -> Lines {
         let (ours, mut theirs) = duplex(BULK);
         runtime.spawn(async move {
@@ -192,7 +286,6 @@ fn items(c: &mut Criterion) {
         });
         Framed::new(ours, LinesCodec::new())
     };
-    rounds(&mut group, "limit", &runtime, pair(), bare);
 
     let mut connection = Some(pair());
     let connect = move || {
@@ -202,27 +295,24 @@ fn items(c: &mut Criterion) {
     let mut session = Redial::new(connect).into_session();
     let up = runtime.block_on(session.next());
     assert!(matches!(up, Some(Ok(SessionEvent::Up))));
-    rounds(
-        &mut group,
-        "redial",
-        &runtime,
-        session,
-        async |session, count| {
-            for _ in 0..count {
-                session.send("PRIVMSG #rust :hello").await.unwrap();
-                let event = session.next().await.unwrap().unwrap();
-                assert!(matches!(event, SessionEvent::Item(_)));
-            }
-        },
+    let wrapped = rounds(runtime, session, async |session, count| {
+        for _ in 0..count {
+            session.send("PRIVMSG #rust :hello").await.unwrap();
+            let event = session.next().await.unwrap().unwrap();
+            assert!(matches!(event, SessionEvent::Item(_)));
+        }
+    });
+    let bare = rounds(runtime, pair(), bare);
+    in_turns(
+        "line there and back",
+        100,
+        vec![("limit", bare), ("redial", wrapped)],
     );
-    group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = items, small, large
+fn main() {
+    let runtime = &runtime();
+    items(runtime);
+    small(runtime);
+    large(runtime);
 }
-criterion_main!(benches);

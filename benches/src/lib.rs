@@ -20,6 +20,13 @@ pub fn complete<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// The one in the middle of at least one figure.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 /// A connector's attempts: so many failures, and then a connection.
 #[inline]
 pub fn attempts(failures: u32) -> impl FnMut() -> std::future::Ready<Result<u32, &'static str>> {
