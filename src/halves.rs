@@ -51,8 +51,8 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         self.redial.connection.is_some() && !self.redial.is_closed()
     }
 
-    /// The connection is up, and a call of `half` is one on it and no more: it
-    /// was [settled](Self::settle), and no handle has closed the driver since.
+    /// Calls of `half` go straight to the connection: it was
+    /// [settled](Self::settle), and no handle has closed the driver since.
     #[inline]
     pub(crate) fn is_settled(&self, half: Half) -> bool {
         self.settled[half as usize] && !self.redial.is_closed()
@@ -123,15 +123,16 @@ impl<C: Connect, P: Policy> Halves<C, P> {
 
     /// The connection is gone, which both halves must hear of.
     pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
-        self.redial.lose(verdict, error);
+        // First, as what is called next is others' code, and may panic.
         self.unsettle();
+        self.redial.lose(verdict, error);
         self.wake();
     }
 
     /// There is no connection, and none follows.
     pub(crate) fn close(&mut self) {
-        self.redial.close();
         self.unsettle();
+        self.redial.close();
         self.both.wake_all();
         self.wake();
     }

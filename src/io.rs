@@ -247,8 +247,8 @@ where
         self.seam(half).expect_err("just lost")
     }
 
-    /// Until bytes can be read, or reading says nothing about a connection: of
-    /// nothing, or after the end. Tells which.
+    /// True once there is a connection to read from; false where none is
+    /// needed, into an empty buffer or after the end.
     #[cold]
     fn poll_readable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<bool>> {
         self.seam(Half::Read)?;
@@ -258,7 +258,7 @@ where
         self.poll_up(Half::Read, cx).map_ok(|()| true)
     }
 
-    /// Until bytes can be written; none can be at any time.
+    /// Until there is a connection to write to; an empty write never waits.
     #[cold]
     fn poll_writable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.seam(Half::Write)?;

@@ -84,6 +84,9 @@
 //! | `storm` | no | `redial::storm`, the fleet simulator |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
+//! On `wasm32-unknown-unknown` std has neither a clock nor entropy, and panics:
+//! there, leave `std` out and give each client a seed.
+//!
 //! Without any of them the crate is `no_std` with `alloc`. With `tokio` or
 //! `storm` it needs 64-bit atomics; on the few targets that have none, the rest
 //! comes without [`TokenBucket`].

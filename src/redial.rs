@@ -183,6 +183,14 @@ enum Phase {
     Closed,
 }
 
+/// Why there is no connection, and will be none. Small, as each connection is
+/// returned beside it; what there is to tell of it is the [`Error`].
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    GaveUp(Reason),
+    Closed,
+}
+
 /// A part of a long wait, after which the wall clock is looked at.
 #[derive(Clone, Copy, Debug)]
 struct Nap {
@@ -492,7 +500,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             return Poll::Ready(Ok(()));
         }
         let attempt = self.attempt.get_or_insert_with(|| Box::pin(None));
-        let connection = ready!(self.core.poll(&mut self.connector, attempt.as_mut(), cx))?;
+        let connection = match ready!(self.core.poll(&mut self.connector, attempt.as_mut(), cx)) {
+            Ok(connection) => connection,
+            Err(over) => return Poll::Ready(Err(self.core.error(over))),
+        };
         // A connection that is lent is asked for its age by handles made later.
         self.core.note_since();
         self.connection = Some(connection);
@@ -837,7 +848,7 @@ impl<E, P: Policy> Core<E, P> {
         connector: &mut C,
         mut attempt: Pin<&mut Option<C::Future>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<C::Connection, Error<E>>>
+    ) -> Poll<Result<C::Connection, Over>>
     where
         C: Connect<Error = E>,
     {
@@ -867,7 +878,7 @@ impl<E, P: Policy> Core<E, P> {
         connector: &mut C,
         mut attempt: Pin<&mut Option<C::Future>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<C::Connection, Error<E>>>
+    ) -> Poll<Result<C::Connection, Over>>
     where
         C: Connect<Error = E>,
     {
@@ -940,7 +951,7 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 Phase::GivingUp(reason) => {
                     self.phase = Phase::GaveUp;
-                    return Poll::Ready(Err(self.gave_up(reason)));
+                    return Poll::Ready(Err(Over::GaveUp(reason)));
                 }
                 Phase::GaveUp => {
                     // Asked again: a new outage, and a spread attempt.
@@ -950,24 +961,22 @@ impl<E, P: Policy> Core<E, P> {
                     let next = self.outage.lost(at);
                     self.obey(now, next, None);
                 }
-                Phase::Closed => return Poll::Ready(Err(self.closed())),
+                Phase::Closed => return Poll::Ready(Err(Over::Closed)),
                 // Handed over, and another is asked for: so it is lost.
                 Phase::Up { .. } => self.lost(Verdict::default(), None),
             }
         }
     }
 
-    fn gave_up(&mut self, reason: Reason) -> Error<E> {
+    /// What the caller is told of it.
+    #[cold]
+    fn error(&mut self, over: Over) -> Error<E> {
         let now = self.at(Instant::now());
         let (attempts, elapsed) = (self.outage.attempts(), self.outage.elapsed(now));
-        Error::gave_up(reason, attempts, elapsed, self.last.take())
-    }
-
-    fn closed(&mut self) -> Error<E> {
-        let now = self.at(Instant::now());
-        match self.outage.save(now) {
-            Some(_) => Error::closed(self.outage.attempts(), self.outage.elapsed(now)),
-            None => Error::closed(0, Duration::ZERO),
+        match over {
+            Over::GaveUp(reason) => Error::gave_up(reason, attempts, elapsed, self.last.take()),
+            Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
+            Over::Closed => Error::closed(0, Duration::ZERO),
         }
     }
 
@@ -1146,7 +1155,7 @@ impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
         let redial = this.redial.as_mut().expect("polled after it was ready");
         // What `ready` has lent, or has begun to make, is not made again.
         let lent = redial.connection.take();
-        let result = match lent {
+        let outcome = match lent {
             Some(connection) if !redial.core.is_closed() => Ok(connection),
             _ => {
                 let attempt = match &mut redial.attempt {
@@ -1156,8 +1165,8 @@ impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
                 ready!(redial.core.poll(&mut redial.connector, attempt, cx))
             }
         };
-        *this.redial = None;
-        Poll::Ready(result)
+        let redial = this.redial.take().expect("it was there before");
+        Poll::Ready(outcome.map_err(|over| redial.core.error(over)))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Nanoseconds, for seed 42, computed apart from this crate: from the
 //! definitions of `SplitMix64` and xoshiro256++, the laws in integers, and for
 //! `Stratified` the curve with sixty digits, which the fixed-point one meets to
-//! a nanosecond here.
+//! a nanosecond an instant here.
 //!
 //! A change here is a change that users can notice: it belongs in the changelog.
 
@@ -89,7 +89,7 @@ fn stratified() {
     let policy = Stratified::default();
     let growing = [
         777_127_939, 1_303_290_536, 2_970_292_719, 3_870_518_995, 6_239_331_004,
-        10_659_553_440, 12_785_603_058, 26_713_848_896, 25_075_262_049,
+        10_659_553_440, 12_785_603_058, 26_713_848_895, 25_075_262_049,
     ];
     for (cause, at_the_cap) in [
         (Cause::Down, [36_500_206_764, 30_893_092_091, 29_005_540_823, 32_700_097_059, 23_542_957_066]),

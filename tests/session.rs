@@ -527,3 +527,35 @@ async fn after_the_end_the_stream_is_fused() {
         assert_eq!(told(session.next().await), "end");
     }
 }
+
+/// The caller's own code runs while the connection is given up: what panics
+/// there must not leave the other half with a connection that is not there.
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panicked_at_a_loss_leaves_both_halves_usable() {
+    let (connector, mut accepted) = server();
+    let mut losses = 0;
+    let mut session = Redial::new(connector)
+        .policy(waits())
+        .observe(move |event| {
+            if let Event::Lost { .. } = event {
+                losses += 1;
+                assert!(losses > 1, "the observer panics at the first loss");
+            }
+        })
+        .into_session();
+    assert_eq!(told(session.next().await), "up");
+    session.send("one".to_owned()).await.unwrap();
+    let mut server = accepted.recv().await.unwrap();
+    server.write_all(b"hello\n").await.unwrap();
+    assert_eq!(told(session.next().await), "hello"); // both halves are at ease
+
+    drop(server);
+    let panicked = std::panic::AssertUnwindSafe(session.next()).catch_unwind();
+    assert!(panicked.await.is_err());
+    session.send("two".to_owned()).await.unwrap();
+    let mut line = [0; 4];
+    let mut server = accepted.recv().await.unwrap();
+    server.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"two\n");
+    assert_eq!(told(session.next().await), "up");
+}

@@ -278,7 +278,7 @@ impl Stratified {
 
 impl fmt::Debug for Stratified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was given, to a nanosecond.
+        // What is in force, and caps to a nanosecond.
         let cap = |width| Duration::from_nanos(width + width / 4);
         f.debug_struct("Stratified")
             .field("base", &Duration::from_nanos(self.base))
@@ -350,7 +350,7 @@ pub struct Strata {
     /// none. The next one would have none after it that is g times as wide and
     /// fits under the cap: it is flat, and after it come those at the cap.
     grown: u64,
-    /// A in nanoseconds: what instants are less than their powers.
+    /// A in nanoseconds: what is taken off a power of two to get an instant.
     origin: u64,
 }
 
@@ -361,6 +361,7 @@ impl Strata {
             log2: 0,
             first: base,
             grown: 0,
+            origin: 0,
             ..self
         };
         if growth < LEAST_GROWTH {
@@ -379,8 +380,8 @@ impl Strata {
         // As many as fit under the cap, and into time. A cap that is a power of
         // the growth shall not be missed by the rounding of a logarithm.
         let fit = (log2(self.cap) - log2(base) + ROUNDING) / log2_growth;
-        let last = (last as u64 - first) / log2_growth;
-        let strata = if fit < last { fit } else { last };
+        let room = (last as u64 - first) / log2_growth;
+        let strata = if fit < room { fit } else { room };
         if strata == 0 {
             return flat;
         }
@@ -414,7 +415,9 @@ impl Strata {
         let start = exp2(self.grown);
         let end = exp2(self.grown.saturating_add(self.log2));
         Stratum {
-            start: start.saturating_sub(self.origin),
+            // Less the nanosecond that flat instants are rounded up by, or the
+            // wait into this stratum could be one longer than the cap.
+            start: start.saturating_sub(self.origin + 1),
             width: (end - start).clamp(1, self.cap),
         }
     }
@@ -488,7 +491,7 @@ impl Strata {
     }
 }
 
-/// How many strata one by one, before it is worth to take a logarithm.
+/// How many strata to visit one by one, before a logarithm is worth its cost.
 const FAR: u32 = 8;
 
 impl Rule for Strata {
@@ -555,7 +558,7 @@ const fn walk(u: u64, random: u64) -> u64 {
 // platform, which `exp2` and `log2` of floats are not
 
 /// Below this growth strata count as not growing: A would be so much longer
-/// than they are that its digits were not enough for theirs.
+/// than they are that too few digits would be left for them.
 const LEAST_GROWTH: f64 = 1.001;
 /// Beyond this growth the second stratum is the cap in all but name.
 const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
@@ -629,7 +632,7 @@ const fn log2(x: u64) -> u64 {
     log
 }
 
-/// log2 of a normal float, of less than 64 either way.
+/// log2 of a float from 2^-12 up to 2^63.
 const fn log2_of_float(x: f64) -> i64 {
     const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
     let bits = x.to_bits();
@@ -855,8 +858,39 @@ mod tests {
         assert_eq!(early + rest, first);
     }
 
+    /// The step from the last stratum that grows into the first flat one.
     #[test]
-    fn debug_shows_what_was_configured() {
+    fn no_wait_is_a_nanosecond_longer_than_the_cap() {
+        let nanos = Duration::from_nanos;
+        for (base, cap, growth) in [
+            (16, 25, 1.01),
+            (2, 4, 1.1),
+            (3, 5, 1.005),
+            (700, 744, 1.001),
+        ] {
+            let policy = Stratified::new(nanos(base), nanos(cap)).growth(growth);
+            for seed in 0..2_000 {
+                let waits = policy.delays_from_seed(seed).take(80);
+                let longest = waits.max().unwrap();
+                assert!(
+                    longest <= nanos(cap),
+                    "seed {seed}: {longest:?} of {policy:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_set_before_leaves_no_trace() {
+        let default = Stratified::default();
+        for growth in [1.0, 1.6, 1e9] {
+            assert_eq!(default.growth(2.0).growth(growth), default.growth(growth));
+        }
+        assert_eq!(default.growth(1.6), default);
+    }
+
+    #[test]
+    fn debug_shows_what_is_in_force() {
         assert_eq!(
             alloc::format!("{:?}", Stratified::default()),
             "Stratified { base: 1s, growth: 1.6, cap: 37.5s, busy_cap: 150s, stalled_cap: 750s }"

@@ -10,8 +10,8 @@ use core::mem;
 /// most.
 ///
 /// A calendar queue (Brown, CACM 1988) whose days are fixed: a day is sorted
-/// when it begins, so an entry is moved twice, and memory is touched in long
-/// runs. An entry within a day is one word: time since the day began, then the
+/// when it begins, so an entry is moved two or three times, and memory is touched
+/// in long runs. An entry within a day is one word: time since the day began, then the
 /// client. Times never go back: what is pushed is not before what was popped.
 pub(super) struct Queue {
     /// The rest of the present day, the next entry last.
