@@ -1,5 +1,6 @@
 //! Why there is no connection, and will be none.
 
+use alloc::boxed::Box;
 use core::error;
 use core::fmt;
 use core::time::Duration;
@@ -18,8 +19,12 @@ use crate::Reason;
 /// To ask again after this error begins a new outage, whose first attempt is
 /// spread like that after a loss. After [`close`](crate::Handle::close), the
 /// answer stays the same.
-#[derive(Clone, Debug)]
-pub struct Error<E> {
+#[derive(Clone)]
+pub struct Error<E>(Box<Inner<E>>);
+
+/// In a box, so that what returns a connection need not have room for this.
+#[derive(Clone)]
+struct Inner<E> {
     kind: Kind,
     attempts: u32,
     elapsed: Duration,
@@ -39,42 +44,42 @@ impl<E> Error<E> {
         elapsed: Duration,
         last: Option<E>,
     ) -> Self {
-        Self {
+        Self(Box::new(Inner {
             kind: Kind::GaveUp(reason),
             attempts,
             elapsed,
             last,
-        }
+        }))
     }
 
     pub(crate) fn closed(attempts: u32, elapsed: Duration) -> Self {
-        Self {
+        Self(Box::new(Inner {
             kind: Kind::Closed,
             attempts,
             elapsed,
             last: None,
-        }
+        }))
     }
 
     /// Trying again cannot help: the verdict on the last error was
     /// [`Verdict::Stop`](crate::Verdict::Stop).
     pub fn is_stopped(&self) -> bool {
-        self.kind == Kind::GaveUp(Reason::Stopped)
+        self.0.kind == Kind::GaveUp(Reason::Stopped)
     }
 
     /// A limit was reached: attempts, time, or the policy's own.
     pub fn is_exhausted(&self) -> bool {
-        matches!(self.kind, Kind::GaveUp(reason) if reason != Reason::Stopped)
+        matches!(self.0.kind, Kind::GaveUp(reason) if reason != Reason::Stopped)
     }
 
     /// Somebody called [`Handle::close`](crate::Handle::close).
     pub fn is_closed(&self) -> bool {
-        self.kind == Kind::Closed
+        self.0.kind == Kind::Closed
     }
 
     /// Why it gave up; none where it was closed.
     pub fn reason(&self) -> Option<Reason> {
-        match self.kind {
+        match self.0.kind {
             Kind::GaveUp(reason) => Some(reason),
             Kind::Closed => None,
         }
@@ -82,34 +87,45 @@ impl<E> Error<E> {
 
     /// How many attempts the outage has had.
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.0.attempts
     }
 
     /// How long the outage lasted.
     pub fn elapsed(&self) -> Duration {
-        self.elapsed
+        self.0.elapsed
     }
 
     /// The error of the last attempt; `None` where it timed out, or where the
     /// driver was closed.
     pub fn last(&self) -> Option<&E> {
-        self.last.as_ref()
+        self.0.last.as_ref()
     }
 
     /// As [`last`](Self::last), by value.
     pub fn into_inner(self) -> Option<E> {
-        self.last
+        self.0.last
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("attempts", &self.0.attempts)
+            .field("elapsed", &self.0.elapsed)
+            .field("last", &self.0.last)
+            .finish()
     }
 }
 
 impl<E> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
+        match self.0.kind {
             Kind::Closed => f.write_str("closed"),
             Kind::GaveUp(reason) => {
                 // Whole milliseconds: nobody reads the rest.
-                let elapsed = Duration::from_millis(self.elapsed.as_millis() as u64);
-                let attempts = self.attempts;
+                let elapsed = Duration::from_millis(self.0.elapsed.as_millis() as u64);
+                let attempts = self.0.attempts;
                 let s = if attempts == 1 { "" } else { "s" };
                 write!(
                     f,
@@ -122,6 +138,6 @@ impl<E> fmt::Display for Error<E> {
 
 impl<E: error::Error + 'static> error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.last.as_ref().map(|last| last as _)
+        self.0.last.as_ref().map(|last| last as _)
     }
 }

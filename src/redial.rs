@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::poll_fn;
-use core::mem;
 use core::ops::ControlFlow;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
@@ -78,10 +77,53 @@ pub struct Redial<C: Connect, P: Policy = Stratified> {
     connector: C,
     /// Present while the connection is up, unless it was handed over.
     pub(crate) connection: Option<C::Connection>,
-    /// The attempt of `ready()`. Boxed, once for the life of the driver, so
-    /// that it stays when the future that polls it is dropped.
-    attempt: Option<Pin<Box<Option<C::Future>>>>,
+    /// That of `ready()`. Boxed, once for the life of the driver, so that it
+    /// stays when the future that polls it is dropped.
+    flight: Option<Pin<Box<Flight<C::Future>>>>,
     core: Core<C::Error, P>,
+}
+
+pin_project! {
+    /// What a driver has under way, and must be pinned.
+    struct Flight<F> {
+        #[pin]
+        attempt: Option<F>,
+        // Of the present attempt, or the present wait. Only a poll sets it:
+        // whoever says that the connection is lost may be outside of the
+        // runtime.
+        #[pin]
+        timer: Option<Sleep>,
+    }
+}
+
+impl<F> Flight<F> {
+    const fn none() -> Self {
+        Self {
+            attempt: None,
+            timer: None,
+        }
+    }
+
+    fn begin(self: Pin<&mut Self>, attempt: F) {
+        self.project().attempt.set(Some(attempt));
+    }
+
+    /// Drops the attempt, if there is one.
+    fn end(self: Pin<&mut Self>) {
+        self.project().attempt.set(None);
+    }
+
+    /// Until the deadline of the present phase.
+    fn poll_timer(self: Pin<&mut Self>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut timer = self.project().timer;
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) if timer.deadline() == deadline => {}
+            Some(timer) => timer.reset(deadline),
+            None => timer.set(Some(sleep_until(deadline))),
+        }
+        let timer = timer.as_pin_mut().expect("set above");
+        timer.poll(cx)
+    }
 }
 
 /// All but the connector and what it makes.
@@ -90,18 +132,14 @@ struct Core<E, P: Policy> {
     outage: Outage<P>,
     /// The zero of the outage machine's clock.
     origin: Option<Instant>,
-    /// Of the present attempt, or the present wait. Boxed, once for the life
-    /// of the driver: sleeps must be pinned.
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The timer runs for the present attempt or wait. Only a poll sets it:
-    /// whoever says that the connection is lost may be outside of the runtime.
-    armed: bool,
+    /// The part of a long wait that goes on.
+    nap: Option<Nap>,
     /// The error that `GaveUp` is to tell.
     last: Option<E>,
     budget: Budget,
-    // Boxes of zero size, and so without an allocation, by default.
-    classify: Box<dyn FnMut(&E) -> Verdict + Send>,
-    wall_clock: Box<dyn FnMut() -> SystemTime + Send>,
+    classify: Classifier<E>,
+    /// None is the system's.
+    wall_clock: Option<Box<dyn FnMut() -> SystemTime + Send>>,
     observe: Option<Observer<E>>,
     control: Controls,
 }
@@ -155,6 +193,21 @@ impl Drop for Controls {
     }
 }
 
+/// Who judges errors.
+enum Classifier<E> {
+    Default(fn(&E) -> Verdict),
+    Own(Box<dyn FnMut(&E) -> Verdict + Send>),
+}
+
+impl<E> Classifier<E> {
+    fn judge(&mut self, error: &E) -> Verdict {
+        match self {
+            Self::Default(judge) => judge(error),
+            Self::Own(judge) => judge(error),
+        }
+    }
+}
+
 type Observer<E> = Box<dyn FnMut(&Event<'_, E>) + Send>;
 
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +223,7 @@ enum Phase {
     /// attempts.
     Yielding { yielded: bool },
     /// The policy's wait, which `retry_now` ends.
-    Waiting { until: Instant, nap: Option<Nap> },
+    Waiting { until: Instant },
     /// The budget's wait, with the token already taken.
     Paying { until: Instant },
     /// Connected. The instant is kept where somebody may ask for it.
@@ -215,17 +268,16 @@ where
         Self {
             connector,
             connection: None,
-            attempt: None,
+            flight: None,
             core: Core {
                 phase: Phase::Due,
                 outage: Outage::new(Stratified::default()),
                 origin: None,
-                timer: None,
-                armed: false,
+                nap: None,
                 last: None,
                 budget: Budget::default(),
-                classify: Box::new(Verdict::on::<C::Error>),
-                wall_clock: Box::new(SystemTime::now),
+                classify: Classifier::Default(Verdict::on),
+                wall_clock: None,
                 observe: None,
                 control: Controls::default(),
             },
@@ -241,13 +293,12 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         Redial {
             connector: self.connector,
             connection: self.connection,
-            attempt: self.attempt,
+            flight: self.flight,
             core: Core {
                 phase: core.phase,
                 outage: core.outage.with_policy(policy),
                 origin: core.origin,
-                timer: core.timer,
-                armed: core.armed,
+                nap: core.nap,
                 last: core.last,
                 budget: core.budget,
                 classify: core.classify,
@@ -277,7 +328,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// An attempt that times out is not an error of the connector; it is
     /// always [`Cause::Stalled`].
     pub fn classify(mut self, classify: impl FnMut(&C::Error) -> Verdict + Send + 'static) -> Self {
-        self.core.classify = Box::new(classify);
+        self.core.classify = Classifier::Own(Box::new(classify));
         self
     }
 
@@ -364,7 +415,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// made within a second. At worst, a client whose wall clock was corrected
     /// tries once out of turn.
     pub fn wall_clock(mut self, clock: impl FnMut() -> SystemTime + Send + 'static) -> Self {
-        self.core.wall_clock = Box::new(clock);
+        self.core.wall_clock = Some(Box::new(clock));
         self
     }
 }
@@ -382,7 +433,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 Phase::Connecting { .. } => Status::Connecting {
                     attempt: self.core.attempt_number(),
                 },
-                Phase::Waiting { until, .. } | Phase::Paying { until } => Status::Waiting {
+                Phase::Waiting { until } | Phase::Paying { until } => Status::Waiting {
                     attempt: self.core.attempt_number(),
                     until,
                 },
@@ -427,7 +478,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             .save(now.saturating_duration_since(origin))?;
         Some(match self.core.phase {
             // The machine knows neither of the budget nor of a device's sleep.
-            Phase::Waiting { until, .. } | Phase::Paying { until } => {
+            Phase::Waiting { until } | Phase::Paying { until } => {
                 saved.with_wait(until.saturating_duration_since(now))
             }
             _ => saved,
@@ -499,11 +550,13 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         } else if self.connection.is_some() {
             return Poll::Ready(Ok(()));
         }
-        let attempt = self.attempt.get_or_insert_with(|| Box::pin(None));
-        let connection = match ready!(self.core.poll(&mut self.connector, attempt.as_mut(), cx)) {
+        let flight = self.flight.get_or_insert_with(|| Box::pin(Flight::none()));
+        let connection = match ready!(self.core.poll(&mut self.connector, flight.as_mut(), cx)) {
             Ok(connection) => connection,
             Err(over) => return Poll::Ready(Err(self.core.error(over))),
         };
+        // Or it would fire while the connection is up, and wake its task.
+        flight.as_mut().project().timer.set(None);
         // A connection that is lent is asked for its age by handles made later.
         self.core.note_since();
         self.connection = Some(connection);
@@ -531,7 +584,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     }
 
     pub(crate) fn judge(&mut self, error: &C::Error) -> Verdict {
-        (self.core.classify)(error)
+        self.core.classify.judge(error)
     }
 
     pub(crate) fn has_handle(&self) -> bool {
@@ -551,9 +604,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// Drops connection and attempt, and is not asked again.
     pub(crate) fn close(&mut self) {
         self.connection = None;
-        if let Some(attempt) = &mut self.attempt {
-            attempt.set(None);
-        }
+        self.flight = None;
         self.core.close();
     }
 
@@ -599,7 +650,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn connect(&mut self) -> Connecting<'_, C, P> {
         Connecting {
             redial: Some(self),
-            attempt: None,
+            flight: Flight::none(),
         }
     }
 
@@ -718,6 +769,13 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    fn wall_time(&mut self) -> SystemTime {
+        match &mut self.wall_clock {
+            Some(clock) => clock(),
+            None => SystemTime::now(),
+        }
+    }
+
     /// An instant as the outage machine knows it.
     fn at(&mut self, now: Instant) -> Duration {
         now.saturating_duration_since(*self.origin.get_or_insert(now))
@@ -734,7 +792,7 @@ impl<E, P: Policy> Core<E, P> {
     fn failed(&mut self, error: Option<E>) {
         // An attempt without an error took too long.
         let verdict = match &error {
-            Some(error) => (self.classify)(error),
+            Some(error) => self.classify.judge(error),
             None => Verdict::Retry(Cause::Stalled),
         };
         let attempt = self.attempt_number();
@@ -757,11 +815,11 @@ impl<E, P: Policy> Core<E, P> {
             }
             Next::Wait(wait) => {
                 let until = after(now, wait);
-                let nap = (wait > NAP).then(|| Nap {
+                self.phase = Phase::Waiting { until };
+                self.nap = (wait > NAP).then(|| Nap {
                     began: now,
-                    wall: (self.wall_clock)(),
+                    wall: self.wall_time(),
                 });
-                self.wait(until, nap);
                 self.announce_wait(wait, until);
             }
             Next::GiveUp(reason) => {
@@ -812,32 +870,13 @@ impl<E, P: Policy> Core<E, P> {
             Phase::Paying { until } => {
                 // Who resumes takes a token of that time.
                 self.budget.refund();
-                self.wait(until, None);
+                self.phase = Phase::Waiting { until };
+                self.nap = None;
             }
             _ => return false,
         }
         self.publish(Status::Paused);
         true
-    }
-
-    fn wait(&mut self, until: Instant, nap: Option<Nap>) {
-        self.phase = Phase::Waiting { until, nap };
-        self.armed = false;
-    }
-
-    /// Until the deadline of the present phase.
-    fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let armed = mem::replace(&mut self.armed, true);
-        let timer = match &mut self.timer {
-            Some(timer) => {
-                if !armed {
-                    timer.as_mut().reset(deadline);
-                }
-                timer
-            }
-            none => none.insert(Box::pin(sleep_until(deadline))),
-        };
-        timer.as_mut().poll(cx)
     }
 
     /// Attempts and waits, until there is a connection to hand out or no
@@ -846,7 +885,7 @@ impl<E, P: Policy> Core<E, P> {
     fn poll<C>(
         &mut self,
         connector: &mut C,
-        mut attempt: Pin<&mut Option<C::Future>>,
+        mut flight: Pin<&mut Flight<C::Future>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>>
     where
@@ -857,8 +896,8 @@ impl<E, P: Policy> Core<E, P> {
         let alone = self.control().is_none() && self.observe.is_none();
         if alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
             self.phase = Phase::Connecting { until: None };
-            attempt.set(Some(connector.connect()));
-            match ready!(self.poll_attempt(attempt.as_mut(), None, cx)) {
+            flight.as_mut().begin(connector.connect());
+            match ready!(self.poll_attempt(flight.as_mut(), None, cx)) {
                 Some(Ok(connection)) => {
                     self.outage.connected_at_once();
                     self.phase = Phase::Up { since: None };
@@ -868,7 +907,7 @@ impl<E, P: Policy> Core<E, P> {
                 None => self.failed(None),
             }
         }
-        self.poll_on(connector, attempt, cx)
+        self.poll_on(connector, flight, cx)
     }
 
     /// Goes on, also where somebody watches.
@@ -876,7 +915,7 @@ impl<E, P: Policy> Core<E, P> {
     fn poll_on<C>(
         &mut self,
         connector: &mut C,
-        mut attempt: Pin<&mut Option<C::Future>>,
+        mut flight: Pin<&mut Flight<C::Future>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>>
     where
@@ -885,7 +924,7 @@ impl<E, P: Policy> Core<E, P> {
         loop {
             let commands = self.commands(cx);
             if commands.closed {
-                attempt.set(None);
+                flight.as_mut().end();
                 self.close();
             }
             if commands.paused && self.holds() {
@@ -897,7 +936,7 @@ impl<E, P: Policy> Core<E, P> {
                     self.phase = Phase::Connecting { until: None };
                     self.tell(&Event::Connecting { attempt: number });
                     self.publish(Status::Connecting { attempt: number });
-                    attempt.set(Some(connector.connect()));
+                    flight.as_mut().begin(connector.connect());
                 }
                 Phase::Restored(next) => {
                     let now = Instant::now();
@@ -913,7 +952,7 @@ impl<E, P: Policy> Core<E, P> {
                     self.pay();
                 }
                 Phase::Connecting { until } => {
-                    match ready!(self.poll_attempt(attempt.as_mut(), until, cx)) {
+                    match ready!(self.poll_attempt(flight.as_mut(), until, cx)) {
                         Some(Ok(connection)) => {
                             self.connected();
                             return Poll::Ready(Ok(connection));
@@ -922,15 +961,15 @@ impl<E, P: Policy> Core<E, P> {
                         None => self.failed(None),
                     }
                 }
-                Phase::Waiting { until, nap } => {
+                Phase::Waiting { until } => {
                     if !commands.retry {
                         self.publish(Status::Waiting {
                             attempt: self.attempt_number(),
                             until,
                         });
-                        let deadline = nap.map_or(until, |nap| nap.began + NAP);
-                        ready!(self.poll_timer(deadline, cx));
-                        if self.nap_again(until, nap) {
+                        let deadline = self.nap.map_or(until, |nap| nap.began + NAP);
+                        ready!(flight.as_mut().poll_timer(deadline, cx));
+                        if self.nap_again(until) {
                             continue;
                         }
                     }
@@ -941,7 +980,7 @@ impl<E, P: Policy> Core<E, P> {
                         attempt: self.attempt_number(),
                         until,
                     });
-                    ready!(self.poll_timer(until, cx));
+                    ready!(flight.as_mut().poll_timer(until, cx));
                     self.budget.spend();
                     if Instant::now() > until + TOKEN_SLACK {
                         self.pay();
@@ -984,17 +1023,18 @@ impl<E, P: Policy> Core<E, P> {
     /// with the `connect()` that held it.
     fn poll_attempt<F, T>(
         &mut self,
-        mut attempt: Pin<&mut Option<F>>,
+        mut flight: Pin<&mut Flight<F>>,
         until: Option<Instant>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<T, E>>>
     where
         F: Future<Output = Result<T, E>>,
     {
+        let attempt = flight.as_mut().project().attempt;
         if attempt.is_none() {
             return Poll::Ready(None);
         }
-        let outcome = match poll_or_drop(attempt.as_mut(), cx) {
+        let outcome = match poll_or_drop(attempt, cx) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 // Only now: an attempt that is ready at once needs no timer.
@@ -1003,14 +1043,13 @@ impl<E, P: Policy> Core<E, P> {
                     let at = self.at(now);
                     let until = after(now, self.outage.connecting(at));
                     self.phase = Phase::Connecting { until: Some(until) };
-                    self.armed = false;
                     until
                 });
-                ready!(self.poll_timer(until, cx));
+                ready!(flight.as_mut().poll_timer(until, cx));
                 None
             }
         };
-        attempt.set(None);
+        flight.end();
         Poll::Ready(outcome)
     }
 
@@ -1021,21 +1060,20 @@ impl<E, P: Policy> Core<E, P> {
             return;
         };
         self.phase = Phase::Paying { until };
-        self.armed = false;
         let wait = until.saturating_duration_since(Instant::now());
         self.announce_wait(wait, until);
     }
 
     /// At the end of a nap within a long wait: whether the wait goes on.
-    fn nap_again(&mut self, until: Instant, nap: Option<Nap>) -> bool {
-        let Some(nap) = nap else {
+    fn nap_again(&mut self, until: Instant) -> bool {
+        let Some(nap) = self.nap else {
             return false;
         };
         let now = Instant::now();
         if now >= until {
             return false;
         }
-        let wall = (self.wall_clock)();
+        let wall = self.wall_time();
         let by_wall = wall.duration_since(nap.wall).unwrap_or_default();
         let slept = by_wall.saturating_sub(now - nap.began);
         let until = if slept > WALL_SLACK {
@@ -1050,8 +1088,8 @@ impl<E, P: Policy> Core<E, P> {
         } else {
             until
         };
-        let nap = (until - now > NAP).then_some(Nap { began: now, wall });
-        self.wait(until, nap);
+        self.nap = (until - now > NAP).then_some(Nap { began: now, wall });
+        self.phase = Phase::Waiting { until };
         true
     }
 }
@@ -1143,7 +1181,7 @@ pin_project! {
         redial: Option<&'a mut Redial<C, P>>,
         // Here and not in a box: it need not outlive this future.
         #[pin]
-        attempt: Option<C::Future>,
+        flight: Flight<C::Future>,
     }
 }
 
@@ -1158,11 +1196,11 @@ impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
         let outcome = match lent {
             Some(connection) if !redial.core.is_closed() => Ok(connection),
             _ => {
-                let attempt = match &mut redial.attempt {
-                    Some(begun) if begun.is_some() => begun.as_mut(),
-                    _ => this.attempt,
+                let flight = match &mut redial.flight {
+                    Some(begun) if begun.attempt.is_some() => begun.as_mut(),
+                    _ => this.flight,
                 };
-                ready!(redial.core.poll(&mut redial.connector, attempt, cx))
+                ready!(redial.core.poll(&mut redial.connector, flight, cx))
             }
         };
         let redial = this.redial.take().expect("it was there before");

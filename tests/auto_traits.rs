@@ -110,8 +110,9 @@ facts! {
     redial::Ready<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
     redial::Ready<'static, Local, Stratified>: - Send, - Sync, + Unpin;
     redial::Ready<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
-    Connecting<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
-    Connecting<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+    // It holds a timer, which does not move.
+    Connecting<'static, Dial, Stratified>: + Send, - Sync, - Unpin;
+    Connecting<'static, Local, Stratified>: - Send, - Sync, - Unpin;
     Connecting<'static, Immovable, Stratified>: + Send, - Sync, - Unpin;
     Handle: + Send, + Sync, + Unpin;
     Watch: + Send, + Sync, + Unpin;

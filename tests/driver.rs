@@ -309,7 +309,7 @@ async fn a_ready_dropped_in_the_middle_of_a_wait_keeps_its_place() {
 #[should_panic(expected = "polled after it was ready")]
 async fn a_future_polled_after_it_was_ready_panics() {
     let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())));
-    let mut future = redial.connect();
+    let mut future = pin!(redial.connect());
     assert!(poll_once(&mut future).is_ready());
     let _ = poll_once(&mut future);
 }
