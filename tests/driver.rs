@@ -293,6 +293,23 @@ async fn a_ready_dropped_in_the_middle_of_an_attempt_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_timeout_of_an_attempt_that_succeeded_wakes_nobody() {
+    let mut redial = Redial::new(async || {
+        sleep(secs(1)).await;
+        Ok::<_, io::Error>(())
+    });
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut context = Context::from_waker(&waker);
+    assert!(pin!(redial.ready()).poll(&mut context).is_pending());
+    sleep(secs(2)).await;
+    assert!(pin!(redial.ready()).poll(&mut context).is_ready());
+    let before = woken.0.load(SeqCst);
+    sleep(secs(60)).await;
+    assert_eq!(woken.0.load(SeqCst), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ready_dropped_in_the_middle_of_a_wait_keeps_its_place() {
     let (connector, attempts) = after_failures(1);
     let mut redial = Redial::new(connector).policy(Sequence::new([secs(8)]).jitter(Jitter::None));
