@@ -10,6 +10,7 @@ mod policies;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -32,8 +33,8 @@ struct Args {
     #[arg(long, default_value_t = 2_000.0)]
     capacity: f64,
     /// For how many seconds it is gone
-    #[arg(long, default_value_t = 30.0)]
-    outage: f64,
+    #[arg(long, default_value = "30", value_parser = seconds)]
+    outage: Duration,
     /// What it does with attempts that are too many: cheap, costly[:handshakes]
     /// (a refusal costs it a part of a handshake), slow (no answer),
     /// stale[:seconds] (a long queue that clients leave), slots
@@ -49,8 +50,8 @@ struct Args {
     #[arg(long, default_values = ["constant:2", "stratified"])]
     policy: Vec<Named>,
     /// The most that an attempt's timeout of 10 s grows to, in seconds
-    #[arg(long, default_value_t = 60.0)]
-    patience: f64,
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    patience: Duration,
     /// Another storm of the same kind
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -83,21 +84,29 @@ fn server(text: &str) -> Result<Server, Box<dyn Error + Send + Sync>> {
     })
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("storm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let server = if args.black_hole {
         args.server.black_hole()
     } else {
         args.server
     };
-    let patience = Duration::try_from_secs_f64(args.patience)?;
     let fleet = |clients| -> Result<Storm, InvalidPolicy> {
         let storm = Storm::try_new(clients)?.server(server.clone());
-        Ok(storm.patience(patience).seed(args.seed))
+        Ok(storm.patience(args.patience).seed(args.seed))
     };
     let storm = fleet(args.clients)?
         .try_capacity(args.capacity)?
-        .outage(Duration::try_from_secs_f64(args.outage)?);
+        .outage(args.outage);
 
     let width = args.policy.iter().map(|policy| policy.name.len()).max();
     let width = width.unwrap_or_default();
@@ -108,7 +117,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:width$} {report}", policy.name);
         reports.push((policy.name.as_str(), report));
     }
-    std::fs::create_dir_all(&args.pictures)?;
+    std::fs::create_dir_all(&args.pictures)
+        .map_err(|error| format!("{}: {error}", args.pictures.display()))?;
     let mut drawn = Picture::Storm(&reports).save(&args.pictures)?.to_vec();
 
     if args.sweep {

@@ -55,6 +55,13 @@ fn parse(text: &str) -> Result<Mix, Failure> {
         let (base, cap) = range()?;
         Ok::<_, Failure>(one(Exponential::try_new(base, cap)?.jitter(jitter)))
     };
+    if matches!(rule, "constant" | "sequence") && numbers.last() == Some(&0.0) {
+        return Err(format!(
+            "{text}: waits of 0 s for ever would have the fleet try without end in one instant; \
+             give the last wait some seconds"
+        )
+        .into());
+    }
     Ok(match (rule, &numbers[..]) {
         ("stratified", []) => one(Stratified::default()),
         ("stratified", &[growth]) => one(Stratified::default().try_growth(growth)?),
