@@ -207,9 +207,10 @@ const QUESTIONS: &[Question] = &[
         each: 1.0,
     },
     wrapped(
-        "`Session`, a line there and back, beside the bare connection",
-        "line there and back",
+        "`Session`, a line there and back over a duplex, beside the bare connection",
+        "line over a duplex",
     ),
+    wrapped("`Session`, the same over TCP", "line over TCP"),
     wrapped(
         "`RedialIo`, 64 B echo over a duplex",
         "64 B echo over a duplex",

@@ -267,27 +267,25 @@ fn large(runtime: &Runtime) {
     );
 }
 
-/// A line there and back.
-fn items(runtime: &Runtime) {
-    type Lines = Framed<DuplexStream, LinesCodec>;
+/// A line there and back, over a new pair each.
+fn items<T>(group: &str, runtime: &Runtime, turn: u64, mut pair: impl AsyncFnMut() -> (T, T))
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    const LINE: &str = "PRIVMSG #rust :hello";
 
-    async fn bare(lines: &mut Lines, count: u64) {
-        for _ in 0..count {
-            lines.send("PRIVMSG #rust :hello").await.unwrap();
-            lines.next().await.unwrap().unwrap();
-        }
-    }
-
-    let pair = || -> Lines {
-        let (ours, mut theirs) = duplex(BULK);
-        runtime.spawn(async move {
-            let (mut reader, mut writer) = tokio::io::split(&mut theirs);
-            tokio::io::copy(&mut reader, &mut writer).await
-        });
-        Framed::new(ours, LinesCodec::new())
+    let mut lines = || {
+        runtime.block_on(async {
+            let (ours, theirs) = pair().await;
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tokio::io::split(theirs);
+                tokio::io::copy(&mut reader, &mut writer).await
+            });
+            Framed::new(ours, LinesCodec::new())
+        })
     };
 
-    let mut connection = Some(pair());
+    let mut connection = Some(lines());
     let connect = move || {
         let connection = connection.take().ok_or(io::Error::other("lost"));
         ready(connection.map_err(LinesCodecError::from))
@@ -297,22 +295,24 @@ fn items(runtime: &Runtime) {
     assert!(matches!(up, Some(Ok(SessionEvent::Up))));
     let wrapped = rounds(runtime, session, async |session, count| {
         for _ in 0..count {
-            session.send("PRIVMSG #rust :hello").await.unwrap();
+            session.send(LINE).await.unwrap();
             let event = session.next().await.unwrap().unwrap();
             assert!(matches!(event, SessionEvent::Item(_)));
         }
     });
-    let bare = rounds(runtime, pair(), bare);
-    in_turns(
-        "line there and back",
-        100,
-        vec![("limit", bare), ("redial", wrapped)],
-    );
+    let bare = rounds(runtime, lines(), async |lines, count| {
+        for _ in 0..count {
+            lines.send(LINE).await.unwrap();
+            lines.next().await.unwrap().unwrap();
+        }
+    });
+    in_turns(group, turn, vec![("limit", bare), ("redial", wrapped)]);
 }
 
 fn main() {
     let runtime = &runtime();
-    items(runtime);
+    items("line over a duplex", runtime, 100, async || duplex(BULK));
+    items("line over TCP", runtime, 10, tcp);
     small(runtime);
     large(runtime);
 }
