@@ -27,8 +27,8 @@ use crate::{
 /// | | default |
 /// |---|---|
 /// | [`policy`](Self::policy) | [`Stratified::default()`] |
-/// | [`attempt_timeout`](Self::attempt_timeout) | 10 s |
-/// | [`patience`](Self::patience) | 60 s |
+/// | [`attempt_timeout`](Self::attempt_timeout) | 13 s |
+/// | [`patience`](Self::patience) | 120 s |
 /// | [`stable_after`](Self::stable_after) | 10 s |
 /// | [`max_attempts`](Self::max_attempts), [`max_elapsed`](Self::max_elapsed) | without limit |
 /// | [`classify`](Self::classify) | by the kind of `io::Error`, see [`Verdict`] |
@@ -332,8 +332,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// An attempt that takes longer has stalled, and is dropped: 10 s by
-    /// default. `Duration::MAX` lets an attempt take for ever.
+    /// An attempt that takes longer has stalled, and is dropped: 13 s by
+    /// default, and longer after attempts that stalled; see
+    /// [`patience`](Self::patience). `Duration::MAX` lets an attempt take for
+    /// ever.
     ///
     /// # Panics
     ///
@@ -344,7 +346,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// The most that the attempt timeout grows to; see [`Outage::patience`].
+    /// The most that the attempt timeout grows to: 120 s by default. See
+    /// [`Outage::patience`].
     pub fn patience(mut self, most: Duration) -> Self {
         self.core.outage = self.core.outage.patience(most);
         self

@@ -223,12 +223,12 @@ async fn a_tarpit_is_left_and_patience_grows_and_is_set_back() {
     redial.ready().await.unwrap();
     let stalled = Verdict::Retry(Cause::Stalled);
     let expected = [
-        (10.0, true, stalled),                       // 10 s
-        (31.0, true, stalled),                       // 1 + 20
-        (73.0, true, stalled),                       // 2 + 40
-        (137.0, true, stalled),                      // 4 + 60
-        (145.0, false, Verdict::Retry(Cause::Down)), // 8, at once
-        (171.0, true, stalled),                      // 16 + 10
+        (13.0, true, stalled),                         // 13 s
+        (34.8, true, stalled),                         // 1 + 20.8
+        (70.08, true, stalled),                        // 2 + 33.28
+        (127.328, true, stalled),                      // 4 + 53.248
+        (135.328, false, Verdict::Retry(Cause::Down)), // 8, at once
+        (164.328, true, stalled),                      // 16 + 13
     ];
     let events = events.lock().unwrap();
     assert_eq!(events.len(), expected.len());

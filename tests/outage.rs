@@ -308,19 +308,30 @@ fn a_policy_may_give_up() {
 }
 
 #[test]
-fn patience_doubles_after_each_stall_and_is_set_back_by_anything_else() {
+fn patience_grows_with_each_stall_and_is_set_back_by_anything_else() {
     let mut outage = doubling();
     let mut timeouts = Vec::new();
-    for verdict in [
-        STALLED, STALLED, STALLED, STALLED, DOWN, STALLED, BUSY, STALLED,
-    ] {
-        timeouts.push(outage.connecting(secs(1)).as_secs());
+    for verdict in [[STALLED; 7].as_slice(), &[DOWN, STALLED, BUSY, STALLED]].concat() {
+        timeouts.push(outage.connecting(secs(1)).as_millis());
         let _ = outage.failed(secs(1), verdict);
     }
-    assert_eq!(timeouts, [10, 20, 40, 60, 60, 10, 20, 10]);
-    assert_eq!(outage.connecting(secs(1)), secs(20));
+    // By 1.6, and to two minutes.
+    let grown = [13_000, 20_800, 33_280, 53_248, 85_196, 120_000, 120_000];
+    assert_eq!(timeouts[..7], grown);
+    assert_eq!(timeouts[7..], [120_000, 13_000, 20_800, 13_000]);
+    assert_eq!(outage.connecting(secs(1)).as_millis(), 20_800);
     outage.connected(secs(2));
-    assert_eq!(outage.connecting(secs(3)), secs(10));
+    assert_eq!(outage.connecting(secs(3)), secs(13));
+}
+
+#[test]
+fn the_shortest_timeout_grows_too() {
+    let mut outage = doubling().attempt_timeout(Duration::from_nanos(1));
+    for _ in 0..70 {
+        outage.connecting(secs(0));
+        let _ = outage.failed(secs(0), STALLED);
+    }
+    assert_eq!(outage.connecting(secs(0)), secs(120));
 }
 
 #[test]
@@ -393,7 +404,8 @@ fn a_restart_is_not_a_way_round_the_backoff() {
     let mut outage = doubling().max_attempts(5);
     assert_eq!(wait(outage.restore(&saved, secs(2), secs(0))), secs(5));
     assert_eq!(outage.elapsed(secs(0)), secs(10));
-    assert_eq!(outage.connecting(secs(5)), secs(60), "nor of patience");
+    let timeout = outage.connecting(secs(5));
+    assert_eq!(timeout.as_millis(), 53_248, "nor of patience");
     assert_eq!(wait(outage.failed(secs(5), DOWN)), secs(16));
     assert_eq!(
         outage.failed(secs(21), DOWN),

@@ -120,15 +120,15 @@ fn the_policy_is_told_what_the_driver_would_tell_it() {
         ]
     );
 
-    // No answer: ten seconds, and then patience.
+    // No answer: 13 s, and then patience.
     let hole = Storm::new(1).outage(secs(190)).capacity(1);
     let silent = Witness::default().heard(&hole.server(Server::cheap().black_hole()));
     let told = [
-        (1, 11_000),
-        (2, 32_000),
-        (3, 73_000),
-        (4, 134_000),
-        (5, 195_000),
+        (1, 14_000),
+        (2, 35_800),
+        (3, 70_080),
+        (4, 124_328),
+        (5, 210_524),
     ];
     assert_eq!(silent[0], (0, 0, Cause::Down));
     assert_eq!(
