@@ -95,8 +95,8 @@ impl<E> Error<E> {
         self.0.elapsed
     }
 
-    /// The error of the last attempt; `None` where it timed out, or where the
-    /// driver was closed.
+    /// The error of the last attempt; `None` where it timed out, panicked or
+    /// was dropped, or where the driver was closed.
     pub fn last(&self) -> Option<&E> {
         self.0.last.as_ref()
     }

@@ -28,7 +28,8 @@ pub enum Event<'a, E> {
     Failed {
         /// Its number.
         attempt: u32,
-        /// Its error, or `None` where it took longer than its timeout.
+        /// Its error; `None` where it took longer than its timeout, panicked,
+        /// or was dropped with its [`connect`](crate::Redial::connect).
         error: Option<&'a E>,
         /// What that means for the next one.
         verdict: Verdict,

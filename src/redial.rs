@@ -63,9 +63,9 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Nothing happens unless it is polled, and no task is spawned. All state is
-/// in here: a [`ready`](Self::ready) future that is dropped loses neither the
-/// attempt in flight nor its place in the wait.
+/// Nothing happens unless it is polled, and no task is spawned. All that
+/// [`ready`](Self::ready) needs is in here: to drop its future loses neither
+/// the attempt in flight nor the place in the wait.
 ///
 /// Where a device slept through a wait of more than fifteen seconds, which the
 /// monotonic clocks of Linux and macOS do not see, the wait ends soon after
@@ -111,6 +111,12 @@ impl<F> Flight<F> {
     /// Drops the attempt, if there is one.
     fn end(self: Pin<&mut Self>) {
         self.project().attempt.set(None);
+    }
+
+    /// Drops the timer: what is waited for has come, or whoever asks may do so
+    /// in another runtime.
+    fn disarm(self: Pin<&mut Self>) {
+        self.project().timer.set(None);
     }
 
     /// Until the deadline of the present phase.
@@ -508,10 +514,12 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// in the wait stay, and the next call goes on with them. They do not move
     /// in the meantime, except that time passes.
     pub fn ready(&mut self) -> Ready<'_, C, P> {
+        self.disarm();
         Ready { redial: Some(self) }
     }
 
-    /// As [`ready`](Self::ready), for hand-written futures.
+    /// As [`ready`](Self::ready), for hand-written futures. A wait goes on in the
+    /// runtime that it began in, until [`ready`](Self::ready) is called.
     ///
     /// # Errors
     ///
@@ -529,6 +537,18 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             ready!(self.poll_connection(cx))?;
         }
         Poll::Ready(Ok(self.connection.as_mut().expect("checked above")))
+    }
+
+    /// A timer belongs to the runtime that it was made in. So each future that
+    /// asks makes its own, lest a driver that was moved wait for the clock of a
+    /// runtime that is no longer driven.
+    #[inline]
+    pub(crate) fn disarm(&mut self) {
+        if self.connection.is_none() {
+            if let Some(flight) = &mut self.flight {
+                flight.as_mut().disarm();
+            }
+        }
     }
 
     /// The connection if it is up and was not handed over, without waiting.
@@ -558,8 +578,6 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             Ok(connection) => connection,
             Err(over) => return Poll::Ready(Err(self.core.error(over))),
         };
-        // Or it would fire while the connection is up, and wake its task.
-        flight.as_mut().project().timer.set(None);
         // A connection that is lent is asked for its age by handles made later.
         self.core.note_since();
         self.connection = Some(connection);
@@ -651,6 +669,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// counts as one that stalled. The place in a wait stays. Where attempts
     /// must outlive the future, use [`ready`](Self::ready).
     pub fn connect(&mut self) -> Connecting<'_, C, P> {
+        self.disarm();
         Connecting {
             redial: Some(self),
             flight: Flight::none(),
@@ -828,8 +847,9 @@ impl<E, P: Policy> Core<E, P> {
             Next::GiveUp(reason) => {
                 self.last = error;
                 self.phase = Phase::GivingUp(reason);
-                self.tell(&Event::GaveUp { reason });
+                // First, as an observer may panic, and nothing else says it.
                 self.publish(Status::Closed);
+                self.tell(&Event::GaveUp { reason });
             }
         }
     }
@@ -910,7 +930,10 @@ impl<E, P: Policy> Core<E, P> {
                 None => self.failed(None),
             }
         }
-        self.poll_on(connector, flight, cx)
+        let outcome = ready!(self.poll_on(connector, flight.as_mut(), cx));
+        // Or it would fire while the connection is up, and wake its task.
+        flight.disarm();
+        Poll::Ready(outcome)
     }
 
     /// Goes on, also where somebody watches.
@@ -1178,6 +1201,12 @@ impl<C: Connect, P: Policy> fmt::Debug for Ready<'_, C, P> {
 
 pin_project! {
     /// The future behind [`Redial::connect`].
+    ///
+    /// It must be pinned to be polled by reference, as by `select!` in a loop.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled after it was ready.
     #[must_use = "futures do nothing unless polled"]
     pub struct Connecting<'a, C: Connect, P: Policy> {
         // Until it is ready.

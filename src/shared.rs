@@ -231,6 +231,7 @@ where
         let inner = &*self.shared.inner;
         let waiter = *self.waiter.get_or_insert_with(|| {
             let mut state = lock(&inner.state);
+            state.redial.disarm();
             state.next_waiter += 1;
             Waiter {
                 id: state.next_waiter,

@@ -21,7 +21,8 @@ use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, lock};
 pub enum Status {
     /// Nothing has been asked of it yet.
     Idle,
-    /// An attempt is being made.
+    /// An attempt is being made, or was until its future was dropped: what
+    /// comes of it is told once the driver is asked again.
     #[non_exhaustive]
     Connecting {
         /// Its number.
@@ -94,8 +95,9 @@ impl Handle {
         });
     }
 
-    /// Ends it for good: the connection is dropped, and whoever waits for one
-    /// gets an [`Error`](crate::Error) that [`is_closed`](crate::Error::is_closed).
+    /// Ends it for good: the connection is dropped, unless
+    /// [`connect`](crate::Redial::connect) has handed it over, and whoever waits
+    /// for one gets an [`Error`](crate::Error) that [`is_closed`](crate::Error::is_closed).
     pub fn close(&self) {
         // Before the driver is woken, which looks then.
         self.control.closed.store(true, Ordering::Release);

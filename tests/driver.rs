@@ -293,20 +293,58 @@ async fn a_ready_dropped_in_the_middle_of_an_attempt_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_timeout_of_an_attempt_that_succeeded_wakes_nobody() {
-    let mut redial = Redial::new(async || {
-        sleep(secs(1)).await;
-        Ok::<_, io::Error>(())
-    });
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(woken.clone());
-    let mut context = Context::from_waker(&waker);
-    assert!(pin!(redial.ready()).poll(&mut context).is_pending());
-    sleep(secs(2)).await;
-    assert!(pin!(redial.ready()).poll(&mut context).is_ready());
-    let before = woken.0.load(SeqCst);
-    sleep(secs(60)).await;
-    assert_eq!(woken.0.load(SeqCst), before);
+async fn no_timer_outlives_what_it_was_for() {
+    type Ask = fn(&mut Redial<Slow>, &mut Context<'_>) -> bool;
+    type Slow = fn() -> BoxFuture<'static, io::Result<()>>;
+    let succeeds: Slow = || sleep(secs(1)).map(Ok).boxed();
+    let fails: Slow = || sleep(secs(1)).map(|()| Err(refused())).boxed();
+    let ready: Ask = |redial, cx| pin!(redial.ready()).poll(cx).is_ready();
+    let connect: Ask = |redial, cx| pin!(redial.connect()).poll(cx).is_ready();
+    for connector in [succeeds, fails] {
+        for then in [ready, connect] {
+            let mut redial = Redial::new(connector).max_attempts(1);
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(woken.clone());
+            let mut context = Context::from_waker(&waker);
+            assert!(!ready(&mut redial, &mut context));
+            sleep(secs(2)).await;
+            assert!(then(&mut redial, &mut context));
+            let before = woken.0.load(SeqCst);
+            sleep(secs(60)).await;
+            assert_eq!(woken.0.load(SeqCst), before);
+        }
+    }
+}
+
+fn paused_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_wait_goes_on_in_another_runtime() {
+    for first_goes_on in [true, false] {
+        let (connector, _) = after_failures(1);
+        let mut redial = Redial::new(connector).policy(doubling());
+        let first = paused_runtime();
+        let in_time = first.block_on(async { timeout(secs(0), redial.ready()).await });
+        assert!(in_time.is_err());
+        let _first = first_goes_on.then_some(first);
+        let connected = paused_runtime().block_on(async { *redial.ready().await.unwrap() });
+        assert_eq!(connected, 2);
+    }
+}
+
+#[test]
+fn another_runtime_may_ask_after_giving_up() {
+    let (connector, _) = after_failures(2);
+    let mut redial = Redial::new(connector).policy(doubling()).max_attempts(2);
+    paused_runtime().block_on(async { redial.ready().await.unwrap_err() });
+    let connected = paused_runtime().block_on(async { *redial.ready().await.unwrap() });
+    assert_eq!(connected, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,6 +385,23 @@ async fn a_connector_that_panicked_is_a_stalled_attempt() {
     let start = Instant::now();
     redial.ready().await.unwrap();
     assert!((since(start) - 1.0).abs() < 0.01);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panicked_at_the_end_leaves_the_status_right() {
+    let (connector, _) = after_failures(100);
+    let mut redial = Redial::new(connector).max_attempts(1).observe(|event| {
+        if let Event::GaveUp { .. } = event {
+            panic!("it cannot bear to give up");
+        }
+    });
+    let handle = redial.handle();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poll_once(&mut redial.ready()).is_ready()
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(handle.status(), Status::Closed);
+    assert!(redial.ready().await.unwrap_err().is_exhausted());
 }
 
 #[tokio::test(start_paused = true)]

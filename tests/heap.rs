@@ -1,9 +1,9 @@
 //! What is allocated on the heap, and when?
 //!
 //! Nothing in an outage and nothing for an item, on the built-in path. What is
-//! left, each once: a bucket's shared word, a sequence's list, the place of
+//! left, all but the last once: a bucket's shared word, a sequence's list, the place of
 //! `ready()`'s attempt and its timer, what a driver's handles share, the wakers
-//! of a wrapper's halves, and the error that says that there is no more to try.
+//! of a wrapper's halves, and each error that says that there is no more to try.
 #![cfg(feature = "tokio")]
 
 use std::future::{Ready, ready};

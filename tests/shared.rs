@@ -368,3 +368,28 @@ fn a_waker_may_drop_a_task_that_shares_the_connection() {
     drop(watch);
     assert_eq!(drops.load(SeqCst), 6);
 }
+
+#[test]
+fn those_in_another_runtime_do_not_wait_for_a_clock_that_stands_still() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let mut attempts = 0;
+    let shared = Redial::new(move || {
+        attempts += 1;
+        ready(match attempts {
+            1 => Err(io::Error::from(ErrorKind::ConnectionRefused)),
+            _ => Ok(attempts),
+        })
+    })
+    .policy(waits())
+    .into_shared();
+    let first = runtime();
+    assert!(first.block_on(async { timeout(secs(0), shared.ready()).await.is_err() }));
+    let lent = runtime().block_on(async { shared.ready().await.unwrap() });
+    assert_eq!(*lent, 2);
+}

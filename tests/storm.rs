@@ -343,6 +343,28 @@ fn slots_bring_the_fleet_back_at_the_limit_in_two_attempts() {
     }
 }
 
+/// Half a queue, two handshakes, and there and back: all but a timeout.
+#[test]
+fn slots_of_a_long_queue_are_in_time() {
+    for (handshake, delay) in [(333, 0), (333, 600), (4_000, 0), (4_000, 50)] {
+        let [handshake, delay] = [handshake, delay].map(Duration::from_millis);
+        for outage in [0, 30, 300] {
+            let timeout = secs(13);
+            let half = timeout - 2 * handshake - 2 * delay;
+            let report = Storm::new(1_000)
+                .capacity(1.0 / handshake.as_secs_f64())
+                .outage(secs(outage))
+                .attempt_timeout(timeout)
+                .network_delay(delay)
+                .backlog(2 * half)
+                .server(Server::slots())
+                .run(&Stratified::default());
+            assert!(report.t_full.unwrap().over_limit < 1.01, "{report}");
+            assert!(report.attempts.max <= 2, "{report}");
+        }
+    }
+}
+
 /// Those whose slot comes while others still make their first attempt may find
 /// the server full once more.
 #[test]
@@ -447,8 +469,25 @@ fn the_longest_durations_are_as_good_as_for_ever() {
     assert_eq!((report.back, report.attempts_down), (0, 1.0));
     let huge = Storm::new(3).capacity(f64::MAX).run(&Stratified::default());
     assert!(huge.recovered());
-    let tiny = Storm::new(3).capacity(1e-12).run(&Stratified::default());
-    assert_eq!(tiny.back, 0);
+    for delay in [0, 1] {
+        let tiny = Storm::new(3)
+            .capacity(2e-16)
+            .network_delay(secs(delay))
+            .backlog(Duration::MAX);
+        assert_eq!(tiny.run(&Stratified::default()).back, 0);
+    }
+}
+
+#[test]
+fn waits_of_no_time_end_after_ten_thousand_attempts_all_of_them_counted() {
+    let hot = |_: Xoshiro256PlusPlus| std::iter::repeat(Duration::ZERO);
+    let report = Storm::new(1)
+        .capacity(1)
+        .server(Server::cheap())
+        .backlog(Duration::ZERO)
+        .run(&hot);
+    assert_eq!(report.arrivals.counts().iter().sum::<u64>(), 10_000);
+    assert_eq!((report.attempts.mean, report.attempts_down), (1e4, 0.0));
 }
 
 #[test]
@@ -493,8 +532,21 @@ fn a_sweep_is_its_storms_in_order() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn reports_can_be_written_down() {
-    fn both<T: serde::Serialize + serde::de::DeserializeOwned>() {}
-    both::<Report>();
-    both::<redial::storm::Summary>();
+fn what_is_written_down_is_read_as_it_was() {
+    fn again<T>(value: &T) -> T
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+    }
+    // Binary fractions, as JSON's reader may be off by one in the last digit.
+    let report = Storm::new(64)
+        .capacity(64)
+        .outage(secs(30))
+        .run(&Stratified::default());
+    assert_eq!(again(&report.arrivals), report.arrivals);
+    assert_eq!(again(&report.t_full), report.t_full);
+    assert_eq!(again(&report).returns, report.returns);
+    let summary = redial::storm::Summary::of(&[Storm::new(64).run(&Stratified::default())]);
+    assert_eq!(again(&summary).attempts, summary.attempts);
 }

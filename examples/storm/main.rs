@@ -49,8 +49,8 @@ struct Args {
     /// a mixed fleet is 0.9*stratified+0.1*constant:2
     #[arg(long, default_values = ["constant:2", "stratified"])]
     policy: Vec<Named>,
-    /// The most that an attempt's timeout of 10 s grows to, in seconds
-    #[arg(long, default_value = "60", value_parser = seconds)]
+    /// The most that an attempt's timeout of 13 s grows to, in seconds
+    #[arg(long, default_value = "120", value_parser = seconds)]
     patience: Duration,
     /// Another storm of the same kind
     #[arg(long, default_value_t = 0)]

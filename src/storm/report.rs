@@ -85,29 +85,26 @@ pub struct Series {
     counts: Vec<u64>,
     /// How many of them lie before the server's return.
     before: usize,
-    /// When the server returned, in nanoseconds since the loss.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    back: u64,
 }
 
 const STEP: u64 = 100_000_000;
 const STEPS_A_SECOND: usize = 10;
 
 impl Series {
+    /// For a server that returns at `back`, in nanoseconds since the loss.
     pub(super) fn new(back: u64) -> Self {
         Self {
             counts: Vec::new(),
             before: back.div_ceil(STEP) as usize,
-            back,
         }
     }
 
     #[inline]
-    pub(super) fn count(&mut self, time: u64) {
-        let step = if time >= self.back {
-            self.before + ((time - self.back) / STEP) as usize
+    pub(super) fn count(&mut self, time: u64, back: u64) {
+        let step = if time >= back {
+            self.before + ((time - back) / STEP) as usize
         } else {
-            self.before - (self.back - time).div_ceil(STEP) as usize
+            self.before - (back - time).div_ceil(STEP) as usize
         };
         if step >= self.counts.len() {
             self.counts.resize(step + 1, 0);
@@ -133,8 +130,8 @@ impl Series {
         counts.map(move |(step, &count)| (start(step), count))
     }
 
-    /// The sums over `seconds` whole seconds, as [`iter`](Self::iter); the
-    /// server's return falls between two of them.
+    /// The sums over whole seconds, as [`iter`](Self::iter) gives those of 100
+    /// ms; the server's return falls between two of them.
     pub fn seconds(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let (before, since) = self.counts.split_at(self.before.min(self.counts.len()));
         let before = before.rchunks(STEPS_A_SECOND).rev();

@@ -95,11 +95,11 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
         for &client in queue.upcoming(&mut room) {
             black_box(clients[client as usize].attempts);
         }
-        tally.arrivals.count(arrival);
-        tally.attempts += 1;
-        if tally.attempts > budget {
+        if tally.attempts == budget {
             break;
         }
+        tally.arrivals.count(arrival, storm.outage);
+        tally.attempts += 1;
         let client = &mut clients[number as usize];
         let begins = arrival - delay;
         let leaves = begins.saturating_add(rules.timeout(&client.progress));
@@ -108,8 +108,9 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
 
         let answer = desk.attempt(arrival, number);
         let (told, verdict) = match answer {
-            Answer::Served(done) if done + delay <= leaves => {
-                let back = done + delay;
+            // A handshake may take for ever.
+            Answer::Served(done) if done.saturating_add(delay) <= leaves => {
+                let back = done.saturating_add(delay);
                 client.progress.connected(back);
                 if back <= end && tally.returned(back) {
                     break;
@@ -174,11 +175,10 @@ impl<'a> Tally<'a> {
     /// A client is back. True if it was the last.
     #[inline]
     fn returned(&mut self, at: u64) -> bool {
-        self.returns.count(at);
+        self.returns.count(at, self.storm.outage);
         self.back += 1;
         self.waited(at);
-        // Clients come back in the order of their numbers here, so each share
-        // of the fleet is passed once.
+        // They are counted one by one, so each share of the fleet is passed once.
         let (back, all) = (self.back, self.storm.clients);
         if back == share(all, 50) {
             self.t_50 = Some(self.recovery(at, 0.5));

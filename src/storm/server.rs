@@ -23,7 +23,7 @@ use crate::{Cause, InvalidPolicy, TokenBucket, Verdict};
 /// | [`costly`](Self::costly) | is refused at once, and that costs a part of a handshake | `Busy` |
 /// | [`slow`](Self::slow) | has no answer | `Stalled` |
 /// | [`stale`](Self::stale) | has no answer; and the queue is so long that clients leave it, whose handshakes are done all the same | `Stalled` |
-/// | [`slots`](Self::slots) | is told when to come back: a slot of its own; from half a queue on, where it has none yet | |
+/// | [`slots`](Self::slots) | is told when to come back: a slot of its own. Who has none is too much from half a queue on | |
 ///
 /// While the server is down it refuses at once (`Down`); or, as a
 /// [`black_hole`](Self::black_hole), it does not answer (`Stalled`, as the
@@ -104,8 +104,8 @@ impl Server {
     /// queue from now, so that the queue neither runs dry nor overflows, and who
     /// has no slot is let in only while the queue is less than half full.
     /// So the fleet is back at the limit, with two attempts a client at most, if
-    /// the queue holds two handshakes or more and half of it is shorter than the
-    /// clients' timeout.
+    /// the queue holds two handshakes or more, and half of it, two handshakes
+    /// and the way there and back take no longer than the clients' timeout.
     ///
     /// The server must know who holds a slot, by name or by a ticket;
     /// [`_slots`](crate::_slots) has the recipe. One that does not is

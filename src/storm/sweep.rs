@@ -34,7 +34,8 @@ impl Sweep {
     ///
     /// # Panics
     ///
-    /// If a limit is zero.
+    /// If a limit is zero, or so long that the capacity would be as good as
+    /// none; see [`Storm::try_capacity`].
     #[track_caller]
     pub fn new(storm: &Storm, limits: &[Duration], outages: &[Duration]) -> Self {
         let mut storms = Vec::with_capacity(limits.len() * outages.len());
@@ -112,8 +113,8 @@ pub struct Summary {
     /// How many of them did not end within the horizon.
     pub never: usize,
     /// Geometric mean of the time to 99 % over its limit, for the storms
-    /// without an outage and with N/C of at least 2 s that came so far; NaN
-    /// where there is none.
+    /// without an outage and with N/C of at least 2 s in which 99 % came back;
+    /// NaN where there is none (which JSON writes as null, and does not read).
     pub t_99: f64,
     /// The same for the time to all.
     pub t_full: f64,
