@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::poll_fn;
+use core::mem;
 use core::ops::ControlFlow;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
@@ -514,8 +515,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// in the wait stay, and the next call goes on with them. They do not move
     /// in the meantime, except that time passes.
     pub fn ready(&mut self) -> Ready<'_, C, P> {
-        self.disarm();
-        Ready { redial: Some(self) }
+        Ready {
+            redial: Some(self),
+            waits: false,
+        }
     }
 
     /// As [`ready`](Self::ready), for hand-written futures. A wait goes on in the
@@ -544,10 +547,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// runtime that is no longer driven.
     #[inline]
     pub(crate) fn disarm(&mut self) {
-        if self.connection.is_none() {
-            if let Some(flight) = &mut self.flight {
-                flight.as_mut().disarm();
-            }
+        if let Some(flight) = &mut self.flight {
+            flight.as_mut().disarm();
         }
     }
 
@@ -668,10 +669,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// To drop the future drops the attempt in flight, if it has one: it
     /// counts as one that stalled. The place in a wait stays. Where attempts
     /// must outlive the future, use [`ready`](Self::ready).
+    #[inline]
     pub fn connect(&mut self) -> Connecting<'_, C, P> {
-        self.disarm();
         Connecting {
             redial: Some(self),
+            waits: false,
             flight: Flight::none(),
         }
     }
@@ -1171,6 +1173,8 @@ impl<C: Connect, P: Policy> fmt::Debug for Redial<C, P> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Ready<'a, C: Connect, P: Policy> {
     redial: Option<&'a mut Redial<C, P>>,
+    /// It was polled, and was not ready.
+    waits: bool,
 }
 
 impl<'a, C: Connect, P: Policy> Future for Ready<'a, C, P> {
@@ -1180,6 +1184,9 @@ impl<'a, C: Connect, P: Policy> Future for Ready<'a, C, P> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let redial = self.redial.take().expect("polled after it was ready");
         if !redial.is_plainly_up() {
+            if !mem::replace(&mut self.waits, true) {
+                redial.disarm();
+            }
             match redial.poll_connection(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -1211,6 +1218,8 @@ pin_project! {
     pub struct Connecting<'a, C: Connect, P: Policy> {
         // Until it is ready.
         redial: Option<&'a mut Redial<C, P>>,
+        // It was polled, and was not ready.
+        waits: bool,
         // Here and not in a box: it need not outlive this future.
         #[pin]
         flight: Flight<C::Future>,
@@ -1228,6 +1237,9 @@ impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
         let outcome = match lent {
             Some(connection) if !redial.core.is_closed() => Ok(connection),
             _ => {
+                if !mem::replace(this.waits, true) {
+                    redial.disarm();
+                }
                 let flight = match &mut redial.flight {
                     Some(begun) if begun.attempt.is_some() => begun.as_mut(),
                     _ => this.flight,

@@ -31,12 +31,12 @@ fn the_future_of_a_connection_is_its_attempt_a_timer_and_a_reference() {
         size_of::<T>()
     }
     let mut redial = Redial::new(|| -> Ready<io::Result<[u8; 1000]>> { ready(Ok([0; 1000])) });
-    assert_eq!(size(&redial.ready()), 8);
+    assert_eq!(size(&redial.ready()), 16);
     let attempt = size_of::<Option<Ready<io::Result<[u8; 1000]>>>>();
     let timer = size_of::<Option<tokio::time::Sleep>>();
     assert_eq!(
         size(&redial.connect()),
-        attempt.next_multiple_of(8) + timer + 8
+        attempt.next_multiple_of(8) + timer + 16
     );
 }
 
