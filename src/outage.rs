@@ -452,6 +452,13 @@ pub(crate) struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Rules {
+    // Copied as a whole: every driver begins with it.
+    const DEFAULT: Self = {
         const SECOND: u64 = 1_000_000_000;
         Self {
             stable_after: 10 * SECOND,
@@ -460,10 +467,8 @@ impl Default for Rules {
             patience: 120 * SECOND,
             max_attempts: u32::MAX,
         }
-    }
-}
+    };
 
-impl Rules {
     pub(crate) fn set_max_attempts(&mut self, attempts: u32) -> Result<(), InvalidPolicy> {
         if attempts == 0 {
             return Err(InvalidPolicy::new(

@@ -143,11 +143,9 @@ struct Core<E, P: Policy> {
     nap: Option<Nap>,
     /// The error that `GaveUp` is to tell.
     last: Option<E>,
-    budget: Budget,
-    classify: Classifier<E>,
-    /// None is the system's.
-    wall_clock: Option<Box<dyn FnMut() -> SystemTime + Send>>,
-    observe: Option<Observer<E>>,
+    /// Judges errors where the extras have nobody for it.
+    judge: fn(&E) -> Verdict,
+    extras: Option<Box<Extras<E>>>,
     control: Controls,
 }
 
@@ -200,21 +198,27 @@ impl Drop for Controls {
     }
 }
 
-/// Who judges errors.
-enum Classifier<E> {
-    Default(fn(&E) -> Verdict),
-    Own(Box<dyn FnMut(&E) -> Verdict + Send>),
+/// What a driver has only where it was asked for: a fleet of those that have
+/// none is smaller.
+struct Extras<E> {
+    budget: Budget,
+    classify: Option<Classifier<E>>,
+    wall_clock: Option<Box<dyn FnMut() -> SystemTime + Send>>,
+    observe: Option<Observer<E>>,
 }
 
-impl<E> Classifier<E> {
-    fn judge(&mut self, error: &E) -> Verdict {
-        match self {
-            Self::Default(judge) => judge(error),
-            Self::Own(judge) => judge(error),
+impl<E> Default for Extras<E> {
+    fn default() -> Self {
+        Self {
+            budget: Budget::default(),
+            classify: None,
+            wall_clock: None,
+            observe: None,
         }
     }
 }
 
+type Classifier<E> = Box<dyn FnMut(&E) -> Verdict + Send>;
 type Observer<E> = Box<dyn FnMut(&Event<'_, E>) + Send>;
 
 #[derive(Clone, Copy, Debug)]
@@ -282,10 +286,8 @@ where
                 origin: None,
                 nap: None,
                 last: None,
-                budget: Budget::default(),
-                classify: Classifier::Default(Verdict::on),
-                wall_clock: None,
-                observe: None,
+                judge: Verdict::on,
+                extras: None,
                 control: Controls::default(),
             },
         }
@@ -307,10 +309,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 origin: core.origin,
                 nap: core.nap,
                 last: core.last,
-                budget: core.budget,
-                classify: core.classify,
-                wall_clock: core.wall_clock,
-                observe: core.observe,
+                judge: core.judge,
+                extras: core.extras,
                 control: core.control,
             },
         }
@@ -322,7 +322,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// Where none is left the attempt waits for its own, after the policy's
     /// wait, be that a slot of the server's. The first connect is free.
     pub fn budget(mut self, bucket: &TokenBucket) -> Self {
-        self.core.budget.bucket = Some(bucket.clone());
+        self.core.extras().budget.bucket = Some(bucket.clone());
         self
     }
 
@@ -335,7 +335,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// An attempt that times out is not an error of the connector; it is
     /// always [`Cause::Stalled`].
     pub fn classify(mut self, classify: impl FnMut(&C::Error) -> Verdict + Send + 'static) -> Self {
-        self.core.classify = Classifier::Own(Box::new(classify));
+        self.core.extras().classify = Some(Box::new(classify));
         self
     }
 
@@ -398,7 +398,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     ///
     /// It runs inside the poll, so it must not block.
     pub fn observe(mut self, observe: impl FnMut(&Event<'_, C::Error>) + Send + 'static) -> Self {
-        self.core.observe = Some(Box::new(observe));
+        self.core.extras().observe = Some(Box::new(observe));
         self
     }
 
@@ -425,7 +425,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// made within a second. At worst, a client whose wall clock was corrected
     /// tries once out of turn.
     pub fn wall_clock(mut self, clock: impl FnMut() -> SystemTime + Send + 'static) -> Self {
-        self.core.wall_clock = Some(Box::new(clock));
+        self.core.extras().wall_clock = Some(Box::new(clock));
         self
     }
 }
@@ -606,7 +606,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     }
 
     pub(crate) fn judge(&mut self, error: &C::Error) -> Verdict {
-        self.core.classify.judge(error)
+        self.core.judge(error)
     }
 
     pub(crate) fn has_handle(&self) -> bool {
@@ -780,7 +780,7 @@ impl<E, P: Policy> Core<E, P> {
 
     /// There will be no attempt any more.
     fn close(&mut self) {
-        self.budget.refund();
+        self.refund();
         self.phase = Phase::Closed;
         if let Some(control) = self.control() {
             control.finish();
@@ -788,15 +788,42 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     fn tell(&mut self, event: &Event<'_, E>) {
-        if let Some(observe) = &mut self.observe {
+        if let Some(Extras {
+            observe: Some(observe),
+            ..
+        }) = self.extras.as_deref_mut()
+        {
             observe(event);
         }
     }
 
+    fn judge(&mut self, error: &E) -> Verdict {
+        match self.extras.as_deref_mut() {
+            Some(Extras {
+                classify: Some(classify),
+                ..
+            }) => classify(error),
+            _ => (self.judge)(error),
+        }
+    }
+
+    fn extras(&mut self) -> &mut Extras<E> {
+        self.extras.get_or_insert_default()
+    }
+
+    fn refund(&mut self) {
+        if let Some(extras) = &mut self.extras {
+            extras.budget.refund();
+        }
+    }
+
     fn wall_time(&mut self) -> SystemTime {
-        match &mut self.wall_clock {
-            Some(clock) => clock(),
-            None => SystemTime::now(),
+        match self.extras.as_deref_mut() {
+            Some(Extras {
+                wall_clock: Some(clock),
+                ..
+            }) => clock(),
+            _ => SystemTime::now(),
         }
     }
 
@@ -816,7 +843,7 @@ impl<E, P: Policy> Core<E, P> {
     fn failed(&mut self, error: Option<E>) {
         // An attempt without an error took too long.
         let verdict = match &error {
-            Some(error) => self.classify.judge(error),
+            Some(error) => self.judge(error),
             None => Verdict::Retry(Cause::Stalled),
         };
         let attempt = self.attempt_number();
@@ -894,7 +921,7 @@ impl<E, P: Policy> Core<E, P> {
             Phase::Due | Phase::Yielding { .. } | Phase::Waiting { .. } => {}
             Phase::Paying { until } => {
                 // Who resumes takes a token of that time.
-                self.budget.refund();
+                self.refund();
                 self.phase = Phase::Waiting { until };
                 self.nap = None;
             }
@@ -918,7 +945,7 @@ impl<E, P: Policy> Core<E, P> {
     {
         // The first attempt of a driver that nobody watches, on its own: often
         // it is the only one, and what it skips would be most of its cost.
-        let alone = self.control().is_none() && self.observe.is_none();
+        let alone = self.control().is_none() && self.extras.is_none();
         if alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
             self.phase = Phase::Connecting { until: None };
             flight.as_mut().begin(connector.connect());
@@ -1009,7 +1036,7 @@ impl<E, P: Policy> Core<E, P> {
                         until,
                     });
                     ready!(flight.as_mut().poll_timer(until, cx));
-                    self.budget.spend();
+                    self.extras().budget.spend();
                     if Instant::now() > until + TOKEN_SLACK {
                         self.pay();
                     } else {
@@ -1083,7 +1110,8 @@ impl<E, P: Policy> Core<E, P> {
 
     /// The policy's wait is over; the budget's may begin.
     fn pay(&mut self) {
-        let Some(until) = self.budget.reserve() else {
+        let budget = self.extras.as_mut().map(|extras| &mut extras.budget);
+        let Some(until) = budget.and_then(Budget::reserve) else {
             self.phase = Phase::Due;
             return;
         };
