@@ -585,6 +585,29 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         Poll::Ready(Ok(()))
     }
 
+    /// For [`connect`](Self::connect), where [`ready`](Self::ready) was called
+    /// before: what that has lent, or has begun to make, is not made again.
+    #[inline(never)]
+    fn poll_taking_over(
+        &mut self,
+        waits: &mut bool,
+        own: Pin<&mut Flight<C::Future>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<C::Connection, Over>> {
+        if !mem::replace(waits, true) {
+            self.disarm();
+        }
+        match self.connection.take() {
+            Some(connection) if !self.core.is_closed() => return Poll::Ready(Ok(connection)),
+            _ => {}
+        }
+        let flight = match &mut self.flight {
+            Some(begun) if begun.attempt.is_some() => begun.as_mut(),
+            _ => own,
+        };
+        self.core.poll(&mut self.connector, flight, cx)
+    }
+
     /// The connection is gone: the next [`ready`](Self::ready) waits, and makes
     /// a new one. Nothing happens where there was none.
     ///
@@ -959,15 +982,28 @@ impl<E, P: Policy> Core<E, P> {
                 None => self.failed(None),
             }
         }
-        let outcome = ready!(self.poll_on(connector, flight.as_mut(), cx));
-        // Or it would fire while the connection is up, and wake its task.
-        flight.disarm();
-        Poll::Ready(outcome)
+        self.poll_on(connector, flight, cx)
     }
 
     /// Goes on, also where somebody watches.
     #[inline(never)]
     fn poll_on<C>(
+        &mut self,
+        connector: &mut C,
+        mut flight: Pin<&mut Flight<C::Future>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<C::Connection, Over>>
+    where
+        C: Connect<Error = E>,
+    {
+        let outcome = ready!(self.poll_phases(connector, flight.as_mut(), cx));
+        // Or it would fire while the connection is up, and wake its task.
+        flight.disarm();
+        Poll::Ready(outcome)
+    }
+
+    /// From one phase to the next.
+    fn poll_phases<C>(
         &mut self,
         connector: &mut C,
         mut flight: Pin<&mut Flight<C::Future>>,
@@ -1260,20 +1296,10 @@ impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let redial = this.redial.as_mut().expect("polled after it was ready");
-        // What `ready` has lent, or has begun to make, is not made again.
-        let lent = redial.connection.take();
-        let outcome = match lent {
-            Some(connection) if !redial.core.is_closed() => Ok(connection),
-            _ => {
-                if !mem::replace(this.waits, true) {
-                    redial.disarm();
-                }
-                let flight = match &mut redial.flight {
-                    Some(begun) if begun.attempt.is_some() => begun.as_mut(),
-                    _ => this.flight,
-                };
-                ready!(redial.core.poll(&mut redial.connector, flight, cx))
-            }
+        let outcome = if redial.connection.is_none() && redial.flight.is_none() {
+            ready!(redial.core.poll(&mut redial.connector, this.flight, cx))
+        } else {
+            ready!(redial.poll_taking_over(this.waits, this.flight, cx))
         };
         let redial = this.redial.take().expect("it was there before");
         Poll::Ready(outcome.map_err(|over| redial.core.error(over)))
