@@ -74,6 +74,7 @@
 //!
 //! - [How a server hands out slots](_slots)
 //! - [How spread is proven](_spread)
+//! - [What it costs](_cost)
 //!
 //! # Crate features
 //!
@@ -191,3 +192,7 @@ pub mod _slots {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/spread.md")]
 pub mod _spread {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("docs/cost.md")]
+pub mod _cost {}
