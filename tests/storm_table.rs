@@ -3,8 +3,11 @@
 //! Each is the mean over 91 storms of 10 000 clients, for each of four server
 //! models ([`Sweep::standard`], [`Summary`]). They were first found by another
 //! simulator, of which nothing is left here but its figures. Where the two
-//! disagreed, a third one, written from the definitions alone, decided; both
-//! cells in which the first was found wrong are marked.
+//! disagreed, a third one, written from the definitions alone, decided; the
+//! cell in which the first was found wrong is marked. With patience the rule has
+//! changed since. The first simulator's was 10 s, 20 s, 40 s and 60 s, by which it
+//! had 1.42 for Stratified and this one 1.40, and both had 21 storms of full
+//! jitter that never end with a deep queue.
 #![cfg(feature = "storm")]
 
 use std::iter;
@@ -149,7 +152,7 @@ fn decorrelated_as_everybody_clamps_it() {
             (Cheap, never(0).t_99(1.35).t_full(1.6).attempts(5.2)),
             (Costly, never(7).t_99(2.2)),
             (Stale, never(28).t_99(2.4)),
-            (StaleWithPatience, never(0).t_99(1.39)),
+            (StaleWithPatience, never(0).t_99(1.35)),
         ],
     );
 }
@@ -165,7 +168,8 @@ fn decorrelated_as_this_crate_draws_it() {
             (Cheap, never(0).t_99(1.35).t_full(1.6).attempts(5.6)),
             (Costly, never(14).t_99(2.07)),
             (Stale, never(32).t_99(1.71)),
-            (StaleWithPatience, never(0).t_99(1.39)),
+            (StaleWithPatience, never(0).t_99(1.35)),
+            (DeepWithPatience, never(0)),
         ],
     );
 }
