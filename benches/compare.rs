@@ -183,7 +183,7 @@ const QUESTIONS: &[Question] = &[
         text: "connected after 4 failures, paused clock",
         group: "connect after 4 failures, paused clock",
         ours: &[
-            ("redial", "fresh entropy"),
+            ("redial", "`Stratified`, fresh entropy"),
             ("redial Exponential, seeded", "`Exponential`, seeded"),
         ],
         peers: &[],

@@ -32,7 +32,8 @@ pub(crate) struct Halves<C: Connect, P: Policy> {
 }
 
 impl<C: Connect, P: Policy> Halves<C, P> {
-    pub(crate) fn new(redial: Redial<C, P>) -> Self {
+    pub(crate) fn new(mut redial: Redial<C, P>) -> Self {
+        redial.disarm();
         let both = Arc::new(Wakers::default());
         let shared = Waker::from(both.clone());
         Self {

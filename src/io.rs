@@ -86,6 +86,8 @@ where
     P: Policy,
 {
     /// A reader and writer of bytes that stays while connections come and go.
+    ///
+    /// A wait is timed by the runtime that it began in, which must go on.
     pub fn into_io(self) -> RedialIo<C, P> {
         let lent = self.connection.as_ref();
         RedialIo {

@@ -521,8 +521,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
     }
 
-    /// As [`ready`](Self::ready), for hand-written futures. A wait goes on in the
-    /// runtime that it began in, until [`ready`](Self::ready) is called.
+    /// As [`ready`](Self::ready), for hand-written futures.
+    ///
+    /// A wait is timed by the runtime that it began in, which must go on; where
+    /// it does not, a call of [`ready`](Self::ready) or
+    /// [`connect`](Self::connect) begins anew in another.
     ///
     /// # Errors
     ///
@@ -603,7 +606,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
         let flight = match &mut self.flight {
             Some(begun) if begun.attempt.is_some() => begun.as_mut(),
-            _ => own,
+            Some(begun) => {
+                begun.as_mut().disarm();
+                own
+            }
+            None => own,
         };
         self.core.poll(&mut self.connector, flight, cx)
     }
@@ -752,7 +759,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         mut session: impl AsyncFnMut(C::Connection) -> Result<ControlFlow<T>, C::Error>,
     ) -> Result<T, Error<C::Error>> {
         loop {
-            poll_fn(|cx| self.poll_ready(cx).map_ok(drop)).await?;
+            self.ready().await?;
             let connection = self.connection.take().expect("it is ready");
             let control = self.core.control.0.get().cloned();
             match until_closed(session(connection), control).await {
@@ -1019,6 +1026,7 @@ impl<E, P: Policy> Core<E, P> {
                 self.close();
             }
             if commands.paused && self.holds() {
+                flight.disarm();
                 return Poll::Pending;
             }
             match self.phase {

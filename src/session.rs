@@ -142,6 +142,8 @@ where
     P: Policy,
 {
     /// A stream and a sink that stay while connections come and go.
+    ///
+    /// A wait is timed by the runtime that it began in, which must go on.
     pub fn into_session(self) -> Session<C, P> {
         let halves = Halves::new(self);
         let mut events = VecDeque::new();

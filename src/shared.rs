@@ -58,6 +58,8 @@ struct State<C: Connect, P: Policy> {
     given_up: u64,
     error: Option<Arc<Error<C::Error>>>,
     next_waiter: u64,
+    /// By whose runtime the present wait is timed; 0 by nobody's.
+    timed_by: u64,
 }
 
 /// A clone of a [`Shared`] connection, which knows which one it is of.
@@ -111,6 +113,7 @@ where
                     given_up: 0,
                     error: None,
                     next_waiter: 0,
+                    timed_by: 0,
                 }),
                 waker: Waker::from(waiting.clone()),
                 waiting,
@@ -231,8 +234,10 @@ where
         let inner = &*self.shared.inner;
         let waiter = *self.waiter.get_or_insert_with(|| {
             let mut state = lock(&inner.state);
-            state.redial.disarm();
             state.next_waiter += 1;
+            // Of all, who came last is the likeliest to be in a runtime that
+            // goes on.
+            state.timed_by = 0;
             Waiter {
                 id: state.next_waiter,
                 given_up: state.given_up,
@@ -244,6 +249,10 @@ where
         let state = &mut *guard;
         if let (true, Some(error)) = (state.given_up > waiter.given_up, &state.error) {
             return Poll::Ready(Err(error.clone()));
+        }
+        if state.timed_by == 0 {
+            state.timed_by = waiter.id;
+            state.redial.disarm();
         }
         let fresh = state.redial.get_mut().is_none();
         // Whoever polls, all are woken: the poller may be gone by then.
@@ -264,6 +273,7 @@ where
             }
         };
         drop(guard);
+        self.waiter = None;
         inner.waiting.forget(waiter.id);
         if fresh {
             inner.waiting.wake_all();
@@ -274,8 +284,15 @@ where
 
 impl<C: Connect, P: Policy> Drop for SharedReady<'_, C, P> {
     fn drop(&mut self) {
-        if let Some(waiter) = self.waiter {
-            self.shared.inner.waiting.forget(waiter.id);
+        let Some(waiter) = self.waiter else { return };
+        let inner = &*self.shared.inner;
+        inner.waiting.forget(waiter.id);
+        let mut state = lock(&inner.state);
+        if state.timed_by == waiter.id {
+            // Its runtime may be about to end: one of the others times it now.
+            state.timed_by = 0;
+            drop(state);
+            inner.waiting.wake_all();
         }
     }
 }

@@ -15,13 +15,21 @@ use crate::sync::{Mutex, lock};
 /// the only one to be told.
 #[derive(Default)]
 pub(crate) struct Wakers {
-    waiting: Mutex<Vec<(u64, Waker)>>,
+    lists: Mutex<Lists>,
+}
+
+#[derive(Default)]
+struct Lists {
+    waiting: Vec<(u64, Waker)>,
+    /// Empty: the room for those who wait while others are woken.
+    spare: Vec<(u64, Waker)>,
 }
 
 impl Wakers {
     /// Has `waker` woken, in place of what `id` waited with before.
     pub(crate) fn wait(&self, id: u64, waker: &Waker) {
-        let mut waiting = lock(&self.waiting);
+        let mut lists = lock(&self.lists);
+        let waiting = &mut lists.waiting;
         let before = match waiting.iter_mut().find(|(known, _)| *known == id) {
             Some((_, known)) if known.will_wake(waker) => None,
             Some((_, known)) => Some(mem::replace(known, waker.clone())),
@@ -32,26 +40,32 @@ impl Wakers {
         };
         // It may be the last to hold a task, and the task may hold anything, so
         // it is not dropped under the lock either.
-        drop(waiting);
+        drop(lists);
         drop(before);
     }
 
     /// `id` waits no more.
     pub(crate) fn forget(&self, id: u64) {
-        let mut waiting = lock(&self.waiting);
+        let mut lists = lock(&self.lists);
+        let waiting = &mut lists.waiting;
         let known = waiting.iter().position(|(known, _)| *known == id);
         let before = known.map(|index| waiting.swap_remove(index));
-        drop(waiting);
+        drop(lists);
         drop(before);
     }
 
     /// Wakes all that wait, once.
     pub(crate) fn wake_all(&self) {
         // A waker may run anything, so not under the lock.
-        let waiting = mem::take(&mut *lock(&self.waiting));
-        for (_, waker) in waiting {
+        let mut lists = lock(&self.lists);
+        let spare = mem::take(&mut lists.spare);
+        let mut woken = mem::replace(&mut lists.waiting, spare);
+        drop(lists);
+        for (_, waker) in woken.drain(..) {
             waker.wake();
         }
+        // Their room is used again.
+        lock(&self.lists).spare = woken;
     }
 }
 

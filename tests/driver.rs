@@ -316,6 +316,54 @@ async fn no_timer_outlives_what_it_was_for() {
     }
 }
 
+/// A wait of `ready()`, or of an attempt that it began, which `connect()` then
+/// ends early: nothing is left that would wake its task.
+#[tokio::test(start_paused = true)]
+async fn no_wait_outlives_its_end() {
+    for attempt in [secs(0), secs(1)] {
+        let mut attempts = 0;
+        let mut redial = Redial::new(move || {
+            attempts += 1;
+            let succeeds = attempts > 1;
+            sleep(if succeeds { secs(0) } else { attempt })
+                .map(move |()| succeeds.then_some(()).ok_or_else(refused))
+        })
+        .policy(Sequence::new([secs(14)]).jitter(Jitter::None));
+        let handle = redial.handle();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        assert!(pin!(redial.ready()).poll(&mut context).is_pending());
+        sleep(secs(2)).await;
+        {
+            let mut connect = pin!(redial.connect());
+            assert!(connect.as_mut().poll(&mut context).is_pending());
+            handle.retry_now();
+            assert!(connect.as_mut().poll(&mut context).is_ready());
+        }
+        let before = woken.0.load(SeqCst);
+        sleep(secs(60)).await;
+        assert_eq!(woken.0.load(SeqCst), before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_sets_no_alarm() {
+    let (connector, _) = after_failures(1);
+    let mut redial = Redial::new(connector).policy(doubling());
+    let handle = redial.handle();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(redial.ready());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    handle.pause();
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    let before = woken.0.load(SeqCst);
+    sleep(secs(60)).await;
+    assert_eq!(woken.0.load(SeqCst), before);
+}
+
 fn paused_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -326,15 +374,33 @@ fn paused_runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn a_wait_goes_on_in_another_runtime() {
-    for first_goes_on in [true, false] {
-        let (connector, _) = after_failures(1);
-        let mut redial = Redial::new(connector).policy(doubling());
-        let first = paused_runtime();
-        let in_time = first.block_on(async { timeout(secs(0), redial.ready()).await });
-        assert!(in_time.is_err());
-        let _first = first_goes_on.then_some(first);
+    type Second = fn(&mut Redial<Failing, Exponential>);
+    type Failing = Box<dyn FnMut() -> std::future::Ready<io::Result<u32>>>;
+    let ready: Second = |redial| {
         let connected = paused_runtime().block_on(async { *redial.ready().await.unwrap() });
-        assert_eq!(connected, 2);
+        assert_eq!(connected, 3);
+    };
+    let connect: Second = |redial| {
+        let connected = paused_runtime().block_on(async { redial.connect().await.unwrap() });
+        assert_eq!(connected, 3);
+    };
+    let run: Second = |redial| {
+        let session = async |connection| Ok(ControlFlow::Break(connection));
+        let connected = paused_runtime().block_on(async { redial.run(session).await.unwrap() });
+        assert_eq!(connected, 3);
+    };
+    for second in [ready, connect, run] {
+        for first_goes_on in [true, false] {
+            let (connector, attempts) = after_failures(2);
+            let connector: Failing = Box::new(connector);
+            let mut redial = Redial::new(connector).policy(doubling());
+            let first = paused_runtime();
+            let in_time = first.block_on(async { timeout(secs(0), redial.ready()).await });
+            assert!(in_time.is_err());
+            assert_eq!(attempts.load(SeqCst), 1);
+            let _first = first_goes_on.then_some(first);
+            second(&mut redial);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What is allocated on the heap, and when?
 //!
 //! Nothing in an outage and nothing for an item, on the built-in path. What is
-//! left, all but the last once: a bucket's shared word, a sequence's list, the place of
-//! `ready()`'s attempt and its timer, what a driver's handles share, the wakers
-//! of a wrapper's halves, and each error that says that there is no more to try.
+//! left, all but the last once: a bucket's shared word, a sequence's list, the
+//! place of `ready()`'s attempt and its timer, what a driver's handles share, room
+//! for a wrapper's wakers and events, and each error that says that there is no
+//! more to try.
 #![cfg(feature = "tokio")]
 
 use std::future::{Ready, ready};
@@ -223,4 +224,51 @@ fn bytes_through_redial_io_allocate_nothing() {
         }
     };
     assert_eq!(allocations(bytes), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_session_allocates_nothing() {
+    use std::future::poll_fn;
+
+    let mut attempts = 0;
+    let connect = move || {
+        attempts += 1;
+        ready(if attempts % 3 == 1 {
+            Ok(Ends)
+        } else {
+            Err(io::Error::from(io::ErrorKind::ConnectionRefused))
+        })
+    };
+    let mut session = Redial::new(connect).into_session();
+    let mut outages = 0;
+    while outages < 10 {
+        let mut event = None;
+        let made = poll_fn(|cx| {
+            let made = allocations(|| {
+                if let Poll::Ready(next) = session.poll_next_unpin(cx) {
+                    event = next;
+                }
+            });
+            Poll::Ready(made)
+        })
+        .await;
+        match event {
+            Some(Ok(SessionEvent::Up)) => outages += 1,
+            Some(_) => {}
+            None => tokio::time::sleep(SECOND / 10).await,
+        }
+        // The first time makes room.
+        assert!(made == 0 || outages < 2, "{made}");
+    }
+}
+
+/// A connection that ends at once.
+struct Ends;
+
+impl Stream for Ends {
+    type Item = io::Result<u64>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(None)
+    }
 }

@@ -327,11 +327,21 @@ fn patience_grows_with_each_stall_and_is_set_back_by_anything_else() {
 #[test]
 fn the_shortest_timeout_grows_too() {
     let mut outage = doubling().attempt_timeout(Duration::from_nanos(1));
-    for _ in 0..70 {
-        outage.connecting(secs(0));
+    let mut timeouts = Vec::new();
+    for _ in 0..300 {
+        timeouts.push(outage.connecting(secs(0)));
         let _ = outage.failed(secs(0), STALLED);
     }
-    assert_eq!(outage.connecting(secs(0)), secs(120));
+    assert_eq!(timeouts[..5], [1, 4, 7, 10, 16].map(Duration::from_nanos));
+    assert_eq!(timeouts[299], secs(120));
+
+    // Without an end, it stays below the end of time.
+    let mut endless = doubling().patience(Duration::MAX);
+    for _ in 0..300 {
+        endless.connecting(secs(0));
+        let _ = endless.failed(secs(0), STALLED);
+    }
+    assert_eq!(endless.connecting(secs(0)), Duration::MAX);
 }
 
 #[test]

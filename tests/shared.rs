@@ -369,27 +369,67 @@ fn a_waker_may_drop_a_task_that_shares_the_connection() {
     assert_eq!(drops.load(SeqCst), 6);
 }
 
-#[test]
-fn those_in_another_runtime_do_not_wait_for_a_clock_that_stands_still() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
-    let mut attempts = 0;
-    let shared = Redial::new(move || {
+fn paused_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+type Connector = Box<dyn FnMut() -> std::future::Ready<io::Result<u32>> + Send>;
+
+/// Fails once, and is waited for.
+fn refused_once() -> Shared<Connector, Exponential> {
+    let mut attempts = 0_u32;
+    let connector = move || {
         attempts += 1;
         ready(match attempts {
             1 => Err(io::Error::from(ErrorKind::ConnectionRefused)),
             _ => Ok(attempts),
         })
-    })
-    .policy(waits())
-    .into_shared();
-    let first = runtime();
-    assert!(first.block_on(async { timeout(secs(0), shared.ready()).await.is_err() }));
-    let lent = runtime().block_on(async { shared.ready().await.unwrap() });
-    assert_eq!(*lent, 2);
+    };
+    Redial::new(Box::new(connector) as Connector)
+        .policy(waits())
+        .into_shared()
+}
+
+#[test]
+fn a_wait_goes_on_in_another_runtime() {
+    for first_goes_on in [true, false] {
+        let shared = refused_once();
+        let first = paused_runtime();
+        assert!(first.block_on(async { timeout(secs(0), shared.ready()).await.is_err() }));
+        let _first = first_goes_on.then_some(first);
+        let waited = paused_runtime().block_on(async {
+            let start = Instant::now();
+            assert_eq!(*shared.ready().await.unwrap(), 2);
+            start.elapsed()
+        });
+        assert!(waited > Duration::from_millis(900), "{waited:?}");
+    }
+}
+
+/// One waits, another comes and goes with its runtime: or with none.
+#[test]
+fn a_wait_goes_on_where_the_runtime_ends_that_timed_it() {
+    for with_runtime in [true, false] {
+        let shared = refused_once();
+        let first = paused_runtime();
+        let waits = {
+            let shared = shared.clone();
+            first.spawn(async move { *shared.ready().await.unwrap() })
+        };
+        first.block_on(tokio::task::yield_now());
+        if with_runtime {
+            let second = paused_runtime();
+            assert!(second.block_on(async { timeout(secs(0), shared.ready()).await.is_err() }));
+        } else {
+            let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _ = pin!(shared.ready()).poll(&mut Context::from_waker(Waker::noop()));
+            }));
+            assert!(polled.is_err(), "it has no clock");
+        }
+        assert_eq!(first.block_on(soon(waits)).unwrap(), 2);
+    }
 }

@@ -343,7 +343,7 @@ fn slots_bring_the_fleet_back_at_the_limit_in_two_attempts() {
     }
 }
 
-/// Half a queue, two handshakes, and there and back: all but a timeout.
+/// Half a queue, two handshakes, and there and back: exactly a timeout.
 #[test]
 fn slots_of_a_long_queue_are_in_time() {
     for (handshake, delay) in [(333, 0), (333, 600), (4_000, 0), (4_000, 50)] {
@@ -539,7 +539,7 @@ fn what_is_written_down_is_read_as_it_was() {
     {
         serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
     }
-    // Binary fractions, as JSON's reader may be off by one in the last digit.
+    // JSON's reader may be off by one in the last digit of a long fraction.
     let report = Storm::new(64)
         .capacity(64)
         .outage(secs(30))

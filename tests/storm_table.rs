@@ -1,6 +1,6 @@
 //! Do the figures that this crate gives of the policies come out again?
 //!
-//! Each is the mean over 91 storms of 10 000 clients, for each of four server
+//! Each is the mean over 91 storms of 10 000 clients, for each of five server
 //! models ([`Sweep::standard`], [`Summary`]). They were first found by another
 //! simulator, of which nothing is left here but its figures. Where the two
 //! disagreed, a third one, written from the definitions alone, decided; the
