@@ -272,6 +272,7 @@ where
                 Err(error)
             }
         };
+        state.timed_by = 0;
         drop(guard);
         self.waiter = None;
         inner.waiting.forget(waiter.id);
