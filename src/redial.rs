@@ -827,6 +827,12 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    /// Somebody is to be told what it does.
+    fn is_watched(&self) -> bool {
+        let extras = self.extras.as_ref();
+        self.control().is_some() || extras.is_some_and(|extras| extras.observe.is_some())
+    }
+
     fn judge(&mut self, error: &E) -> Verdict {
         match self.extras.as_deref_mut() {
             Some(Extras {
@@ -975,8 +981,7 @@ impl<E, P: Policy> Core<E, P> {
     {
         // The first attempt of a driver that nobody watches, on its own: often
         // it is the only one, and what it skips would be most of its cost.
-        let alone = self.control().is_none() && self.extras.is_none();
-        if alone && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
+        if !self.is_watched() && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
             self.phase = Phase::Connecting { until: None };
             flight.as_mut().begin(connector.connect());
             match ready!(self.poll_attempt(flight.as_mut(), None, cx)) {
