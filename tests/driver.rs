@@ -1,5 +1,7 @@
 //! What does the driver do, and when? On tokio's paused clock.
 
+mod paused;
+
 use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::ops::ControlFlow;
@@ -9,13 +11,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
 use redial::{
     Cause, Connect, Event, Exponential, Jitter, Policy, Redial, Sequence, Status, TokenBucket,
     Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
+
+use paused::paused_runtime;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -292,6 +296,13 @@ async fn a_ready_dropped_in_the_middle_of_an_attempt_loses_nothing() {
     assert_eq!(attempts.load(SeqCst), 1);
 }
 
+/// That nothing wakes a task in the next minute.
+async fn rests(woken: &Woken) {
+    let before = woken.0.load(SeqCst);
+    sleep(secs(60)).await;
+    assert_eq!(woken.0.load(SeqCst), before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_timer_outlives_what_it_was_for() {
     type Ask = fn(&mut Redial<Slow>, &mut Context<'_>) -> bool;
@@ -309,9 +320,7 @@ async fn no_timer_outlives_what_it_was_for() {
             assert!(!ready(&mut redial, &mut context));
             sleep(secs(2)).await;
             assert!(then(&mut redial, &mut context));
-            let before = woken.0.load(SeqCst);
-            sleep(secs(60)).await;
-            assert_eq!(woken.0.load(SeqCst), before);
+            rests(&woken).await;
         }
     }
 }
@@ -341,9 +350,7 @@ async fn no_wait_outlives_its_end() {
             handle.retry_now();
             assert!(connect.as_mut().poll(&mut context).is_ready());
         }
-        let before = woken.0.load(SeqCst);
-        sleep(secs(60)).await;
-        assert_eq!(woken.0.load(SeqCst), before);
+        rests(&woken).await;
     }
 }
 
@@ -359,37 +366,20 @@ async fn a_pause_sets_no_alarm() {
     assert!(future.as_mut().poll(&mut context).is_pending());
     handle.pause();
     assert!(future.as_mut().poll(&mut context).is_pending());
-    let before = woken.0.load(SeqCst);
-    sleep(secs(60)).await;
-    assert_eq!(woken.0.load(SeqCst), before);
-}
-
-fn paused_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
+    rests(&woken).await;
 }
 
 #[test]
 fn a_wait_goes_on_in_another_runtime() {
-    type Second = fn(&mut Redial<Failing, Exponential>);
     type Failing = Box<dyn FnMut() -> std::future::Ready<io::Result<u32>>>;
-    let ready: Second = |redial| {
-        let connected = paused_runtime().block_on(async { *redial.ready().await.unwrap() });
-        assert_eq!(connected, 3);
-    };
-    let connect: Second = |redial| {
-        let connected = paused_runtime().block_on(async { redial.connect().await.unwrap() });
-        assert_eq!(connected, 3);
-    };
-    let run: Second = |redial| {
+    type Ask = fn(&mut Redial<Failing, Exponential>) -> LocalBoxFuture<'_, u32>;
+    let ready: Ask = |redial| async { *redial.ready().await.unwrap() }.boxed_local();
+    let connect: Ask = |redial| async { redial.connect().await.unwrap() }.boxed_local();
+    let run: Ask = |redial| {
         let session = async |connection| Ok(ControlFlow::Break(connection));
-        let connected = paused_runtime().block_on(async { redial.run(session).await.unwrap() });
-        assert_eq!(connected, 3);
+        async move { redial.run(session).await.unwrap() }.boxed_local()
     };
-    for second in [ready, connect, run] {
+    for ask in [ready, connect, run] {
         for first_goes_on in [true, false] {
             let (connector, attempts) = after_failures(2);
             let connector: Failing = Box::new(connector);
@@ -399,7 +389,13 @@ fn a_wait_goes_on_in_another_runtime() {
             assert!(in_time.is_err());
             assert_eq!(attempts.load(SeqCst), 1);
             let _first = first_goes_on.then_some(first);
-            second(&mut redial);
+            paused_runtime().block_on(async {
+                let start = Instant::now();
+                assert_eq!(ask(&mut redial).await, 3);
+                // What is left of the first wait, by a clock of its own, and 2 s.
+                let waited = since(start);
+                assert!((2.5..3.1).contains(&waited), "{waited}");
+            });
         }
     }
 }

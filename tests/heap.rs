@@ -7,6 +7,8 @@
 //! more to try.
 #![cfg(feature = "tokio")]
 
+mod paused;
+
 use std::future::{Ready, ready};
 use std::io;
 use std::pin::{Pin, pin};
@@ -20,6 +22,8 @@ use redial::{
     Stratified, TokenBucket, Verdict,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use paused::paused_runtime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -117,11 +121,7 @@ fn the_first_connection_of_a_driver_allocates_nothing() {
 
 #[test]
 fn an_outage_of_a_driver_allocates_nothing() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = paused_runtime();
     let mut attempts = 0;
     let mut redial = Redial::new(move || -> Attempt {
         attempts += 1;

@@ -1,6 +1,8 @@
 //! What can a person who presses the buttons at random do to the waits and to
 //! the budget? Random schedules on a paused clock.
 
+mod paused;
+
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -9,6 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use redial::{Event, Handle, Jitter, Redial, Sequence, TokenBucket};
 use tokio::time::{Instant, sleep};
+
+use paused::paused_runtime;
 
 const WAIT: Duration = Duration::from_secs(1);
 const BURST: usize = 3;
@@ -172,11 +176,7 @@ fn check_budget(mut paid: Vec<Instant>) {
 }
 
 fn run(schedules: &[Schedule]) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = paused_runtime();
     runtime.block_on(async {
         let bucket = TokenBucket::new(BURST as u32, PERIOD);
         let clients = schedules.iter().map(|schedule| {

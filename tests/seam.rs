@@ -7,6 +7,8 @@
 
 #![allow(clippy::too_many_lines)] // one match over all operations
 
+mod paused;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Ready;
@@ -24,6 +26,8 @@ use proptest::prelude::*;
 use redial::{Exponential, Handle, Jitter, Redial, SendError, SessionEvent};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, advance, sleep};
+
+use paused::paused_runtime;
 
 // ---- the world outside
 
@@ -357,12 +361,7 @@ fn waits() -> Exponential {
 }
 
 fn on_paused_clock<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(future)
+    paused_runtime().block_on(future)
 }
 
 // ---- bytes

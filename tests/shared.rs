@@ -1,5 +1,7 @@
 //! Does everybody who shares a connection get it?
 
+mod paused;
+
 use std::future::{pending, poll_fn, ready};
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
@@ -13,6 +15,8 @@ use futures::stream::StreamExt;
 use redial::{Exponential, Jitter, Redial, Shared, Verdict};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
+
+use paused::paused_runtime;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -367,14 +371,6 @@ fn a_waker_may_drop_a_task_that_shares_the_connection() {
     drop(ready);
     drop(watch);
     assert_eq!(drops.load(SeqCst), 6);
-}
-
-fn paused_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
 }
 
 type Connector = Box<dyn FnMut() -> std::future::Ready<io::Result<u32>> + Send>;

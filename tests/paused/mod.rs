@@ -1,0 +1,15 @@
+//! A runtime of one's own on a clock that leaps over waits, where
+//! `#[tokio::test(start_paused = true)]` is not enough.
+
+// Each test file is a crate of its own.
+#![allow(unreachable_pub)]
+
+use tokio::runtime::{Builder, Runtime};
+
+pub fn paused_runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
