@@ -10,7 +10,9 @@ use std::time::Instant;
 #[cfg(feature = "tokio")]
 use tokio::time::Instant;
 
-use crate::policy::{Failed, InvalidPolicy, Rule, expect, nanos, policy_from_rule, scale};
+use crate::invalid::{InvalidConfig, expect};
+use crate::nanos::{nanos, scale};
+use crate::policy::{Failed, Rule, policy_from_rule};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// One token each period, and at most a burst of them saved.
@@ -109,15 +111,15 @@ impl TokenBucket {
     /// # Errors
     ///
     /// If `burst` or `period` is zero.
-    pub fn try_new(burst: u32, period: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_new(burst: u32, period: Duration) -> Result<Self, InvalidConfig> {
         if burst == 0 {
-            return Err(InvalidPolicy::new(
+            return Err(InvalidConfig::new(
                 "the burst is 0, and so is the number of tokens that the bucket ever holds: give \
                  it at least 1",
             ));
         }
         if period.is_zero() {
-            return Err(InvalidPolicy::new(
+            return Err(InvalidConfig::new(
                 "the period is 0 ns, which limits nothing: give it a length, such as 100 ms",
             ));
         }

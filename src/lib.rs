@@ -109,6 +109,8 @@ extern crate std;
 // Pure: no clock, no runtime, no std.
 #[cfg(target_has_atomic = "64")]
 mod bucket;
+mod invalid;
+mod nanos;
 mod outage;
 mod policy;
 #[cfg(target_has_atomic = "64")]
@@ -120,27 +122,13 @@ mod entropy;
 
 // The driver, on tokio's clock.
 #[cfg(feature = "tokio")]
-mod connect;
+mod control;
 #[cfg(feature = "tokio")]
-mod error;
-#[cfg(feature = "tokio")]
-mod event;
-#[cfg(feature = "tokio")]
-mod redial;
+mod driver;
 
 // Wrappers, on the driver.
 #[cfg(feature = "tokio")]
-mod halves;
-#[cfg(feature = "tokio")]
-mod io;
-#[cfg(feature = "tokio")]
-mod session;
-#[cfg(feature = "tokio")]
-mod shared;
-#[cfg(feature = "tokio")]
-mod status;
-#[cfg(feature = "tokio")]
-mod wakers;
+mod wrap;
 
 // The fleet simulator, on the pure layer.
 #[cfg(feature = "storm")]
@@ -148,29 +136,20 @@ pub mod storm;
 
 #[cfg(target_has_atomic = "64")]
 pub use bucket::TokenBucket;
+pub use invalid::InvalidConfig;
 pub use outage::{Next, Outage, Reason, SavedOutage};
 pub use policy::{
-    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, InvalidPolicy, IterBackoff, Jitter,
-    Policy, Seeded, Sequence, Stratified,
+    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, IterBackoff, Jitter, Policy, Seeded,
+    Sequence, Stratified,
 };
 pub use verdict::Verdict;
 
 #[cfg(feature = "tokio")]
-pub use connect::Connect;
+pub use control::{Handle, Status, Watch};
 #[cfg(feature = "tokio")]
-pub use error::Error;
+pub use driver::{Connect, Connecting, Error, Event, Ready, Redial};
 #[cfg(feature = "tokio")]
-pub use event::Event;
-#[cfg(feature = "tokio")]
-pub use io::RedialIo;
-#[cfg(feature = "tokio")]
-pub use redial::{Connecting, Ready, Redial};
-#[cfg(feature = "tokio")]
-pub use session::{SendError, Session, SessionEvent};
-#[cfg(feature = "tokio")]
-pub use shared::{Lent, Shared, SharedReady};
-#[cfg(feature = "tokio")]
-pub use status::{Handle, Status, Watch};
+pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared, SharedReady};
 
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).

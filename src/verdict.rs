@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Cause;
+use crate::policy::Cause;
 
 /// What an error means for the next attempt.
 ///

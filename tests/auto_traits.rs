@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use redial::{
     Cause, Connect, Connecting, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
-    InvalidPolicy, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
+    InvalidConfig, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
     SendError, Sequence, Session, SessionEvent, Shared, SharedReady, Status, Stratified,
     TokenBucket, Verdict, Watch,
 };
@@ -77,7 +77,7 @@ facts! {
     Backoffs: + Send, + Sync, + Unpin;
     Cause: + Send, + Sync, + Unpin;
     Failed: + Send, + Sync, + Unpin;
-    InvalidPolicy: + Send, + Sync, + Unpin;
+    InvalidConfig: + Send, + Sync, + Unpin;
     Jitter: + Send, + Sync, + Unpin;
     Next: + Send, + Sync, + Unpin;
     Reason: + Send, + Sync, + Unpin;

@@ -11,7 +11,7 @@ use literal::Literal;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use redial::{
-    Backoff, Cause, Decorrelated, Exponential, Failed, InvalidPolicy, Jitter, Next, Outage, Policy,
+    Backoff, Cause, Decorrelated, Exponential, Failed, InvalidConfig, Jitter, Next, Outage, Policy,
     Sequence, Stratified, TokenBucket, Verdict, Xoshiro256PlusPlus,
 };
 
@@ -146,7 +146,7 @@ fn nanos(time: Duration) -> f64 {
 }
 
 /// The refusal names the value that it refuses.
-fn names(refused: Result<impl Sized, InvalidPolicy>, value: &str) -> Result<(), TestCaseError> {
+fn names(refused: Result<impl Sized, InvalidConfig>, value: &str) -> Result<(), TestCaseError> {
     let Err(invalid) = refused else {
         return Err(TestCaseError::fail(format!("{value} was accepted")));
     };

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use redial::InvalidPolicy;
+use redial::InvalidConfig;
 use redial::storm::{Report, Server, Storm, Summary, Sweep};
 
 use crate::pictures::Picture;
@@ -100,7 +100,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     } else {
         args.server
     };
-    let fleet = |clients| -> Result<Storm, InvalidPolicy> {
+    let fleet = |clients| -> Result<Storm, InvalidConfig> {
         let storm = Storm::try_new(clients)?.server(server.clone());
         Ok(storm.patience(args.patience).seed(args.seed))
     };

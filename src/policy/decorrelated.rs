@@ -6,7 +6,9 @@ use core::time::Duration;
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::{Failed, InvalidPolicy, Rule, check_range, expect, nanos, policy_from_rule, scale};
+use super::{Failed, Rule, policy_from_rule};
+use crate::invalid::{InvalidConfig, check_range, expect};
+use crate::nanos::{nanos, scale};
 
 /// Waits that are drawn between `base` and three times the wait before.
 ///
@@ -61,7 +63,7 @@ impl Decorrelated {
     /// # Errors
     ///
     /// If `base` is zero or above `cap`.
-    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidConfig> {
         check_range(base, cap)?;
         Ok(Self {
             base: nanos(base),

@@ -6,9 +6,9 @@ use core::time::Duration;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::jitter::{Jitter, Spread};
-use super::{
-    Failed, InvalidPolicy, Rule, check_factor, check_range, expect, nanos, policy_from_rule,
-};
+use super::{Failed, Rule, policy_from_rule};
+use crate::invalid::{InvalidConfig, check_factor, check_range, expect};
+use crate::nanos::nanos;
 
 /// Waits below a ceiling that starts at `base`, is multiplied after each
 /// attempt, and ends at `cap`.
@@ -65,7 +65,7 @@ impl Exponential {
     /// # Errors
     ///
     /// If `base` is zero or above `cap`.
-    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidConfig> {
         check_range(base, cap)?;
         let spread = Spread::default();
         Ok(Self {
@@ -95,7 +95,7 @@ impl Exponential {
     /// # Errors
     ///
     /// If `factor` is below 1, infinite or NaN.
-    pub fn try_factor(self, factor: f64) -> Result<Self, InvalidPolicy> {
+    pub fn try_factor(self, factor: f64) -> Result<Self, InvalidConfig> {
         check_factor("factor", factor)?;
         Ok(Self { factor, ..self })
     }
@@ -116,7 +116,7 @@ impl Exponential {
     /// # Errors
     ///
     /// If it is [`Jitter::Proportional`] by less than 0, more than 1 or NaN.
-    pub fn try_jitter(self, jitter: Jitter) -> Result<Self, InvalidPolicy> {
+    pub fn try_jitter(self, jitter: Jitter) -> Result<Self, InvalidConfig> {
         let spread = Spread::try_new(jitter)?;
         Ok(Self {
             held: spread.held(self.cap),

@@ -5,7 +5,8 @@ use core::fmt;
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::{InvalidPolicy, scale};
+use crate::invalid::InvalidConfig;
+use crate::nanos::scale;
 
 /// How waits are spread, so that clients that failed together do not return
 /// together.
@@ -54,7 +55,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    pub(super) fn try_new(jitter: Jitter) -> Result<Self, InvalidPolicy> {
+    pub(super) fn try_new(jitter: Jitter) -> Result<Self, InvalidConfig> {
         let above = match jitter {
             Jitter::None | Jitter::Full | Jitter::Equal => 0,
             // Rounds to the nearest; `f64::round` is not in core.
@@ -62,7 +63,7 @@ impl Spread {
                 (j * (1_u64 << 32) as f64 + 0.5) as u64
             }
             Jitter::Proportional(j) => {
-                return Err(InvalidPolicy::new(alloc::format!(
+                return Err(InvalidConfig::new(alloc::format!(
                     "the proportional jitter is {j}, and must be within 0 and 1, such as 0.2 for \
                      20 % either way"
                 )));

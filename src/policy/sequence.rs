@@ -7,7 +7,9 @@ use core::time::Duration;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::jitter::{Jitter, Spread};
-use super::{Failed, InvalidPolicy, Rule, expect, nanos, policy_from_rule};
+use super::{Failed, Rule, policy_from_rule};
+use crate::invalid::{InvalidConfig, expect};
+use crate::nanos::nanos;
 
 /// Waits from a list, in its order; the last one repeats.
 ///
@@ -60,10 +62,10 @@ impl Sequence {
     /// # Errors
     ///
     /// If the list is empty.
-    pub fn try_new(waits: impl Into<Arc<[Duration]>>) -> Result<Self, InvalidPolicy> {
+    pub fn try_new(waits: impl Into<Arc<[Duration]>>) -> Result<Self, InvalidConfig> {
         let waits = waits.into();
         let Some(&longest) = waits.iter().max() else {
-            return Err(InvalidPolicy::new(
+            return Err(InvalidConfig::new(
                 "the sequence of waits is empty: give it at least one, which repeats",
             ));
         };
@@ -93,7 +95,7 @@ impl Sequence {
     /// # Errors
     ///
     /// If it is [`Jitter::Proportional`] by less than 0, more than 1 or NaN.
-    pub fn try_jitter(self, jitter: Jitter) -> Result<Self, InvalidPolicy> {
+    pub fn try_jitter(self, jitter: Jitter) -> Result<Self, InvalidConfig> {
         let spread = Spread::try_new(jitter)?;
         Ok(Self {
             held: spread.held(self.longest),

@@ -6,10 +6,9 @@ use core::time::Duration;
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::{
-    Cause, Failed, InvalidPolicy, Rule, check_factor, check_range, expect, nanos, policy_from_rule,
-    scale,
-};
+use super::{Cause, Failed, Rule, policy_from_rule};
+use crate::invalid::{InvalidConfig, check_factor, check_range, expect};
+use crate::nanos::{nanos, scale};
 
 /// One attempt in each stratum of time: the default policy.
 ///
@@ -107,7 +106,7 @@ impl Stratified {
     /// # Errors
     ///
     /// If `base` is zero or above `cap`.
-    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidConfig> {
         check_range(base, cap)?;
         Ok(Self::checked(base, cap))
     }
@@ -160,10 +159,10 @@ impl Stratified {
     /// # Errors
     ///
     /// If `per_second` is not a positive, finite number.
-    pub fn try_for_fleet(clients: u64, per_second: impl Into<f64>) -> Result<Self, InvalidPolicy> {
+    pub fn try_for_fleet(clients: u64, per_second: impl Into<f64>) -> Result<Self, InvalidConfig> {
         let per_second = per_second.into();
         if !(per_second.is_finite() && per_second > 0.0) {
-            return Err(InvalidPolicy::new(alloc::format!(
+            return Err(InvalidConfig::new(alloc::format!(
                 "the server's capacity is {per_second} clients a second, and must be a positive \
                  number: give what it was measured to take"
             )));
@@ -199,7 +198,7 @@ impl Stratified {
     /// # Errors
     ///
     /// If `growth` is below 1, infinite or NaN.
-    pub fn try_growth(self, growth: f64) -> Result<Self, InvalidPolicy> {
+    pub fn try_growth(self, growth: f64) -> Result<Self, InvalidConfig> {
         check_factor("growth", growth)?;
         Ok(Self {
             growth,
@@ -225,7 +224,7 @@ impl Stratified {
     /// # Errors
     ///
     /// If `cap` is below the cap for [`Down`](Cause::Down).
-    pub fn try_busy_cap(self, cap: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_busy_cap(self, cap: Duration) -> Result<Self, InvalidConfig> {
         self.check_cap("busy", cap)?;
         Ok(Self {
             strata: Strata {
@@ -253,7 +252,7 @@ impl Stratified {
     /// # Errors
     ///
     /// If `cap` is below the cap for [`Down`](Cause::Down).
-    pub fn try_stalled_cap(self, cap: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_stalled_cap(self, cap: Duration) -> Result<Self, InvalidConfig> {
         self.check_cap("stalled", cap)?;
         Ok(Self {
             strata: Strata {
@@ -264,11 +263,11 @@ impl Stratified {
         })
     }
 
-    fn check_cap(&self, name: &str, cap: Duration) -> Result<(), InvalidPolicy> {
+    fn check_cap(&self, name: &str, cap: Duration) -> Result<(), InvalidConfig> {
         if nanos(cap) >= self.cap {
             return Ok(());
         }
-        Err(InvalidPolicy::new(alloc::format!(
+        Err(InvalidConfig::new(alloc::format!(
             "the {name} cap {cap:?} is below the cap {:?}: a failure that costs the server more \
              must not be retried sooner; raise it or lower the cap",
             Duration::from_nanos(self.cap)

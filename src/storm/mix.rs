@@ -10,8 +10,8 @@ use core::fmt;
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use crate::policy::expect;
-use crate::{Backoff, InvalidPolicy, Policy};
+use crate::invalid::{InvalidConfig, expect};
+use crate::policy::{Backoff, Policy};
 
 /// A policy for each part of a fleet: most have the new release, some still
 /// run the old one.
@@ -73,7 +73,7 @@ impl Mix {
     /// # Errors
     ///
     /// If `share` is not a positive, finite number.
-    pub fn try_new<P>(share: f64, policy: P) -> Result<Self, InvalidPolicy>
+    pub fn try_new<P>(share: f64, policy: P) -> Result<Self, InvalidConfig>
     where
         P: Policy + Send + Sync + 'static,
         P::Backoff: 'static,
@@ -105,14 +105,14 @@ impl Mix {
     /// # Errors
     ///
     /// If `share` is not a positive, finite number.
-    pub fn try_and<P>(mut self, share: f64, policy: P) -> Result<Self, InvalidPolicy>
+    pub fn try_and<P>(mut self, share: f64, policy: P) -> Result<Self, InvalidConfig>
     where
         P: Policy + Send + Sync + 'static,
         P::Backoff: 'static,
     {
         let whole = self.whole + share;
         if !(share > 0.0 && whole.is_finite()) {
-            return Err(InvalidPolicy::new(format!(
+            return Err(InvalidConfig::new(format!(
                 "a part's share of the fleet is {share}, and must be a positive number, such as \
                  0.1"
             )));

@@ -10,9 +10,10 @@ use rand::rngs::Xoshiro256PlusPlus;
 use super::queue::Queue;
 use super::server::{Answer, Desk};
 use super::{Attempts, Recovery, Report, Series, Storm};
+use crate::nanos::{nanos, scale};
 use crate::outage::{Ask, Next, Progress};
-use crate::policy::{Fleet, nanos, scale};
-use crate::{Cause, Failed, Verdict};
+use crate::policy::{Cause, Failed, Fleet};
+use crate::verdict::Verdict;
 
 /// What the simulator holds for a client, besides its place in the queue: one
 /// line of a cache, with the memory of a built-in policy.

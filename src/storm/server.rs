@@ -7,8 +7,11 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Storm;
-use crate::policy::{expect, nanos};
-use crate::{Cause, InvalidPolicy, TokenBucket, Verdict};
+use crate::bucket::TokenBucket;
+use crate::invalid::{InvalidConfig, expect};
+use crate::nanos::nanos;
+use crate::policy::Cause;
+use crate::verdict::Verdict;
 
 /// How a server takes a storm: what it does with the attempts that are more
 /// than it can serve.
@@ -69,11 +72,11 @@ impl Server {
     /// # Errors
     ///
     /// If `handshakes` is negative, infinite or NaN.
-    pub fn try_costly(handshakes: f64) -> Result<Self, InvalidPolicy> {
+    pub fn try_costly(handshakes: f64) -> Result<Self, InvalidConfig> {
         if handshakes.is_finite() && handshakes >= 0.0 {
             return Ok(Self::new(Refusal::Costs(handshakes)));
         }
-        Err(InvalidPolicy::new(alloc::format!(
+        Err(InvalidConfig::new(alloc::format!(
             "a refusal costs {handshakes} handshakes, and must cost a finite number of at least 0, \
              such as 0.1"
         )))

@@ -8,7 +8,7 @@ use core::time::Duration;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::{Report, Storm};
-use crate::Policy;
+use crate::policy::Policy;
 
 /// Storms of one kind for each of several N/C and D, run in parallel.
 ///

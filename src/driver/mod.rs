@@ -1,5 +1,9 @@
 //! The driver: one connection, kept up.
 
+mod connect;
+mod error;
+mod event;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
@@ -15,12 +19,17 @@ use std::time::SystemTime;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::policy::{expect, scale};
-use crate::status::{Commands, Control};
-use crate::{
-    Cause, Connect, Error, Event, Handle, Next, Outage, Policy, Reason, SavedOutage, Status,
-    Stratified, TokenBucket, Verdict,
-};
+use crate::bucket::TokenBucket;
+use crate::control::{Commands, Control, Handle, Status};
+use crate::invalid::expect;
+use crate::nanos::scale;
+use crate::outage::{Next, Outage, Reason, SavedOutage};
+use crate::policy::{Cause, Policy, Stratified};
+use crate::verdict::Verdict;
+
+pub use connect::Connect;
+pub use error::Error;
+pub use event::Event;
 
 /// Keeps one connection up: connects, waits and connects again, as the policy
 /// and the errors have it.

@@ -6,9 +6,12 @@ use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 
+use super::wakers::Wakers;
+use crate::control::Handle;
+use crate::driver::{Connect, Error, Redial};
+use crate::outage::SavedOutage;
+use crate::policy::{Policy, Stratified};
 use crate::sync::{Mutex, lock};
-use crate::wakers::Wakers;
-use crate::{Connect, Error, Handle, Policy, Redial, SavedOutage, Stratified};
 
 /// One connection for many tasks: made by [`Redial::into_shared`].
 ///

@@ -9,8 +9,12 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::halves::{Half, Halves};
-use crate::{Cause, Connect, Error, Handle, Policy, Redial, SavedOutage, Stratified, Verdict};
+use super::halves::{Half, Halves};
+use crate::control::Handle;
+use crate::driver::{Connect, Error, Redial};
+use crate::outage::SavedOutage;
+use crate::policy::{Cause, Policy, Stratified};
+use crate::verdict::Verdict;
 
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go: made by [`Redial::into_io`].

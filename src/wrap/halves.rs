@@ -4,8 +4,11 @@
 use alloc::sync::Arc;
 use core::task::{Context, Poll, Waker, ready};
 
-use crate::wakers::Wakers;
-use crate::{Connect, Error, Handle, Policy, Redial, Verdict};
+use super::wakers::Wakers;
+use crate::control::Handle;
+use crate::driver::{Connect, Error, Redial};
+use crate::policy::Policy;
+use crate::verdict::Verdict;
 
 /// Which half polls.
 #[derive(Clone, Copy, Debug)]

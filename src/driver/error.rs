@@ -5,7 +5,7 @@ use core::error;
 use core::fmt;
 use core::time::Duration;
 
-use crate::Reason;
+use crate::outage::Reason;
 
 /// Why a [`Redial`](crate::Redial) gave up, or was closed.
 ///

@@ -166,9 +166,10 @@ use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
+use crate::invalid::{InvalidConfig, expect};
+use crate::nanos::nanos;
 use crate::outage::Rules;
-use crate::policy::{Fleet, expect, nanos};
-use crate::{InvalidPolicy, Policy};
+use crate::policy::{Fleet, Policy};
 
 pub use mix::Mix;
 pub use report::{Attempts, Recovery, Report, Series};
@@ -220,9 +221,9 @@ impl Storm {
     /// # Errors
     ///
     /// If `clients` is 0.
-    pub fn try_new(clients: u32) -> Result<Self, InvalidPolicy> {
+    pub fn try_new(clients: u32) -> Result<Self, InvalidConfig> {
         if clients == 0 {
-            return Err(InvalidPolicy::new(
+            return Err(InvalidConfig::new(
                 "a fleet of 0 clients makes no storm: give it at least 1",
             ));
         }
@@ -258,10 +259,10 @@ impl Storm {
     ///
     /// If `per_second` is not a finite number above 1e-16: a handshake of a
     /// billion years is as good as none.
-    pub fn try_capacity(mut self, per_second: impl Into<f64>) -> Result<Self, InvalidPolicy> {
+    pub fn try_capacity(mut self, per_second: impl Into<f64>) -> Result<Self, InvalidConfig> {
         let per_second = per_second.into();
         if !(per_second.is_finite() && per_second > 1e-16) {
-            return Err(InvalidPolicy::new(format!(
+            return Err(InvalidConfig::new(format!(
                 "the server's capacity is {per_second} clients a second, and must be a finite \
                  number above 1e-16: give what it was measured to take"
             )));
@@ -321,7 +322,7 @@ impl Storm {
     /// # Errors
     ///
     /// If `timeout` is zero.
-    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidPolicy> {
+    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidConfig> {
         self.rules.set_attempt_timeout(timeout)?;
         Ok(self)
     }

@@ -11,8 +11,12 @@ use core::task::{Context, Poll, Waker, ready};
 use futures_core::stream::{FusedStream, Stream, TryStream};
 use futures_sink::Sink;
 
-use crate::halves::{Half, Halves};
-use crate::{Cause, Connect, Error, Handle, Policy, Redial, SavedOutage, Stratified, Verdict};
+use super::halves::{Half, Halves};
+use crate::control::Handle;
+use crate::driver::{Connect, Error, Redial};
+use crate::outage::SavedOutage;
+use crate::policy::{Cause, Policy, Stratified};
+use crate::verdict::Verdict;
 
 /// What a [`Session`] tells its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]

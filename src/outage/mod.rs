@@ -7,8 +7,10 @@ use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use crate::policy::{expect, nanos, scale};
-use crate::{Backoff, Cause, Failed, InvalidPolicy, Policy, Verdict};
+use crate::invalid::{InvalidConfig, expect};
+use crate::nanos::{nanos, scale};
+use crate::policy::{Backoff, Cause, Failed, Policy};
+use crate::verdict::Verdict;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -470,9 +472,9 @@ impl Rules {
         }
     };
 
-    pub(crate) fn set_max_attempts(&mut self, attempts: u32) -> Result<(), InvalidPolicy> {
+    pub(crate) fn set_max_attempts(&mut self, attempts: u32) -> Result<(), InvalidConfig> {
         if attempts == 0 {
-            return Err(InvalidPolicy::new(
+            return Err(InvalidConfig::new(
                 "max_attempts is 0, which would never connect: allow at least 1",
             ));
         }
@@ -480,9 +482,9 @@ impl Rules {
         Ok(())
     }
 
-    pub(crate) fn set_attempt_timeout(&mut self, timeout: Duration) -> Result<(), InvalidPolicy> {
+    pub(crate) fn set_attempt_timeout(&mut self, timeout: Duration) -> Result<(), InvalidConfig> {
         if timeout.is_zero() {
-            return Err(InvalidPolicy::new(
+            return Err(InvalidConfig::new(
                 "attempt_timeout is 0 ns, in which no attempt could succeed: give it some seconds, \
                  or Duration::MAX for none",
             ));

@@ -13,6 +13,8 @@ use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
+use crate::nanos::nanos;
+
 pub use decorrelated::Decorrelated;
 pub use exponential::Exponential;
 pub use jitter::Jitter;
@@ -337,81 +339,3 @@ macro_rules! policy_from_rule {
     };
 }
 pub(crate) use policy_from_rule;
-
-/// A value that a policy or a limit refuses, and the remedy.
-///
-/// The `try_` forms of constructors and setters return it; those without panic
-/// with the same words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidPolicy(alloc::string::String);
-
-impl InvalidPolicy {
-    pub(crate) fn new(message: impl Into<alloc::string::String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for InvalidPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl core::error::Error for InvalidPolicy {}
-
-/// The value, or the panic that the plain forms promise under `# Panics`.
-#[track_caller]
-pub(crate) fn expect<T>(result: Result<T, InvalidPolicy>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(invalid) => panic!("{invalid}"),
-    }
-}
-
-/// Refuses the bases and caps that no policy can work with.
-pub(crate) fn check_range(base: Duration, cap: Duration) -> Result<(), InvalidPolicy> {
-    if base.is_zero() {
-        return Err(InvalidPolicy::new(
-            "the base wait is 0 ns, which would retry in a hot loop: give it a length, such as 1 s",
-        ));
-    }
-    if base > cap {
-        return Err(InvalidPolicy::new(alloc::format!(
-            "the base wait {base:?} is above the cap {cap:?}: lower the base or raise the cap"
-        )));
-    }
-    Ok(())
-}
-
-/// Refuses factors that shrink, overflow or are no number.
-pub(crate) fn check_factor(name: &str, factor: f64) -> Result<(), InvalidPolicy> {
-    if factor.is_finite() && factor >= 1.0 {
-        return Ok(());
-    }
-    Err(InvalidPolicy::new(alloc::format!(
-        "the {name} is {factor}, and must be a finite number of at least 1, such as 2"
-    )))
-}
-
-// ---- integer nanoseconds
-
-/// Nanoseconds, saturating: `u64::MAX` of them are 584 years.
-#[inline]
-pub(crate) const fn nanos(duration: Duration) -> u64 {
-    const SECOND: u64 = 1_000_000_000;
-    let (seconds, rest) = (duration.as_secs(), duration.subsec_nanos() as u64);
-    // Plain arithmetic where it cannot overflow: the compiler then sees that
-    // this undoes a `Duration::from_nanos`, and leaves both out.
-    if seconds < u64::MAX / SECOND {
-        seconds * SECOND + rest
-    } else {
-        seconds.saturating_mul(SECOND).saturating_add(rest)
-    }
-}
-
-/// `range * random / 2^64`: uniform over `0..range` for a uniform `random`,
-/// with a bias below `range / 2^64`.
-#[inline]
-pub(crate) const fn scale(random: u64, range: u64) -> u64 {
-    ((random as u128 * range as u128) >> 64) as u64
-}

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use crate::{Reason, Verdict};
+use crate::outage::Reason;
+use crate::verdict::Verdict;
 
 /// What has just happened to a [`Redial`](crate::Redial), as its
 /// [`observe`](crate::Redial::observe) closure is told.
