@@ -111,8 +111,10 @@ extern crate std;
 mod bucket;
 mod invalid;
 mod nanos;
+mod number;
 mod outage;
-mod policy;
+pub mod policy;
+mod rng;
 #[cfg(target_has_atomic = "64")]
 mod sync;
 mod verdict;
@@ -137,11 +139,16 @@ pub mod storm;
 #[cfg(target_has_atomic = "64")]
 pub use bucket::TokenBucket;
 pub use invalid::InvalidConfig;
-pub use outage::{Next, Outage, Reason, SavedOutage};
+pub use number::Number;
+pub use outage::{Config, Next, Outage, Reason, SavedOutage};
+#[cfg(target_has_atomic = "ptr")]
+#[doc(inline)]
+pub use policy::{AnyPolicy, Sequence};
+#[doc(inline)]
 pub use policy::{
-    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, IterBackoff, Jitter, Policy, Seeded,
-    Sequence, Stratified,
+    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, Jitter, Policy, Stratified,
 };
+pub use rng::Rng;
 pub use verdict::Verdict;
 
 #[cfg(feature = "tokio")]
@@ -150,13 +157,6 @@ pub use control::{Handle, Status, Watch};
 pub use driver::{Connect, Connecting, Error, Event, Ready, Redial};
 #[cfg(feature = "tokio")]
 pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared, SharedReady};
-
-/// The generator that feeds one outage: small, fast, and the same on every
-/// platform (from the `rand` crate).
-pub use rand::rngs::Xoshiro256PlusPlus;
-
-/// For policies of your own, which draw from the generator by its traits.
-pub use rand;
 
 #[cfg(all(
     any(feature = "tokio", feature = "storm"),

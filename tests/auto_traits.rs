@@ -7,11 +7,12 @@ use std::marker::PhantomPinned;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use redial::policy::BucketPolicy;
 use redial::{
     Cause, Connect, Connecting, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
-    InvalidConfig, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
-    SendError, Sequence, Session, SessionEvent, Shared, SharedReady, Status, Stratified,
-    TokenBucket, Verdict, Watch,
+    InvalidConfig, Jitter, Lent, Next, Outage, Reason, Redial, RedialIo, SavedOutage, SendError,
+    Sequence, Session, SessionEvent, Shared, SharedReady, Status, Stratified, TokenBucket, Verdict,
+    Watch,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -129,11 +130,11 @@ facts! {
 }
 
 type Backoffs = (
-    Delays<<Stratified as Policy>::Backoff>,
-    Delays<<Exponential as Policy>::Backoff>,
-    Delays<<Decorrelated as Policy>::Backoff>,
-    Delays<<Sequence as Policy>::Backoff>,
-    Delays<<TokenBucket as Policy>::Backoff>,
+    Delays<Stratified>,
+    Delays<Exponential>,
+    Delays<Decorrelated>,
+    Delays<Sequence>,
+    Delays<BucketPolicy>,
 );
 
 fn is_send<T: Send>(value: T) -> T {

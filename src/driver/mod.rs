@@ -21,9 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::bucket::TokenBucket;
 use crate::control::{Commands, Control, Handle, Status};
-use crate::invalid::expect;
 use crate::nanos::scale;
-use crate::outage::{Next, Outage, Reason, SavedOutage};
+use crate::outage::{Next, Outage, Reason, SavedOutage, config_setters};
 use crate::policy::{Cause, Policy, Stratified};
 use crate::verdict::Verdict;
 
@@ -348,52 +347,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// An attempt that takes longer has stalled, and is dropped: 13 s by
-    /// default, and longer after attempts that stalled; see
-    /// [`patience`](Self::patience). `Duration::MAX` lets an attempt take for
-    /// ever.
-    ///
-    /// # Panics
-    ///
-    /// If `timeout` is zero, in which no attempt could succeed.
-    #[track_caller]
-    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        expect(self.core.outage.rules().set_attempt_timeout(timeout));
-        self
-    }
-
-    /// The most that the attempt timeout grows to: 120 s by default. See
-    /// [`Outage::patience`].
-    pub fn patience(mut self, most: Duration) -> Self {
-        self.core.outage = self.core.outage.patience(most);
-        self
-    }
-
-    /// A connection that has been up for so long ends the outage before it;
-    /// see [`Outage::stable_after`].
-    pub fn stable_after(mut self, uptime: Duration) -> Self {
-        self.core.outage = self.core.outage.stable_after(uptime);
-        self
-    }
-
-    /// Gives up after so many attempts in one outage; see
-    /// [`Outage::max_attempts`].
-    ///
-    /// # Panics
-    ///
-    /// If `attempts` is 0, which would never connect at all.
-    #[track_caller]
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        expect(self.core.outage.rules().set_max_attempts(attempts));
-        self
-    }
-
-    /// Gives up rather than wait beyond this time since the outage began; see
-    /// [`Outage::max_elapsed`].
-    pub fn max_elapsed(mut self, elapsed: Duration) -> Self {
-        self.core.outage = self.core.outage.max_elapsed(elapsed);
-        self
-    }
+    config_setters!(this => *this.core.outage.config_mut());
 
     /// The same waits for the same seed: for tests.
     ///
