@@ -146,7 +146,6 @@ mod tests {
     use super::*;
     use crate::policy::Cause;
     use alloc::format;
-    use alloc::string::ToString;
     use alloc::vec::Vec;
 
     const SECOND: Duration = Duration::from_secs(1);
