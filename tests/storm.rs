@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use redial::policy::from_fn;
 use redial::storm::{Mix, Report, Server, Storm, Sweep};
-use redial::{Cause, Exponential, Failed, Jitter, Policy, Rng, Sequence, Stratified, Verdict};
+use redial::{
+    Cause, Exponential, Failed, InvalidConfig, Jitter, Policy, Rng, Sequence, Stratified, Verdict,
+};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
