@@ -5,11 +5,9 @@ use core::time::Duration;
 
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
-#[cfg(all(feature = "std", not(feature = "tokio")))]
-use std::time::Instant;
-#[cfg(feature = "tokio")]
-use tokio::time::Instant;
 
+#[cfg(feature = "std")]
+use crate::clock::Stopwatch;
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::{nanos, scale};
 use crate::policy::{Failed, Rule, policy_from_rule};
@@ -89,7 +87,7 @@ struct Shared {
     /// When the bucket is full again; [`CLOSED`] at the end of time.
     full_at: AtomicU64,
     #[cfg(feature = "std")]
-    epoch: Instant,
+    age: Stopwatch,
 }
 
 /// The end of time: `full_at` would lie beyond it.
@@ -128,7 +126,7 @@ impl TokenBucket {
             shared: Arc::new(Shared {
                 full_at: AtomicU64::new(0),
                 #[cfg(feature = "std")]
-                epoch: Instant::now(),
+                age: Stopwatch::start(),
             }),
             burst,
             period,
@@ -219,7 +217,7 @@ impl TokenBucket {
 
     #[cfg(feature = "std")]
     fn now(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.shared.epoch)
+        self.shared.age.elapsed()
     }
 }
 

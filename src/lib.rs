@@ -118,6 +118,8 @@ mod sync;
 mod verdict;
 
 #[cfg(feature = "std")]
+mod clock;
+#[cfg(feature = "std")]
 mod entropy;
 
 // The driver, on tokio's clock.
@@ -144,6 +146,8 @@ pub use policy::{
 };
 pub use verdict::Verdict;
 
+#[cfg(feature = "tokio")]
+pub use clock::Instant;
 #[cfg(feature = "tokio")]
 pub use control::{Handle, Status, Watch};
 #[cfg(feature = "tokio")]

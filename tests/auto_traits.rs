@@ -83,6 +83,7 @@ facts! {
     Reason: + Send, + Sync, + Unpin;
     SavedOutage: + Send, + Sync, + Unpin;
     Status: + Send, + Sync, + Unpin;
+    redial::Instant: + Send, + Sync, + Unpin;
     Verdict: + Send, + Sync, + Unpin;
     SendError: + Send, + Sync, + Unpin;
     Error<io::Error>: + Send, + Sync, + Unpin;

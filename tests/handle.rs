@@ -244,7 +244,7 @@ async fn after_a_pause_in_the_budgets_wait_its_countdown_is_told_again() {
     let mut future = pin!(redial.ready());
     assert!(timeout(secs(2), &mut future).await.is_err());
     let paying = handle.status();
-    assert!(matches!(paying, Status::Waiting { until, .. } if until == start + secs(100)));
+    assert!(matches!(paying, Status::Waiting { until, .. } if until.remaining() == secs(98)));
     handle.pause();
     assert!(timeout(secs(2), &mut future).await.is_err());
     assert_eq!(word(handle.status()), "paused");
@@ -629,7 +629,6 @@ async fn a_handle_made_late_knows_where_the_driver_stands() {
 
     let (connector, _) = after_failures(1, secs(0));
     let mut redial = Redial::new(connector).policy(doubling());
-    let start = Instant::now();
     assert!(timeout(secs(0), redial.ready()).await.is_err());
     let Status::Waiting {
         attempt: 2, until, ..
@@ -637,15 +636,14 @@ async fn a_handle_made_late_knows_where_the_driver_stands() {
     else {
         panic!("{:?}", redial.handle().status());
     };
-    assert_eq!(until, start + secs(1));
+    assert_eq!(until.remaining(), secs(1));
 
     let (connector, _) = after_failures(0, secs(0));
     let mut redial = Redial::new(connector);
     redial.ready().await.unwrap();
-    let up = Instant::now();
     sleep(secs(5)).await;
     let Status::Connected { since, .. } = redial.handle().status() else {
         panic!("{:?}", redial.handle().status());
     };
-    assert_eq!(since, up);
+    assert_eq!(since.elapsed(), secs(5));
 }

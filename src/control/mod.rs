@@ -9,8 +9,8 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use tokio::time::Instant;
 
+use crate::clock::Instant;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, lock};
 
 /// Where a [`Redial`](crate::Redial) stands.
@@ -359,7 +359,7 @@ mod interleavings {
         let zero = *ZERO.get_or_init(Instant::now);
         Status::Waiting {
             attempt: 2,
-            until: zero + Duration::from_secs(after),
+            until: zero.after(Duration::from_secs(after)),
         }
     }
 

@@ -14,12 +14,11 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::bucket::TokenBucket;
+use crate::clock::{self, Instant, Sleep, WallTime};
 use crate::control::{Commands, Control, Handle, Status};
 use crate::invalid::expect;
 use crate::nanos::scale;
@@ -102,7 +101,7 @@ pin_project! {
         // whoever says that the connection is lost may be outside of the
         // runtime.
         #[pin]
-        timer: Option<Sleep>,
+        timer: Sleep,
     }
 }
 
@@ -110,7 +109,7 @@ impl<F> Flight<F> {
     const fn none() -> Self {
         Self {
             attempt: None,
-            timer: None,
+            timer: Sleep::unset(),
         }
     }
 
@@ -126,19 +125,12 @@ impl<F> Flight<F> {
     /// Drops the timer: what is waited for has come, or whoever asks may do so
     /// in another runtime.
     fn disarm(self: Pin<&mut Self>) {
-        self.project().timer.set(None);
+        self.project().timer.set(Sleep::unset());
     }
 
     /// Until the deadline of the present phase.
     fn poll_timer(self: Pin<&mut Self>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut timer = self.project().timer;
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) if timer.deadline() == deadline => {}
-            Some(timer) => timer.reset(deadline),
-            None => timer.set(Some(sleep_until(deadline))),
-        }
-        let timer = timer.as_pin_mut().expect("set above");
-        timer.poll(cx)
+        self.project().timer.poll_until(deadline, cx)
     }
 }
 
@@ -170,7 +162,7 @@ impl Budget {
     /// When there is a token to spend, where that is not now.
     fn reserve(&mut self) -> Option<Instant> {
         let wait = self.bucket.as_ref().map(TokenBucket::reserve)?;
-        self.due = (!wait.is_zero()).then(|| after(Instant::now(), wait));
+        self.due = (!wait.is_zero()).then(|| Instant::now().after(wait));
         self.due
     }
 
@@ -182,7 +174,7 @@ impl Budget {
     /// then it has been earned anew.
     fn refund(&mut self) {
         if let (Some(due), Some(bucket)) = (self.due.take(), &self.bucket) {
-            if Instant::now() < after(due, bucket.fills_within()) {
+            if Instant::now() < due.after(bucket.fills_within()) {
                 bucket.give_back();
             }
         }
@@ -212,7 +204,7 @@ impl Drop for Controls {
 struct Extras<E> {
     budget: Budget,
     classify: Option<Classifier<E>>,
-    wall_clock: Option<Box<dyn FnMut() -> SystemTime + Send>>,
+    wall_clock: Option<Box<dyn FnMut() -> WallTime + Send>>,
     observe: Option<Observer<E>>,
 }
 
@@ -268,7 +260,7 @@ enum Over {
 #[derive(Clone, Copy, Debug)]
 struct Nap {
     began: Instant,
-    wall: SystemTime,
+    wall: WallTime,
 }
 
 /// How long a device may have slept unnoticed, at most, until its wait is over.
@@ -423,7 +415,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// The clock that shows when the device slept: [`SystemTime::now`] by
+    /// The clock that shows when the device slept: [`SystemTime::now`](std::time::SystemTime::now) by
     /// default.
     ///
     /// On Linux, Android, macOS and iOS the monotonic clock stops while the
@@ -433,7 +425,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// moved is taken off the wait, and an attempt that would be overdue is
     /// made within a second. At worst, a client whose wall clock was corrected
     /// tries once out of turn.
-    pub fn wall_clock(mut self, clock: impl FnMut() -> SystemTime + Send + 'static) -> Self {
+    pub fn wall_clock(mut self, clock: impl FnMut() -> WallTime + Send + 'static) -> Self {
         self.core.extras().wall_clock = Some(Box::new(clock));
         self
     }
@@ -491,15 +483,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn save(&self) -> Option<SavedOutage> {
         let now = Instant::now();
         let origin = self.core.origin.unwrap_or(now);
-        let saved = self
-            .core
-            .outage
-            .save(now.saturating_duration_since(origin))?;
+        let saved = self.core.outage.save(now.since(origin))?;
         Some(match self.core.phase {
             // The machine knows neither of the budget nor of a device's sleep.
-            Phase::Waiting { until } | Phase::Paying { until } => {
-                saved.with_wait(until.saturating_duration_since(now))
-            }
+            Phase::Waiting { until } | Phase::Paying { until } => saved.with_wait(until.since(now)),
             _ => saved,
         })
     }
@@ -862,19 +849,19 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    fn wall_time(&mut self) -> SystemTime {
+    fn wall_time(&mut self) -> WallTime {
         match self.extras.as_deref_mut() {
             Some(Extras {
                 wall_clock: Some(clock),
                 ..
             }) => clock(),
-            _ => SystemTime::now(),
+            _ => clock::wall(),
         }
     }
 
     /// An instant as the outage machine knows it.
     fn at(&mut self, now: Instant) -> Duration {
-        now.saturating_duration_since(*self.origin.get_or_insert(now))
+        now.since(*self.origin.get_or_insert(now))
     }
 
     fn lost(&mut self, verdict: Verdict, error: Option<&E>) {
@@ -910,7 +897,7 @@ impl<E, P: Policy> Core<E, P> {
                 self.announce_wait(Duration::ZERO, now);
             }
             Next::Wait(wait) => {
-                let until = after(now, wait);
+                let until = now.after(wait);
                 self.phase = Phase::Waiting { until };
                 self.nap = (wait > NAP).then(|| Nap {
                     began: now,
@@ -1080,7 +1067,7 @@ impl<E, P: Policy> Core<E, P> {
                             attempt: self.attempt_number(),
                             until,
                         });
-                        let deadline = self.nap.map_or(until, |nap| nap.began + NAP);
+                        let deadline = self.nap.map_or(until, |nap| nap.began.after(NAP));
                         ready!(flight.as_mut().poll_timer(deadline, cx));
                         if self.nap_again(until) {
                             continue;
@@ -1095,7 +1082,7 @@ impl<E, P: Policy> Core<E, P> {
                     });
                     ready!(flight.as_mut().poll_timer(until, cx));
                     self.extras().budget.spend();
-                    if Instant::now() > until + TOKEN_SLACK {
+                    if Instant::now() > until.after(TOKEN_SLACK) {
                         self.pay();
                     } else {
                         self.phase = Phase::Due;
@@ -1154,7 +1141,7 @@ impl<E, P: Policy> Core<E, P> {
                 let until = until.unwrap_or_else(|| {
                     let now = Instant::now();
                     let at = self.at(now);
-                    let until = after(now, self.outage.connecting(at));
+                    let until = now.after(self.outage.connecting(at));
                     self.phase = Phase::Connecting { until: Some(until) };
                     until
                 });
@@ -1174,7 +1161,7 @@ impl<E, P: Policy> Core<E, P> {
             return;
         };
         self.phase = Phase::Paying { until };
-        let wait = until.saturating_duration_since(Instant::now());
+        let wait = until.since(Instant::now());
         self.announce_wait(wait, until);
     }
 
@@ -1189,20 +1176,18 @@ impl<E, P: Policy> Core<E, P> {
         }
         let wall = self.wall_time();
         let by_wall = wall.duration_since(nap.wall).unwrap_or_default();
-        let slept = by_wall.saturating_sub(now - nap.began);
+        let slept = by_wall.saturating_sub(now.since(nap.began));
         let until = if slept > WALL_SLACK {
             // Overdue attempts are spread a little: a shared host that wakes
             // has many clients.
-            let left = until - now;
+            let left = until.since(now);
             let soon = scale(self.outage.random(), 1_000_000_000);
-            now + left
-                .saturating_sub(slept)
-                .max(Duration::from_nanos(soon))
-                .min(left)
+            let wait = left.saturating_sub(slept);
+            now.after(wait.max(Duration::from_nanos(soon)).min(left))
         } else {
             until
         };
-        self.nap = (until - now > NAP).then_some(Nap { began: now, wall });
+        self.nap = (until.since(now) > NAP).then_some(Nap { began: now, wall });
         self.phase = Phase::Waiting { until };
         true
     }
@@ -1233,13 +1218,6 @@ fn poll_or_drop<F: Future>(attempt: Pin<&mut Option<F>>, cx: &mut Context<'_>) -
     let outcome = future.expect("an attempt is made").poll(cx);
     guard.waker = None;
     outcome
-}
-
-/// The instant after a wait, where one so far away can be told at all;
-/// otherwise a century from now.
-fn after(now: Instant, wait: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    now + wait.min(CENTURY)
 }
 
 impl<C: Connect, P: Policy> fmt::Debug for Redial<C, P> {
