@@ -10,6 +10,8 @@
 mod on_std;
 #[cfg(feature = "tokio")]
 mod on_tokio;
+#[cfg(feature = "tokio")]
+mod timers;
 
 use core::time::Duration;
 use std::time::SystemTime;
@@ -22,7 +24,12 @@ use on_tokio as source;
 use source::Moment;
 
 #[cfg(feature = "tokio")]
+use crate::nanos::nanos;
+
+#[cfg(feature = "tokio")]
 pub(crate) use source::Sleep;
+#[cfg(feature = "tokio")]
+pub(crate) use timers::{Timer, Timers};
 
 /// A point in time on the driver's monotonic clock.
 ///
@@ -47,18 +54,6 @@ impl Instant {
     pub fn elapsed(&self) -> Duration {
         source::now().saturating_duration_since(self.0)
     }
-
-    /// The time since an earlier instant; zero if that one is later.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_duration_since(earlier.0)
-    }
-
-    /// The instant after a wait. A wait that is too long to represent counts
-    /// as a century.
-    pub(crate) fn after(self, wait: Duration) -> Self {
-        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        Self(self.0 + wait.min(CENTURY))
-    }
 }
 
 #[cfg(feature = "tokio")]
@@ -68,7 +63,7 @@ impl core::fmt::Debug for Instant {
     }
 }
 
-/// The time since it was started.
+/// Counts the time since it was started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Moment);
 
@@ -80,6 +75,21 @@ impl Stopwatch {
     pub(crate) fn elapsed(&self) -> Duration {
         source::now().saturating_duration_since(self.0)
     }
+
+    /// The instant at which it shows `time`, in nanoseconds.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn instant(&self, time: u64) -> Instant {
+        Instant(self.0 + Duration::from_nanos(time))
+    }
+}
+
+/// The end of a wait that begins at `now`, in nanoseconds.
+///
+/// A wait that is too long to represent counts as a century.
+#[cfg(feature = "tokio")]
+pub(crate) fn after(now: u64, wait: Duration) -> u64 {
+    const CENTURY: u64 = nanos(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+    now.saturating_add(nanos(wait).min(CENTURY))
 }
 
 /// The time of day, which may be set back and forth.
@@ -88,4 +98,13 @@ pub(crate) type WallTime = SystemTime;
 /// The system's wall clock.
 pub(crate) fn wall() -> WallTime {
     SystemTime::now()
+}
+
+/// A time of day in nanoseconds since 1970; zero before.
+#[cfg(feature = "tokio")]
+pub(crate) fn wall_nanos(time: WallTime) -> u64 {
+    nanos(
+        time.duration_since(WallTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
 }

@@ -82,6 +82,7 @@ impl Control {
         commands
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

@@ -26,8 +26,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             core: Core {
                 phase: core.phase,
                 outage: core.outage.with_policy(policy),
-                origin: core.origin,
-                nap: core.nap,
+                timers: core.timers,
+                watch: core.watch,
                 last: core.last,
                 judge: core.judge,
                 extras: core.extras,

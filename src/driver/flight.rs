@@ -8,15 +8,14 @@ use pin_project_lite::pin_project;
 use crate::clock::{Instant, Sleep};
 
 pin_project! {
-    /// What a driver has under way, and must be pinned.
+    /// The parts of a driver that must be pinned.
     pub(super) struct Flight<F> {
         #[pin]
         pub(super) attempt: Option<F>,
-        // Of the present attempt, or the present wait. Only a poll sets it:
-        // whoever says that the connection is lost may be outside of the
-        // runtime.
+        // Until the driver's earliest deadline. Only a poll sets it: a loss may
+        // be reported from outside of the runtime.
         #[pin]
-        timer: Sleep,
+        sleep: Sleep,
     }
 }
 
@@ -24,7 +23,7 @@ impl<F> Flight<F> {
     pub(super) const fn none() -> Self {
         Self {
             attempt: None,
-            timer: Sleep::unset(),
+            sleep: Sleep::unset(),
         }
     }
 
@@ -37,24 +36,24 @@ impl<F> Flight<F> {
         self.project().attempt.set(None);
     }
 
-    /// Drops the timer: what is waited for has come, or whoever asks may do so
-    /// in another runtime.
+    /// Drops the sleep: the wait is over, or another runtime may go on with it.
     pub(super) fn disarm(self: Pin<&mut Self>) {
-        self.project().timer.set(Sleep::unset());
+        self.project().sleep.set(Sleep::unset());
     }
 
-    /// Until the deadline of the present phase.
-    pub(super) fn poll_timer(
+    pub(super) fn poll_sleep(
         self: Pin<&mut Self>,
         deadline: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        self.project().timer.poll_until(deadline, cx)
+        self.project().sleep.poll_until(deadline, cx)
     }
 }
 
-/// Polls an attempt, which must be there. One that panics is dropped, as a
-/// future must not be polled after that, and the driver is asked again.
+/// Polls an attempt, which must be there.
+///
+/// A future must not be polled after it panicked. So an attempt that panics is
+/// dropped, and the driver's task is woken to go on without it.
 pub(super) fn poll_or_drop<F: Future>(
     attempt: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,

@@ -22,8 +22,8 @@ use core::task::{Context, Poll, Waker, ready};
 use flight::Flight;
 use phases::{Controls, Core, Over, Phase};
 
-use crate::clock::Instant;
-use crate::control::{Control, Handle, Status};
+use crate::clock::Timers;
+use crate::control::{Control, Handle};
 use crate::outage::{Outage, SavedOutage};
 use crate::policy::{Cause, Policy, Stratified};
 use crate::verdict::Verdict;
@@ -108,8 +108,8 @@ where
             core: Core {
                 phase: Phase::Due,
                 outage: Outage::new(Stratified::default()),
-                origin: None,
-                nap: None,
+                timers: Timers::none(),
+                watch: None,
                 last: None,
                 judge: Verdict::on,
                 extras: None,
@@ -123,25 +123,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// A handle to look on, retry now, pause and close, from anywhere.
     pub fn handle(&self) -> Handle {
         let control = self.core.control.0.get_or_init(|| {
-            let status = match self.core.phase {
-                Phase::Due | Phase::Restored(_) => Status::Idle,
-                Phase::Yielding { .. } => Status::Waiting {
-                    attempt: self.core.attempt_number(),
-                    until: Instant::now(),
-                },
-                Phase::Connecting { .. } => Status::Connecting {
-                    attempt: self.core.attempt_number(),
-                },
-                Phase::Waiting { until } | Phase::Paying { until } => Status::Waiting {
-                    attempt: self.core.attempt_number(),
-                    until,
-                },
-                Phase::Up { since } => Status::Connected {
-                    since: since.unwrap_or_else(Instant::now),
-                },
-                Phase::GivingUp(_) | Phase::GaveUp | Phase::Closed => Status::Closed,
-            };
-            let control = Control::new(status);
+            let control = Control::new(self.core.status());
             if let Phase::Closed = self.core.phase {
                 control.finish();
             }
@@ -169,14 +151,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// # Ok(()) }
     /// ```
     pub fn save(&self) -> Option<SavedOutage> {
-        let now = Instant::now();
-        let origin = self.core.origin.unwrap_or(now);
-        let saved = self.core.outage.save(now.since(origin))?;
-        Some(match self.core.phase {
-            // The machine knows neither of the budget nor of a device's sleep.
-            Phase::Waiting { until } | Phase::Paying { until } => saved.with_wait(until.since(now)),
-            _ => saved,
-        })
+        self.core.save()
     }
 
     /// The connection, as soon as there is one.
@@ -327,6 +302,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.core.control().is_some()
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.core.is_closed()
     }

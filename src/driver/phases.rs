@@ -1,11 +1,21 @@
-//! What a driver does next: the phases between two connections.
+//! What a driver does next: the phases from one connection to the next.
+//!
+//! ```text
+//! Due ---> Connecting ---> Up
+//!  ^           |           |
+//!  |         failed      lost
+//!  |           v           v
+//!  +-- Paying <--- Waiting or Yielding
+//! ```
+//!
+//! A failure or a loss that reaches a limit leads to `GivingUp` instead.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::cell::OnceCell;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
-use std::sync::OnceLock;
 
 use super::budget::TOKEN_SLACK;
 use super::connect::Connect;
@@ -13,24 +23,24 @@ use super::error::Error;
 use super::event::Event;
 use super::extras::Extras;
 use super::flight::{Flight, poll_or_drop};
-use super::nap::{NAP, Nap};
-use crate::clock::Instant;
+use crate::clock::{Instant, Stopwatch, Timer, Timers, after};
 use crate::control::{Commands, Control, Status};
-use crate::outage::{Next, Outage, Reason};
+use crate::nanos::nanos;
+use crate::outage::{Next, Outage, Reason, SavedOutage};
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
 
-/// All but the connector and what it makes.
+/// All of a driver but its connector and what that makes.
 pub(super) struct Core<E, P: Policy> {
     pub(super) phase: Phase,
+    /// The deadlines of the present phase.
+    pub(super) timers: Timers,
+    /// The driver's own time, which starts when it is first asked for.
+    pub(super) watch: Option<Stopwatch>,
     pub(super) outage: Outage<P>,
-    /// The zero of the outage machine's clock.
-    pub(super) origin: Option<Instant>,
-    /// The part of a long wait that goes on.
-    pub(super) nap: Option<Nap>,
-    /// The error that `GaveUp` is to tell.
+    /// The error that `GaveUp` is to report.
     pub(super) last: Option<E>,
-    /// Judges errors where the extras have nobody for it.
+    /// Judges errors if there is no classifier.
     pub(super) judge: fn(&E) -> Verdict,
     pub(super) extras: Option<Box<Extras<E>>>,
     pub(super) control: Controls,
@@ -38,7 +48,7 @@ pub(super) struct Core<E, P: Policy> {
 
 /// What the handles share, once there is one.
 #[derive(Default)]
-pub(super) struct Controls(pub(super) OnceLock<Arc<Control>>);
+pub(super) struct Controls(pub(super) OnceCell<Arc<Control>>);
 
 impl Drop for Controls {
     fn drop(&mut self) {
@@ -52,30 +62,38 @@ impl Drop for Controls {
 pub(super) enum Phase {
     /// The next attempt is due.
     Due,
-    /// What is left of a wait that was carried over a restart, before a poll
-    /// has set its timer.
+    /// A wait was carried over a restart of the program. Its deadline is set
+    /// when the driver is polled.
     Restored(Next),
-    /// An attempt is in flight. Its timer runs once it was pending.
-    Connecting { until: Option<Instant> },
-    /// A wait of nothing, in which others get their turn: so no poll makes two
-    /// attempts.
+    /// An attempt is in flight. Its deadline is set once it was pending.
+    Connecting,
+    /// A wait of zero, in which other tasks get their turn. So no poll makes
+    /// two attempts.
     Yielding { yielded: bool },
     /// The policy's wait, which `retry_now` ends.
-    Waiting { until: Instant },
-    /// The budget's wait, with the token already taken.
-    Paying { until: Instant },
-    /// Connected. The instant is kept where somebody may ask for it.
-    Up { since: Option<Instant> },
-    /// There will be no attempt, and nobody was told yet.
+    Waiting {
+        /// What the wall clock showed when the present nap began.
+        wall: u64,
+    },
+    /// The budget's wait. The token is already taken.
+    Paying,
+    /// There is a connection.
+    Up {
+        /// When it came up, if that was noted.
+        since: Option<u64>,
+    },
+    /// No attempt follows. The caller has not been told yet.
     GivingUp(Reason),
-    /// Nor will there be; the next call begins anew.
+    /// The caller has been told. The next call begins anew.
     GaveUp,
-    /// Nor ever.
+    /// No attempt will ever follow.
     Closed,
 }
 
-/// Why there is no connection, and will be none. Small, as each connection is
-/// returned beside it; what there is to tell of it is the [`Error`].
+/// Why there is no connection.
+///
+/// It is small, because each connection is returned beside it. The [`Error`]
+/// that the caller gets says more.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Over {
     GaveUp(Reason),
@@ -88,10 +106,41 @@ impl<E, P: Policy> Core<E, P> {
         self.outage.attempts().saturating_add(1)
     }
 
+    /// The present time, in nanoseconds since the driver first asked.
+    pub(super) fn now(&mut self) -> u64 {
+        if let Some(watch) = &self.watch {
+            return nanos(watch.elapsed());
+        }
+        self.watch = Some(Stopwatch::start());
+        0
+    }
+
+    /// The instant of a time of the driver's.
+    pub(super) fn instant(&self, time: u64) -> Instant {
+        let watch = self.watch.as_ref();
+        watch.map_or_else(Instant::now, |watch| watch.instant(time))
+    }
+
+    /// When the present wait ends, if there is one.
+    fn wait_ends(&self) -> Option<u64> {
+        let wait = self.timers.get(Timer::Wait);
+        wait.or_else(|| self.timers.get(Timer::Budget))
+    }
+
+    /// Begins a phase, without the deadlines of the one before.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.timers = Timers::none();
+    }
+
+    // ---- the handles
+
+    #[inline]
     pub(super) fn control(&self) -> Option<&Control> {
         self.control.0.get().map(Arc::as_ref)
     }
 
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.control().is_some_and(Control::is_closed)
     }
@@ -108,29 +157,62 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    /// There will be no attempt any more.
+    /// Publishes the present wait, whose deadline may have moved.
+    fn publish_wait(&self) {
+        if let Some(control) = self.control() {
+            control.publish(self.status());
+        }
+    }
+
+    /// The status of the present phase.
+    pub(super) fn status(&self) -> Status {
+        let attempt = self.attempt_number();
+        match self.phase {
+            Phase::Due | Phase::Restored(_) => Status::Idle,
+            Phase::Connecting => Status::Connecting { attempt },
+            Phase::Yielding { .. } | Phase::Waiting { .. } | Phase::Paying => Status::Waiting {
+                attempt,
+                until: self
+                    .wait_ends()
+                    .map_or_else(Instant::now, |at| self.instant(at)),
+            },
+            Phase::Up { since } => Status::Connected {
+                since: since.map_or_else(Instant::now, |at| self.instant(at)),
+            },
+            Phase::GivingUp(_) | Phase::GaveUp | Phase::Closed => Status::Closed,
+        }
+    }
+
+    /// Whether a pause holds back what comes next.
+    fn holds(&mut self) -> bool {
+        match self.phase {
+            Phase::Due | Phase::Yielding { .. } | Phase::Waiting { .. } => {}
+            Phase::Paying => self.leave_queue(),
+            _ => return false,
+        }
+        self.publish(Status::Paused);
+        true
+    }
+
+    /// Ends the driver: there will be no attempt any more.
     pub(super) fn close(&mut self) {
         self.refund();
-        self.phase = Phase::Closed;
+        self.enter(Phase::Closed);
         if let Some(control) = self.control() {
             control.finish();
         }
     }
 
-    /// An instant as the outage machine knows it.
-    pub(super) fn at(&mut self, now: Instant) -> Duration {
-        now.since(*self.origin.get_or_insert(now))
-    }
+    // ---- what happened, and what follows from it
 
     pub(super) fn lost(&mut self, verdict: Verdict, error: Option<&E>) {
         self.tell(&Event::Lost { error, verdict });
-        let now = Instant::now();
-        let at = self.at(now);
-        let next = self.outage.lost_with(at, verdict);
+        let now = self.now();
+        let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
         self.obey(now, next, None);
     }
 
-    pub(super) fn failed(&mut self, error: Option<E>) {
+    fn failed(&mut self, error: Option<E>) {
         // An attempt without an error took too long.
         let verdict = match &error {
             Some(error) => self.judge(error),
@@ -142,84 +224,93 @@ impl<E, P: Policy> Core<E, P> {
             error: error.as_ref(),
             verdict,
         });
-        let now = Instant::now();
-        let at = self.at(now);
-        let next = self.outage.failed(at, verdict);
+        let now = self.now();
+        let next = self.outage.failed(Duration::from_nanos(now), verdict);
         self.obey(now, next, error);
     }
 
-    pub(super) fn obey(&mut self, now: Instant, next: Next, error: Option<E>) {
-        match next {
-            Next::Wait(Duration::ZERO) => {
-                self.phase = Phase::Yielding { yielded: false };
-                self.announce_wait(Duration::ZERO, now);
-            }
-            Next::Wait(wait) => {
-                let until = now.after(wait);
-                self.phase = Phase::Waiting { until };
-                self.nap = (wait > NAP).then(|| Nap {
-                    began: now,
-                    wall: self.wall_time(),
-                });
-                self.announce_wait(wait, until);
-            }
-            Next::GiveUp(reason) => {
-                self.last = error;
-                self.phase = Phase::GivingUp(reason);
-                // First, as an observer may panic, and nothing else says it.
-                self.publish(Status::Closed);
-                self.tell(&Event::GaveUp { reason });
-            }
-        }
-    }
-
-    pub(super) fn announce_wait(&mut self, wait: Duration, until: Instant) {
+    fn connected(&mut self) {
         let attempt = self.attempt_number();
-        self.tell(&Event::Waiting { attempt, wait });
-        self.publish(Status::Waiting { attempt, until });
-    }
-
-    pub(super) fn connected(&mut self) {
-        let attempt = self.attempt_number();
-        // A healthy client's first connect reads no clock: where no outage
-        // goes on, it does not matter since when the connection is up.
+        // The first connect of a healthy client reads no clock. If no outage
+        // goes on, it does not matter when the connection came up.
         if self.outage.is_ongoing() {
-            let now = self.at(Instant::now());
-            self.outage.connected(now);
+            let now = self.now();
+            self.outage.connected(Duration::from_nanos(now));
         } else {
             self.outage.connected_at_once();
         }
-        self.phase = Phase::Up { since: None };
+        self.enter(Phase::Up { since: None });
         if self.control().is_some() {
             self.note_since();
         }
         self.tell(&Event::Connected { attempt });
     }
 
-    /// Notes since when the connection is up, for the handles.
+    /// Notes when the connection came up, for the handles.
     pub(super) fn note_since(&mut self) {
         if let Phase::Up { since: None } = self.phase {
-            let since = Instant::now();
-            self.phase = Phase::Up { since: Some(since) };
-            self.publish(Status::Connected { since });
+            let since = Some(self.now());
+            self.phase = Phase::Up { since };
+            if let Some(control) = self.control() {
+                control.publish(self.status());
+            }
         }
     }
 
-    /// Whether a pause holds what comes next, which must then be an attempt.
-    pub(super) fn holds(&mut self) -> bool {
-        match self.phase {
-            Phase::Due | Phase::Yielding { .. } | Phase::Waiting { .. } => {}
-            Phase::Paying { until } => {
-                // Who resumes takes a token of that time.
-                self.refund();
-                self.phase = Phase::Waiting { until };
-                self.nap = None;
+    fn obey(&mut self, now: u64, next: Next, error: Option<E>) {
+        match next {
+            Next::Wait(Duration::ZERO) => {
+                self.enter(Phase::Yielding { yielded: false });
+                self.announce_wait(Duration::ZERO);
             }
-            _ => return false,
+            Next::Wait(wait) => {
+                self.wait(now, after(now, wait));
+                self.announce_wait(wait);
+            }
+            Next::GiveUp(reason) => {
+                self.last = error;
+                self.enter(Phase::GivingUp(reason));
+                // Before the observer, which may panic: nothing else says it.
+                self.publish(Status::Closed);
+                self.tell(&Event::GaveUp { reason });
+            }
         }
-        self.publish(Status::Paused);
-        true
     }
+
+    pub(super) fn announce_wait(&mut self, wait: Duration) {
+        let attempt = self.attempt_number();
+        self.tell(&Event::Waiting { attempt, wait });
+        self.publish_wait();
+    }
+
+    /// The outage to carry over a restart of the program.
+    pub(super) fn save(&self) -> Option<SavedOutage> {
+        let now = self.watch.as_ref().map(Stopwatch::elapsed);
+        let now = now.unwrap_or_default();
+        let saved = self.outage.save(now)?;
+        Some(match self.wait_ends() {
+            // The machine knows neither of the budget nor of a device's sleep.
+            Some(at) => {
+                let left = at.saturating_sub(nanos(now));
+                saved.with_wait(Duration::from_nanos(left))
+            }
+            None => saved,
+        })
+    }
+
+    /// The error that the caller gets.
+    #[cold]
+    pub(super) fn error(&mut self, over: Over) -> Error<E> {
+        let now = Duration::from_nanos(self.now());
+        let (attempts, elapsed) = (self.outage.attempts(), self.outage.elapsed(now));
+        match over {
+            Over::GaveUp(reason) => Error::gave_up(reason, attempts, elapsed, self.last.take()),
+            Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
+            Over::Closed => Error::closed(0, Duration::ZERO),
+        }
+    }
+
+    // ---- polls
 
     /// Attempts and waits, until there is a connection to hand out or no
     /// reason to go on.
@@ -236,9 +327,9 @@ impl<E, P: Policy> Core<E, P> {
         // The first attempt of a driver that nobody watches, on its own: often
         // it is the only one, and what it skips would be most of its cost.
         if !self.is_watched() && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
-            self.phase = Phase::Connecting { until: None };
+            self.phase = Phase::Connecting;
             flight.as_mut().begin(connector.connect());
-            match ready!(self.poll_attempt(flight.as_mut(), None, cx)) {
+            match ready!(self.poll_attempt(flight.as_mut(), cx)) {
                 Some(Ok(connection)) => {
                     self.outage.connected_at_once();
                     self.phase = Phase::Up { since: None };
@@ -251,9 +342,9 @@ impl<E, P: Policy> Core<E, P> {
         self.poll_on(connector, flight, cx)
     }
 
-    /// Goes on, also where somebody watches.
+    /// As [`poll`](Self::poll), also if somebody watches.
     #[inline(never)]
-    pub(super) fn poll_on<C>(
+    fn poll_on<C>(
         &mut self,
         connector: &mut C,
         mut flight: Pin<&mut Flight<C::Future>>,
@@ -269,7 +360,7 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// From one phase to the next.
-    pub(super) fn poll_phases<C>(
+    fn poll_phases<C>(
         &mut self,
         connector: &mut C,
         mut flight: Pin<&mut Flight<C::Future>>,
@@ -290,15 +381,14 @@ impl<E, P: Policy> Core<E, P> {
             }
             match self.phase {
                 Phase::Due => {
-                    let number = self.attempt_number();
-                    self.phase = Phase::Connecting { until: None };
-                    self.tell(&Event::Connecting { attempt: number });
-                    self.publish(Status::Connecting { attempt: number });
+                    let attempt = self.attempt_number();
+                    self.enter(Phase::Connecting);
+                    self.tell(&Event::Connecting { attempt });
+                    self.publish(Status::Connecting { attempt });
                     flight.as_mut().begin(connector.connect());
                 }
                 Phase::Restored(next) => {
-                    let now = Instant::now();
-                    self.at(now); // its zero is when the wait was restored
+                    let now = self.now();
                     self.obey(now, next, None);
                 }
                 Phase::Yielding { yielded } => {
@@ -309,80 +399,58 @@ impl<E, P: Policy> Core<E, P> {
                     }
                     self.pay();
                 }
-                Phase::Connecting { until } => {
-                    match ready!(self.poll_attempt(flight.as_mut(), until, cx)) {
-                        Some(Ok(connection)) => {
-                            self.connected();
-                            return Poll::Ready(Ok(connection));
-                        }
-                        Some(Err(error)) => self.failed(Some(error)),
-                        None => self.failed(None),
+                Phase::Connecting => match ready!(self.poll_attempt(flight.as_mut(), cx)) {
+                    Some(Ok(connection)) => {
+                        self.connected();
+                        return Poll::Ready(Ok(connection));
                     }
-                }
-                Phase::Waiting { until } => {
+                    Some(Err(error)) => self.failed(Some(error)),
+                    None => self.failed(None),
+                },
+                Phase::Waiting { wall } => {
                     if !commands.retry {
-                        self.publish(Status::Waiting {
-                            attempt: self.attempt_number(),
-                            until,
-                        });
-                        let deadline = self.nap.map_or(until, |nap| nap.began.after(NAP));
-                        ready!(flight.as_mut().poll_timer(deadline, cx));
-                        if self.nap_again(until) {
+                        self.publish_wait();
+                        let timer = ready!(self.poll_timers(flight.as_mut(), cx));
+                        if timer == Timer::Nap && self.nap_is_not_the_last(wall) {
                             continue;
                         }
                     }
                     self.pay();
                 }
-                Phase::Paying { until } => {
-                    self.publish(Status::Waiting {
-                        attempt: self.attempt_number(),
-                        until,
-                    });
-                    ready!(flight.as_mut().poll_timer(until, cx));
-                    self.extras().budget.spend();
-                    if Instant::now() > until.after(TOKEN_SLACK) {
+                Phase::Paying => {
+                    self.publish_wait();
+                    ready!(self.poll_timers(flight.as_mut(), cx));
+                    let due = self.timers.get(Timer::Budget);
+                    self.spend();
+                    if due.is_some_and(|due| self.now() > after(due, TOKEN_SLACK)) {
                         self.pay();
                     } else {
-                        self.phase = Phase::Due;
+                        self.enter(Phase::Due);
                     }
                 }
                 Phase::GivingUp(reason) => {
-                    self.phase = Phase::GaveUp;
+                    self.enter(Phase::GaveUp);
                     return Poll::Ready(Err(Over::GaveUp(reason)));
                 }
                 Phase::GaveUp => {
                     // Asked again: a new outage, and a spread attempt.
                     self.outage.reset();
-                    let now = Instant::now();
-                    let at = self.at(now);
-                    let next = self.outage.lost(at);
+                    let now = self.now();
+                    let next = self.outage.lost(Duration::from_nanos(now));
                     self.obey(now, next, None);
                 }
                 Phase::Closed => return Poll::Ready(Err(Over::Closed)),
-                // Handed over, and another is asked for: so it is lost.
+                // It was handed over, and another is asked for: so it is lost.
                 Phase::Up { .. } => self.lost(Verdict::default(), None),
             }
         }
     }
 
-    /// What the caller is told of it.
-    #[cold]
-    pub(super) fn error(&mut self, over: Over) -> Error<E> {
-        let now = self.at(Instant::now());
-        let (attempts, elapsed) = (self.outage.attempts(), self.outage.elapsed(now));
-        match over {
-            Over::GaveUp(reason) => Error::gave_up(reason, attempts, elapsed, self.last.take()),
-            Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
-            Over::Closed => Error::closed(0, Duration::ZERO),
-        }
-    }
-
-    /// The outcome of the attempt; none where it took too long, or was dropped
+    /// The outcome of the attempt. None if it took too long, or was dropped
     /// with the `connect()` that held it.
-    pub(super) fn poll_attempt<F, T>(
+    fn poll_attempt<F, T>(
         &mut self,
         mut flight: Pin<&mut Flight<F>>,
-        until: Option<Instant>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<T, E>>>
     where
@@ -396,18 +464,25 @@ impl<E, P: Policy> Core<E, P> {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 // Only now: an attempt that is ready at once needs no timer.
-                let until = until.unwrap_or_else(|| {
-                    let now = Instant::now();
-                    let at = self.at(now);
-                    let until = now.after(self.outage.connecting(at));
-                    self.phase = Phase::Connecting { until: Some(until) };
-                    until
-                });
-                ready!(flight.as_mut().poll_timer(until, cx));
+                if self.timers.get(Timer::Attempt).is_none() {
+                    let now = self.now();
+                    let timeout = self.outage.connecting(Duration::from_nanos(now));
+                    self.timers.set(Timer::Attempt, after(now, timeout));
+                }
+                ready!(self.poll_timers(flight.as_mut(), cx));
                 None
             }
         };
         flight.end();
+        self.timers.stop(Timer::Attempt);
         Poll::Ready(outcome)
+    }
+
+    /// Sleeps until the earliest deadline, and returns which it was.
+    fn poll_timers<F>(&self, flight: Pin<&mut Flight<F>>, cx: &mut Context<'_>) -> Poll<Timer> {
+        let Some((timer, at)) = self.timers.next() else {
+            return Poll::Pending;
+        };
+        flight.poll_sleep(self.instant(at), cx).map(|()| timer)
     }
 }
