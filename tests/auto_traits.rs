@@ -5,7 +5,9 @@ use std::future::Ready;
 use std::io;
 use std::marker::PhantomPinned;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use redial::{
     Cause, Connect, Connecting, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
@@ -47,23 +49,20 @@ type Dial = fn() -> Ready<io::Result<Vec<u8>>>;
 /// One that makes what may be cloned into many tasks.
 type Bytes = fn() -> Ready<io::Result<DuplexStream>>;
 type Lines = fn() -> Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>;
-/// One whose future must not move once it was polled.
+/// One whose attempt must not move once it was polled.
 struct Immovable;
 impl Connect for Immovable {
     type Connection = ();
     type Error = io::Error;
-    type Future = Pinned;
-    fn connect(&mut self) -> Pinned {
+    type Attempt = PhantomPinned;
+    fn connect(&mut self) -> PhantomPinned {
         unreachable!("only its type counts")
     }
-}
-struct Pinned(#[allow(dead_code)] PhantomPinned);
-impl Future for Pinned {
-    type Output = io::Result<()>;
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
+    fn poll_attempt(
+        &mut self,
+        _: Pin<&mut PhantomPinned>,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         unreachable!("only its type counts")
     }
 }

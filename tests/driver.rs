@@ -5,7 +5,7 @@ mod paused;
 use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::ops::ControlFlow;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -74,7 +74,7 @@ fn in_five_seconds() -> (
 
 /// Polls once, with a waker that does nothing.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// The seconds, to the timer's millisecond, since an instant.
@@ -934,23 +934,88 @@ async fn a_wall_clock_that_goes_back_changes_nothing() {
 
 // ---- connectors
 
-struct Numbered(u32);
+/// Its attempts take three polls each, which the connector counts.
+struct Numbered {
+    attempts: u32,
+    polls: u32,
+}
 
 impl Connect for Numbered {
     type Connection = u32;
     type Error = io::Error;
-    type Future = std::future::Ready<io::Result<u32>>;
+    /// The polls that are left.
+    type Attempt = u32;
 
-    fn connect(&mut self) -> Self::Future {
-        self.0 += 1;
-        ready(Ok(self.0))
+    fn connect(&mut self) -> u32 {
+        self.attempts += 1;
+        2
+    }
+
+    fn poll_attempt(
+        &mut self,
+        mut left: Pin<&mut u32>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<u32>> {
+        self.polls += 1;
+        if *left > 0 {
+            *left -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(if self.attempts > 2 {
+            Ok(self.polls)
+        } else {
+            Err(refused())
+        })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_struct_is_a_connector_too() {
-    let mut redial = Redial::new(Numbered(41));
-    assert_eq!(*redial.ready().await.unwrap(), 42);
+async fn a_connector_keeps_its_own_state_across_the_polls_of_an_attempt() {
+    let numbered = || Numbered {
+        attempts: 0,
+        polls: 0,
+    };
+    let mut redial = Redial::new(numbered()).policy(doubling());
+    assert_eq!(*redial.ready().await.unwrap(), 9);
+    redial.lost();
+    assert_eq!(redial.connect().await.unwrap(), 12);
+
+    let mut redial = Redial::new(numbered()).policy(doubling());
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    assert_eq!(redial.connect().await.unwrap(), 9, "the attempt goes on");
+}
+
+/// Its attempts never end, and it knows how many of them are alive.
+struct Hanging(Arc<()>);
+
+impl Connect for Hanging {
+    type Connection = ();
+    type Error = io::Error;
+    type Attempt = Arc<()>;
+
+    fn connect(&mut self) -> Arc<()> {
+        self.0.clone()
+    }
+
+    fn poll_attempt(&mut self, _: Pin<&mut Arc<()>>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_dropped_when_it_times_out() {
+    let alive = Arc::new(());
+    let mut redial = Redial::new(Hanging(alive.clone())).policy(doubling());
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(12), &mut future).await.is_err());
+    assert_eq!(Arc::strong_count(&alive), 3);
+    assert!(
+        timeout(Duration::from_millis(1500), &mut future)
+            .await
+            .is_err()
+    );
+    assert_eq!(Arc::strong_count(&alive), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
@@ -370,9 +370,9 @@ type Lines = Framed<tokio::io::DuplexStream, LinesCodec>;
 impl redial::Connect for Stage {
     type Connection = Lines;
     type Error = LinesCodecError;
-    type Future = futures::future::BoxFuture<'static, Result<Lines, LinesCodecError>>;
+    type Attempt = futures::future::BoxFuture<'static, Result<Lines, LinesCodecError>>;
 
-    fn connect(&mut self) -> Self::Future {
+    fn connect(&mut self) -> Self::Attempt {
         match self.0 {
             "connecting" => Box::pin(pending()),
             "connected" => Box::pin(async {
@@ -382,6 +382,14 @@ impl redial::Connect for Stage {
             }),
             _ => Box::pin(ready(Err(LinesCodecError::Io(refused())))),
         }
+    }
+
+    fn poll_attempt(
+        &mut self,
+        attempt: Pin<&mut Self::Attempt>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Lines, LinesCodecError>> {
+        attempt.poll(cx)
     }
 }
 

@@ -5,13 +5,14 @@ use core::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 
+use super::connect::Connect;
 use crate::clock::{Instant, Sleep};
 
 pin_project! {
     /// The parts of a driver that must be pinned.
-    pub(super) struct Flight<F> {
+    pub(super) struct Flight<A> {
         #[pin]
-        pub(super) attempt: Option<F>,
+        pub(super) attempt: Option<A>,
         // Until the driver's earliest deadline. Only a poll sets it: a loss may
         // be reported from outside of the runtime.
         #[pin]
@@ -19,7 +20,7 @@ pin_project! {
     }
 }
 
-impl<F> Flight<F> {
+impl<A> Flight<A> {
     pub(super) const fn none() -> Self {
         Self {
             attempt: None,
@@ -27,7 +28,7 @@ impl<F> Flight<F> {
         }
     }
 
-    pub(super) fn begin(self: Pin<&mut Self>, attempt: F) {
+    pub(super) fn begin(self: Pin<&mut Self>, attempt: A) {
         self.project().attempt.set(Some(attempt));
     }
 
@@ -54,16 +55,17 @@ impl<F> Flight<F> {
 ///
 /// A future must not be polled after it panicked. So an attempt that panics is
 /// dropped, and the driver's task is woken to go on without it.
-pub(super) fn poll_or_drop<F: Future>(
-    attempt: Pin<&mut Option<F>>,
+pub(super) fn poll_or_drop<C: Connect>(
+    connector: &mut C,
+    attempt: Pin<&mut Option<C::Attempt>>,
     cx: &mut Context<'_>,
-) -> Poll<F::Output> {
-    struct Guard<'a, F> {
-        attempt: Pin<&'a mut Option<F>>,
+) -> Poll<Result<C::Connection, C::Error>> {
+    struct Guard<'a, A> {
+        attempt: Pin<&'a mut Option<A>>,
         waker: Option<&'a Waker>,
     }
 
-    impl<F> Drop for Guard<'_, F> {
+    impl<A> Drop for Guard<'_, A> {
         fn drop(&mut self) {
             if let Some(waker) = self.waker {
                 self.attempt.set(None);
@@ -76,8 +78,8 @@ pub(super) fn poll_or_drop<F: Future>(
         attempt,
         waker: Some(cx.waker()),
     };
-    let future = guard.attempt.as_mut().as_pin_mut();
-    let outcome = future.expect("an attempt is made").poll(cx);
+    let attempt = guard.attempt.as_mut().as_pin_mut();
+    let outcome = connector.poll_attempt(attempt.expect("an attempt is made"), cx);
     guard.waker = None;
     outcome
 }

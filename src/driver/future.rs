@@ -70,7 +70,7 @@ pin_project! {
         pub(super) waits: bool,
         // Here and not in a box: it need not outlive this future.
         #[pin]
-        pub(super) flight: Flight<C::Future>,
+        pub(super) flight: Flight<C::Attempt>,
     }
 }
 

@@ -91,7 +91,7 @@ pub struct Redial<C: Connect, P: Policy = Stratified> {
     pub(crate) connection: Option<C::Connection>,
     /// That of `ready()`. Boxed, once for the life of the driver, so that it
     /// stays when the future that polls it is dropped.
-    flight: Option<Pin<Box<Flight<C::Future>>>>,
+    flight: Option<Pin<Box<Flight<C::Attempt>>>>,
     core: Core<C::Error, P>,
 }
 
@@ -253,7 +253,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     fn poll_taking_over(
         &mut self,
         waits: &mut bool,
-        own: Pin<&mut Flight<C::Future>>,
+        own: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>> {
         if !mem::replace(waits, true) {

@@ -318,7 +318,7 @@ impl<E, P: Policy> Core<E, P> {
     pub(super) fn poll<C>(
         &mut self,
         connector: &mut C,
-        mut flight: Pin<&mut Flight<C::Future>>,
+        mut flight: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>>
     where
@@ -329,7 +329,7 @@ impl<E, P: Policy> Core<E, P> {
         if !self.is_watched() && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
             self.phase = Phase::Connecting;
             flight.as_mut().begin(connector.connect());
-            match ready!(self.poll_attempt(flight.as_mut(), cx)) {
+            match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                 Some(Ok(connection)) => {
                     self.outage.connected_at_once();
                     self.phase = Phase::Up { since: None };
@@ -347,7 +347,7 @@ impl<E, P: Policy> Core<E, P> {
     fn poll_on<C>(
         &mut self,
         connector: &mut C,
-        mut flight: Pin<&mut Flight<C::Future>>,
+        mut flight: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>>
     where
@@ -363,7 +363,7 @@ impl<E, P: Policy> Core<E, P> {
     fn poll_phases<C>(
         &mut self,
         connector: &mut C,
-        mut flight: Pin<&mut Flight<C::Future>>,
+        mut flight: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>>
     where
@@ -399,14 +399,16 @@ impl<E, P: Policy> Core<E, P> {
                     }
                     self.pay();
                 }
-                Phase::Connecting => match ready!(self.poll_attempt(flight.as_mut(), cx)) {
-                    Some(Ok(connection)) => {
-                        self.connected();
-                        return Poll::Ready(Ok(connection));
+                Phase::Connecting => {
+                    match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
+                        Some(Ok(connection)) => {
+                            self.connected();
+                            return Poll::Ready(Ok(connection));
+                        }
+                        Some(Err(error)) => self.failed(Some(error)),
+                        None => self.failed(None),
                     }
-                    Some(Err(error)) => self.failed(Some(error)),
-                    None => self.failed(None),
-                },
+                }
                 Phase::Waiting { wall } => {
                     if !commands.retry {
                         self.publish_wait();
@@ -448,19 +450,20 @@ impl<E, P: Policy> Core<E, P> {
 
     /// The outcome of the attempt. None if it took too long, or was dropped
     /// with the `connect()` that held it.
-    fn poll_attempt<F, T>(
+    fn poll_attempt<C>(
         &mut self,
-        mut flight: Pin<&mut Flight<F>>,
+        connector: &mut C,
+        mut flight: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<T, E>>>
+    ) -> Poll<Option<Result<C::Connection, E>>>
     where
-        F: Future<Output = Result<T, E>>,
+        C: Connect<Error = E>,
     {
         let attempt = flight.as_mut().project().attempt;
         if attempt.is_none() {
             return Poll::Ready(None);
         }
-        let outcome = match poll_or_drop(attempt, cx) {
+        let outcome = match poll_or_drop(connector, attempt, cx) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 // Only now: an attempt that is ready at once needs no timer.
@@ -479,7 +482,7 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// Sleeps until the earliest deadline, and returns which it was.
-    fn poll_timers<F>(&self, flight: Pin<&mut Flight<F>>, cx: &mut Context<'_>) -> Poll<Timer> {
+    fn poll_timers<A>(&self, flight: Pin<&mut Flight<A>>, cx: &mut Context<'_>) -> Poll<Timer> {
         let Some((timer, at)) = self.timers.next() else {
             return Poll::Pending;
         };
