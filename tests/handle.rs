@@ -1,5 +1,7 @@
 //! What may be pressed when, and what do those who look on see?
 
+mod paused;
+
 use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
@@ -10,10 +12,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use redial::{Exponential, Handle, Jitter, Redial, Status, TokenBucket};
+use redial::{Exponential, Handle, Jitter, Redial, Status, TokenBucket, Verdict};
 use tokio::io::duplex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+use paused::paused_runtime;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -67,6 +71,7 @@ fn word(status: Status) -> &'static str {
         Status::Waiting { .. } => "waiting",
         Status::Connected { .. } => "connected",
         Status::Paused => "paused",
+        Status::GaveUp { .. } => "gave up",
         Status::Closed => "closed",
         _ => "unknown",
     }
@@ -606,7 +611,7 @@ async fn a_watch_goes_on_after_a_driver_that_gave_up_and_is_asked_again() {
         [
             "idle",
             "connecting",
-            "closed",
+            "gave up",
             "waiting",
             "connecting",
             "connected"
@@ -654,4 +659,86 @@ async fn a_handle_made_late_knows_where_the_driver_stands() {
         panic!("{:?}", redial.handle().status());
     };
     assert_eq!(since.elapsed(), secs(5));
+}
+
+/// One driver after the first so many steps of its life, and what a handle that
+/// was made after that many says.
+async fn status_after(steps: usize, handle_after: usize) -> Status {
+    let bucket = TokenBucket::new(1, secs(10));
+    bucket.try_take().unwrap();
+    let (connector, _) = after_failures(1, secs(1));
+    let mut redial = Redial::new(connector)
+        .policy(doubling())
+        .budget(&bucket)
+        .classify(|error| match error.kind() {
+            ErrorKind::PermissionDenied => Verdict::Stop,
+            _ => Verdict::default(),
+        });
+    let mut handle = None;
+    for step in 0..=steps {
+        let millis = Duration::from_millis;
+        match step {
+            0 => {}
+            1 => drop(timeout(millis(500), redial.ready()).await),
+            2 => drop(timeout(millis(1000), redial.ready()).await),
+            3 => drop(timeout(millis(3000), redial.ready()).await),
+            4 => drop(timeout(millis(6000), redial.ready()).await),
+            5 | 7 => drop(redial.ready().await.unwrap()),
+            6 => redial.lost(),
+            8 => redial.lost_to(ErrorKind::PermissionDenied.into()),
+            9 => drop(redial.ready().await.unwrap_err()),
+            _ => drop(timeout(secs(0), redial.ready()).await),
+        }
+        if step == handle_after {
+            handle = Some(redial.handle());
+        }
+    }
+    handle.unwrap_or_else(|| redial.handle()).status()
+}
+
+#[test]
+fn a_handle_says_the_same_whenever_it_was_made() {
+    let mut words = Vec::new();
+    for steps in 0..=10 {
+        // Each on a clock of its own, from the same instant on.
+        let statuses: Vec<_> = (0..=steps)
+            .map(|handle_after| {
+                paused_runtime().block_on(async {
+                    let zero = Instant::now();
+                    let status = status_after(steps, handle_after).await;
+                    let at = Instant::now() - zero;
+                    // Instants by their distance from the start.
+                    match status {
+                        Status::Waiting { attempt, until, .. } => {
+                            (word(status), attempt, at + until.remaining())
+                        }
+                        Status::Connecting { attempt, .. } => (word(status), attempt, secs(0)),
+                        Status::Connected { since, .. } => (word(status), 0, at - since.elapsed()),
+                        _ => (word(status), 0, secs(0)),
+                    }
+                })
+            })
+            .collect();
+        assert!(
+            statuses.iter().all(|status| status.1 == statuses[0].1
+                && status.0 == statuses[0].0
+                && status.2.abs_diff(statuses[0].2) < Duration::from_millis(2)),
+            "after {steps} steps: {statuses:?}"
+        );
+        words.push(statuses[0].0);
+    }
+    let expected = [
+        "idle",
+        "connecting",
+        "waiting", // for the policy
+        "waiting", // for the budget
+        "connecting",
+        "connected",
+        "waiting", // of a loss that nobody acts on yet
+        "connected",
+        "gave up", // and the caller has not been told yet
+        "gave up",
+        "waiting", // of a new outage
+    ];
+    assert_eq!(words, expected);
 }

@@ -1,11 +1,16 @@
 //! What a driver is doing.
 
 use crate::clock::Instant;
+use crate::outage::Reason;
 
 /// What a [`Redial`](crate::Redial) is doing.
 ///
 /// Attempts are counted from 1 in each outage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The enum and its variants are `#[non_exhaustive]`, because later versions
+/// will add states and details. A program that shows statuses can show one that
+/// it does not know as "offline".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
     /// The driver has not been used yet.
@@ -35,6 +40,14 @@ pub enum Status {
     /// A handle has [paused](crate::Handle::pause) the driver, and the next
     /// attempt is due or waited for.
     Paused,
-    /// The driver gave up, was closed, or was dropped.
+    /// The outage has ended without a connection. The driver makes no attempt
+    /// until it is asked for a connection again, which begins a new outage.
+    #[non_exhaustive]
+    GaveUp {
+        /// Why.
+        reason: Reason,
+    },
+    /// A handle has [closed](crate::Handle::close) the driver, or it was
+    /// dropped. No other status follows.
     Closed,
 }

@@ -85,7 +85,7 @@ pub(super) enum Phase {
     /// No attempt follows. The caller has not been told yet.
     GivingUp(Reason),
     /// The caller has been told. The next call begins anew.
-    GaveUp,
+    GaveUp(Reason),
     /// No attempt will ever follow.
     Closed,
 }
@@ -179,7 +179,8 @@ impl<E, P: Policy> Core<E, P> {
             Phase::Up { since } => Status::Connected {
                 since: since.map_or_else(Instant::now, |at| self.instant(at)),
             },
-            Phase::GivingUp(_) | Phase::GaveUp | Phase::Closed => Status::Closed,
+            Phase::GivingUp(reason) | Phase::GaveUp(reason) => Status::GaveUp { reason },
+            Phase::Closed => Status::Closed,
         }
     }
 
@@ -271,7 +272,7 @@ impl<E, P: Policy> Core<E, P> {
                 self.last = error;
                 self.enter(Phase::GivingUp(reason));
                 // Before the observer, which may panic: nothing else says it.
-                self.publish(Status::Closed);
+                self.publish(Status::GaveUp { reason });
                 self.tell(&Event::GaveUp { reason });
             }
         }
@@ -431,10 +432,10 @@ impl<E, P: Policy> Core<E, P> {
                     }
                 }
                 Phase::GivingUp(reason) => {
-                    self.enter(Phase::GaveUp);
+                    self.enter(Phase::GaveUp(reason));
                     return Poll::Ready(Err(Over::GaveUp(reason)));
                 }
-                Phase::GaveUp => {
+                Phase::GaveUp(_) => {
                     // Asked again: a new outage, and a spread attempt.
                     self.outage.reset();
                     let now = self.now();
