@@ -187,7 +187,7 @@ async fn lost_without_a_connection_does_nothing() {
     let mut redial = Redial::new(connector);
     redial.lost();
     redial.ended();
-    redial.lost_to(refused());
+    redial.lost_with(refused());
     let start = Instant::now();
     redial.ready().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -557,7 +557,7 @@ async fn a_loss_that_the_server_gave_a_slot_for_is_obeyed() {
     let mut redial =
         Redial::new(|| ready(Ok::<_, Duration>(()))).classify(|&slot| Verdict::Slot(slot));
     redial.ready().await.unwrap();
-    redial.lost_to(Duration::from_millis(4321));
+    redial.lost_with(Duration::from_millis(4321));
     let start = Instant::now();
     redial.ready().await.unwrap();
     assert_eq!(start.elapsed().as_millis(), 4321);
@@ -627,6 +627,94 @@ async fn a_connect_dropped_in_the_middle_of_a_wait_keeps_its_place() {
     redial.connect().await.unwrap();
     assert!((since(start) - 8.0).abs() < 0.01);
     assert_eq!(attempts.load(SeqCst), 2);
+}
+
+/// A connector whose handshakes take a second and a half.
+fn slow_handshake() -> (
+    impl FnMut() -> BoxFuture<'static, io::Result<()>>,
+    Arc<AtomicU32>,
+) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let connector = move || {
+        count.fetch_add(1, SeqCst);
+        sleep(Duration::from_millis(1500)).map(Ok).boxed()
+    };
+    (connector, attempts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_beside_a_slow_handshake_delays_ready_and_take_by_nothing() {
+    let (connector, attempts) = slow_handshake();
+    let mut redial = Redial::new(connector);
+    let start = Instant::now();
+    let mut tick = tokio::time::interval(secs(1));
+    let mut ticks = 0;
+    let () = loop {
+        tokio::select! {
+            ready = redial.ready() => {
+                ready.unwrap();
+                break redial.take().expect("it is ready");
+            }
+            _ = tick.tick() => ticks += 1,
+        }
+    };
+    assert_eq!((ticks, attempts.load(SeqCst)), (2, 1));
+    assert_eq!(start.elapsed(), Duration::from_millis(1500));
+
+    // What its docs warn of: `connect` loses its attempt at each tick.
+    let (connector, attempts) = slow_handshake();
+    let mut redial = Redial::new(connector).policy(doubling());
+    let mut tick = tokio::time::interval(secs(1));
+    for _ in 0..100 {
+        tokio::select! {
+            _ = redial.connect() => panic!("then the docs need no warning"),
+            _ = tick.tick() => {}
+        }
+    }
+    assert!(attempts.load(SeqCst) > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_taken_once_and_only_while_it_is_there() {
+    let (connector, _) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(doubling());
+    assert_eq!(redial.take(), None, "nothing is made for it");
+    redial.ready().await.unwrap();
+    assert_eq!(redial.take(), Some(1));
+    assert_eq!(redial.take(), None);
+    let start = Instant::now();
+    assert_eq!(*redial.ready().await.unwrap(), 2);
+    assert!((since(start) - 1.0).abs() < 0.01, "spread like a loss");
+    redial.handle().close();
+    assert_eq!(redial.take(), None, "closed");
+}
+
+// ---- observers
+
+#[tokio::test(start_paused = true)]
+async fn every_observer_is_called_in_the_order_in_which_they_were_added() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |name| {
+        let seen = seen.clone();
+        move |event: &Event<'_, io::Error>| {
+            let what = match event {
+                Event::Connecting { .. } => "connecting",
+                Event::Failed { .. } => "failed",
+                Event::Waiting { .. } => "waiting",
+                _ => "other",
+            };
+            seen.lock().unwrap().push((name, what));
+        }
+    };
+    let mut redial = Redial::new(after_failures(9).0)
+        .observe(note("first"))
+        .observe(note("second"))
+        .observe(note("third"));
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    let all = ["connecting", "failed", "waiting"]
+        .map(|what| ["first", "second", "third"].map(|name| (name, what)));
+    assert_eq!(*seen.lock().unwrap(), all.concat());
 }
 
 // ---- run

@@ -685,7 +685,7 @@ async fn status_after(steps: usize, handle_after: usize) -> Status {
             4 => drop(timeout(millis(6000), redial.ready()).await),
             5 | 7 => drop(redial.ready().await.unwrap()),
             6 => redial.lost(),
-            8 => redial.lost_to(ErrorKind::PermissionDenied.into()),
+            8 => redial.lost_with(ErrorKind::PermissionDenied.into()),
             9 => drop(redial.ready().await.unwrap_err()),
             _ => drop(timeout(secs(0), redial.ready()).await),
         }

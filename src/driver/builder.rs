@@ -116,9 +116,21 @@ impl<C: Connect, P: Policy> Redial<C, P> {
 
     /// Calls `observe` at each [`Event`]: for logs and metrics.
     ///
-    /// It runs inside the poll, so it must not block.
-    pub fn observe(mut self, observe: impl FnMut(&Event<'_, C::Error>) + Send + 'static) -> Self {
-        self.core.extras().observe = Some(Box::new(observe));
+    /// Observers stack: each one is called, in the order in which they were
+    /// added. An observer runs inside the poll, so it must not block.
+    pub fn observe(mut self, mut observe: impl FnMut(&Event<'_, C::Error>) + Send + 'static) -> Self
+    where
+        C::Error: 'static,
+    {
+        let extras = self.core.extras();
+        extras.observe = Some(match extras.observe.take() {
+            // A driver with one observer pays for no list.
+            None => Box::new(observe),
+            Some(mut before) => Box::new(move |event| {
+                before(event);
+                observe(event);
+            }),
+        });
         self
     }
 

@@ -20,7 +20,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// - `Ok(ControlFlow::Break(value))` ends the loop with `value`;
     /// - `Ok(ControlFlow::Continue(()))` is an end in good order, and the next
     ///   connection is spread;
-    /// - `Err(error)` is a loss, and [`classify`](Self::classify) judges it.
+    /// - `Err(error)` is a loss, which [`classify`](Self::classify) judges.
     ///
     /// ```
     /// # async fn doc() -> Result<(), redial::Error<std::io::Error>> {
@@ -43,8 +43,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// # Ok(()) }
     /// ```
     ///
-    /// To `tokio::spawn` it, write `async move |connection|`: of captures that
-    /// the session only borrows, compilers do not see yet that they are `Send`.
+    /// To `tokio::spawn` it, write `async move |connection|`: compilers do not
+    /// see yet that a session is `Send` if it borrows its captures.
     ///
     /// # Errors
     ///
@@ -52,32 +52,36 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     ///
     /// # Panics
     ///
-    /// Where it must wait outside of a tokio runtime with a time driver.
+    /// If it must wait outside of a tokio runtime with a time driver.
     ///
     /// # Cancel safety
     ///
-    /// To drop the future drops the session and its connection, which the
-    /// next call counts as lost. [`Handle::close`] does the same to a session,
-    /// wherever it waits.
+    /// Dropping the future drops the session and its connection, which the next
+    /// call counts as lost. An attempt in flight and the place in a wait stay in
+    /// the driver. [`Handle::close`](crate::Handle::close) also drops the
+    /// session, wherever it waits.
     pub async fn run<T>(
         &mut self,
         mut session: impl AsyncFnMut(C::Connection) -> Result<ControlFlow<T>, C::Error>,
     ) -> Result<T, Error<C::Error>> {
         loop {
             self.ready().await?;
-            let connection = self.connection.take().expect("it is ready");
+            // None if a handle closed the driver just now; the next turn says so.
+            let Some(connection) = self.take() else {
+                continue;
+            };
             let control = self.core.control.0.get().cloned();
             match until_closed(session(connection), control).await {
                 Some(Ok(ControlFlow::Break(value))) => return Ok(value),
                 Some(Ok(ControlFlow::Continue(()))) => self.ended(),
-                Some(Err(error)) => self.lost_to(error),
+                Some(Err(error)) => self.lost_with(error),
                 None => {} // and the next turn says so
             }
         }
     }
 }
 
-/// What `session` returns, unless a handle closes its driver before.
+/// What `session` returns, unless a handle closes its driver first.
 async fn until_closed<F: Future>(session: F, control: Option<Arc<Control>>) -> Option<F::Output> {
     let mut session = pin!(session);
     poll_fn(|cx| match &control {
