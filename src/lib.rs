@@ -151,9 +151,17 @@ pub use clock::Instant;
 #[cfg(feature = "tokio")]
 pub use control::{Handle, Status, Watch};
 #[cfg(feature = "tokio")]
-pub use driver::{Connect, Connecting, Error, Event, Ready, Redial};
+pub use driver::{Connect, Error, Event, Redial};
 #[cfg(feature = "tokio")]
-pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared, SharedReady};
+pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared};
+
+/// The futures that [`Redial`] and [`Shared`] return, for code that names their
+/// types.
+#[cfg(feature = "tokio")]
+pub mod future {
+    pub use crate::driver::{Connecting, Ready};
+    pub use crate::wrap::SharedReady;
+}
 
 /// The generator that feeds one outage: small, fast, and the same on every
 /// platform (from the `rand` crate).

@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::{
-    Cause, Connect, Connecting, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
-    InvalidConfig, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
-    SendError, Sequence, Session, SessionEvent, Shared, SharedReady, Status, Stratified,
-    TokenBucket, Verdict, Watch,
+    Cause, Connect, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle, InvalidConfig,
+    Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage, SendError, Sequence,
+    Session, SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict, Watch,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -107,9 +107,9 @@ facts! {
     Redial<Unshared>: + Send, - Sync, + Unpin;
     Redial<Local>: - Send, - Sync, + Unpin;
     Redial<Immovable>: + Send, - Sync, + Unpin;
-    redial::Ready<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
-    redial::Ready<'static, Local, Stratified>: - Send, - Sync, + Unpin;
-    redial::Ready<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
+    RedialReady<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
+    RedialReady<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+    RedialReady<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
     // It holds a timer, which does not move.
     Connecting<'static, Dial, Stratified>: + Send, - Sync, - Unpin;
     Connecting<'static, Local, Stratified>: - Send, - Sync, - Unpin;
