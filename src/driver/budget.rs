@@ -83,6 +83,14 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    /// Gives the reserved token back, and takes another when the driver is
+    /// polled: of another bucket.
+    pub(super) fn pay_anew(&mut self) {
+        self.leave_queue();
+        let now = self.now();
+        self.timers.set(Timer::Wait, now);
+    }
+
     /// Gives the reserved token back and keeps its instant as a plain wait,
     /// after which the driver takes another token.
     pub(super) fn leave_queue(&mut self) {

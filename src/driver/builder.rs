@@ -1,4 +1,4 @@
-//! The settings of a driver.
+//! The settings of a driver, in any order and at any time.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -14,9 +14,13 @@ use crate::outage::SavedOutage;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
 
-/// The builder's part: to be called before the driver is used.
+/// Settings. Their order does not matter. On a driver that is in use, each one
+/// takes effect when its description says.
 impl<C: Connect, P: Policy> Redial<C, P> {
     /// Waits as `policy` says.
+    ///
+    /// Takes effect with the next wait. An outage that goes on keeps its
+    /// attempts and its time, and the new policy begins with its first wait.
     pub fn policy<Q: Policy>(self, policy: Q) -> Redial<C, Q> {
         let core = self.core;
         Redial {
@@ -25,9 +29,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             flight: self.flight,
             core: Core {
                 phase: core.phase,
-                outage: core.outage.with_policy(policy),
                 timers: core.timers,
                 watch: core.watch,
+                outage: core.outage.with_policy(policy),
                 last: core.last,
                 judge: core.judge,
                 extras: core.extras,
@@ -36,33 +40,47 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
     }
 
-    /// Takes a token from `bucket` for each attempt but the first: the limit
-    /// on how often all that share it try to reconnect.
+    /// Takes a token from `bucket` for each attempt but the first. So the
+    /// bucket limits how often all drivers that share it reconnect.
     ///
-    /// Where none is left the attempt waits for its own, after the policy's
-    /// wait, be that a slot of the server's. The first connect is free.
+    /// If there is no token, the attempt waits for its own after the policy's
+    /// wait, even if the server gave it a [slot](Verdict::Slot). The first
+    /// connect is free.
+    ///
+    /// Takes effect at the end of the present wait. If the driver already waits
+    /// for a token of another bucket, it gives that back and asks the new one at
+    /// once.
     pub fn budget(mut self, bucket: &TokenBucket) -> Self {
+        if let Phase::Paying = self.core.phase {
+            self.core.pay_anew();
+        }
         self.core.extras().budget.bucket = Some(bucket.clone());
         self
     }
 
-    /// Judges errors: what each means for the next attempt.
+    /// Judges errors: `classify` says what each one means for the next attempt.
     ///
     /// By default an `io::Error` is judged by its kind (see [`Verdict`]), also
-    /// inside of a boxed error. Any other type means `Retry(Down)`: a wrong
-    /// password in an error of yours stops nothing unless this says so.
+    /// if it is inside of a boxed error. An error of any other type means
+    /// `Retry(Down)`. So if a wrong password is an error type of yours, it stops
+    /// nothing unless this closure says so.
     ///
-    /// An attempt that times out is not an error of the connector; it is
-    /// always [`Cause::Stalled`].
+    /// An attempt that times out has no error of the connector's. It is always
+    /// [`Cause::Stalled`](crate::Cause::Stalled).
+    ///
+    /// Takes effect with the next error.
     pub fn classify(mut self, classify: impl FnMut(&C::Error) -> Verdict + Send + 'static) -> Self {
         self.core.extras().classify = Some(Box::new(classify));
         self
     }
 
-    /// An attempt that takes longer has stalled, and is dropped: 13 s by
-    /// default, and longer after attempts that stalled; see
-    /// [`patience`](Self::patience). `Duration::MAX` lets an attempt take for
-    /// ever.
+    /// The longest that an attempt may take: 13 s by default, and longer after
+    /// attempts that stalled; see [`patience`](Self::patience).
+    ///
+    /// An attempt that takes longer is dropped, and has stalled.
+    /// `Duration::MAX` lets an attempt take for ever.
+    ///
+    /// Takes effect with the next attempt.
     ///
     /// # Panics
     ///
@@ -73,22 +91,28 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// The most that the attempt timeout grows to: 120 s by default. See
-    /// [`Outage::patience`].
+    /// The most that the attempt timeout grows to: 120 s by default; see
+    /// [`Outage::patience`](crate::Outage::patience).
+    ///
+    /// Takes effect with the next attempt.
     pub fn patience(mut self, most: Duration) -> Self {
         self.core.outage = self.core.outage.patience(most);
         self
     }
 
-    /// A connection that has been up for so long ends the outage before it;
-    /// see [`Outage::stable_after`].
+    /// A connection that has been up for so long ends the outage before it: 10 s
+    /// by default; see [`Outage::stable_after`](crate::Outage::stable_after).
+    ///
+    /// Takes effect at once, for a present connection too.
     pub fn stable_after(mut self, uptime: Duration) -> Self {
         self.core.outage = self.core.outage.stable_after(uptime);
         self
     }
 
-    /// Gives up after so many attempts in one outage; see
-    /// [`Outage::max_attempts`].
+    /// Gives up after so many attempts in one outage: no limit by default; see
+    /// [`Outage::max_attempts`](crate::Outage::max_attempts).
+    ///
+    /// Takes effect when the next attempt fails or the connection is lost.
     ///
     /// # Panics
     ///
@@ -99,16 +123,21 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// Gives up rather than wait beyond this time since the outage began; see
-    /// [`Outage::max_elapsed`].
+    /// Gives up rather than wait beyond this time since the outage began: no
+    /// limit by default; see [`Outage::max_elapsed`](crate::Outage::max_elapsed).
+    ///
+    /// Takes effect when the next attempt fails or the connection is lost.
     pub fn max_elapsed(mut self, elapsed: Duration) -> Self {
         self.core.outage = self.core.outage.max_elapsed(elapsed);
         self
     }
 
-    /// The same waits for the same seed: for tests.
+    /// Makes the waits the same for the same seed: for tests.
     ///
-    /// Clients that share a seed retry in lockstep, so a fleet must not.
+    /// Clients that share a seed retry in lockstep, so a fleet must not share
+    /// one.
+    ///
+    /// Takes effect with the next outage.
     pub fn seed(mut self, seed: u64) -> Self {
         self.core.outage = self.core.outage.seed(seed);
         self
@@ -118,6 +147,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     ///
     /// Observers stack: each one is called, in the order in which they were
     /// added. An observer runs inside the poll, so it must not block.
+    ///
+    /// Takes effect with the next event.
     pub fn observe(mut self, mut observe: impl FnMut(&Event<'_, C::Error>) + Send + 'static) -> Self
     where
         C::Error: 'static,
@@ -134,30 +165,38 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// Goes on with an outage that was [saved](Self::save), `away` ago; see
-    /// [`Outage::restore`].
+    /// Goes on with an outage that was [saved](Self::save) `away` ago; see
+    /// [`Outage::restore`](crate::Outage::restore).
     ///
-    /// To be called last: what had been connected counts as lost now, by the
-    /// policy and the limits that are set by then. What is left of a wait
-    /// runs from the first poll.
+    /// Takes effect when the driver is used next: the rest of the saved wait
+    /// runs from then on. If the outage was saved during an attempt or a
+    /// connection, these count as lost then, and the policy says how long to
+    /// wait.
+    ///
+    /// A driver that is in use drops its connection and its attempt, and forgets
+    /// its own outage. A driver that was closed stays closed.
     pub fn restore(mut self, saved: &SavedOutage, away: Duration) -> Self {
-        let next = self.core.outage.restore(saved, away, Duration::ZERO);
-        self.core.phase = Phase::Restored(next);
+        if !matches!(self.core.phase, Phase::Closed) {
+            self.connection = None;
+            self.flight = None;
+            self.core.restore(saved.later(away));
+        }
         self
     }
 
-    /// The clock that shows when the device slept: [`SystemTime::now`](std::time::SystemTime::now) by
-    /// default.
+    /// The clock that shows that the device slept: the system's by default.
     ///
     /// On Linux, Android, macOS and iOS the monotonic clock stops while the
-    /// device is suspended, and on Windows it does not. So a wait that has more
-    /// than fifteen seconds to go is looked at every fifteen seconds: where the
-    /// wall clock has moved two seconds more than the monotonic one, what it
-    /// moved is taken off the wait, and an attempt that would be overdue is
-    /// made within a second. At worst, a client whose wall clock was corrected
-    /// tries once out of turn.
+    /// device is suspended; on Windows it goes on. So the driver looks at a wait
+    /// every fifteen seconds if more than that is left. If the wall clock has
+    /// moved two seconds more than the monotonic clock, the difference is taken
+    /// off the wait. An attempt that would be overdue is made within a second.
+    /// At worst, a client whose wall clock was corrected tries once out of turn.
+    ///
+    /// Takes effect at once: the driver reads the new clock if it waits.
     pub fn wall_clock(mut self, clock: impl FnMut() -> WallTime + Send + 'static) -> Self {
         self.core.extras().wall_clock = Some(Box::new(clock));
+        self.core.nap_anew();
         self
     }
 }

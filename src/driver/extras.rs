@@ -6,6 +6,7 @@ use super::budget::Budget;
 use super::event::Event;
 use super::phases::Core;
 use crate::clock::{self, WallTime};
+use crate::outage::SavedOutage;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
 
@@ -13,6 +14,8 @@ use crate::verdict::Verdict;
 /// none is smaller.
 pub(super) struct Extras<E> {
     pub(super) budget: Budget,
+    /// The outage to go on with, until the driver is polled.
+    pub(super) restored: Option<SavedOutage>,
     pub(super) classify: Option<Classifier<E>>,
     pub(super) wall_clock: Option<Box<dyn FnMut() -> WallTime + Send>>,
     pub(super) observe: Option<Observer<E>>,
@@ -22,6 +25,7 @@ impl<E> Default for Extras<E> {
     fn default() -> Self {
         Self {
             budget: Budget::default(),
+            restored: None,
             classify: None,
             wall_clock: None,
             observe: None,

@@ -32,6 +32,15 @@ impl<E, P: Policy> Core<E, P> {
         self.timers.set(Timer::Nap, now + NAP);
     }
 
+    /// Begins the present nap anew, if there is one: with another wall clock.
+    pub(super) fn nap_anew(&mut self) {
+        if self.timers.get(Timer::Nap).is_some() {
+            let now = self.now();
+            let wall = wall_nanos(self.wall_time());
+            self.nap(now, wall);
+        }
+    }
+
     /// At the end of a nap that began at `before` on the wall clock: whether
     /// the wait goes on, perhaps with an earlier deadline.
     pub(super) fn nap_is_not_the_last(&mut self, before: u64) -> bool {

@@ -62,9 +62,9 @@ impl Drop for Controls {
 pub(super) enum Phase {
     /// The next attempt is due.
     Due,
-    /// A wait was carried over a restart of the program. Its deadline is set
-    /// when the driver is polled.
-    Restored(Next),
+    /// An outage was carried over a restart of the program. It goes on when the
+    /// driver is polled.
+    Restored,
     /// An attempt is in flight. Its deadline is set once it was pending.
     Connecting,
     /// A wait of zero, in which other tasks get their turn. So no poll makes
@@ -168,7 +168,7 @@ impl<E, P: Policy> Core<E, P> {
     pub(super) fn status(&self) -> Status {
         let attempt = self.attempt_number();
         match self.phase {
-            Phase::Due | Phase::Restored(_) => Status::Idle,
+            Phase::Due | Phase::Restored => Status::Idle,
             Phase::Connecting => Status::Connecting { attempt },
             Phase::Yielding { .. } | Phase::Waiting { .. } | Phase::Paying => Status::Waiting {
                 attempt,
@@ -198,6 +198,13 @@ impl<E, P: Policy> Core<E, P> {
     /// Ends the driver: there will be no attempt any more.
     pub(super) fn close(&mut self) {
         self.refund();
+        if let Some(saved) = self.restored() {
+            // For those who save it once more.
+            let now = self.now();
+            let _ = self
+                .outage
+                .restore(&saved, Duration::ZERO, Duration::from_nanos(now));
+        }
         self.enter(Phase::Closed);
         if let Some(control) = self.control() {
             control.finish();
@@ -284,8 +291,37 @@ impl<E, P: Policy> Core<E, P> {
         self.publish_wait();
     }
 
+    /// Forgets the present outage, and goes on with `saved` when it is polled.
+    pub(super) fn restore(&mut self, saved: SavedOutage) {
+        self.refund();
+        self.last = None;
+        self.enter(Phase::Restored);
+        self.extras().restored = Some(saved);
+        self.publish(Status::Idle);
+    }
+
+    /// The restored outage, if it has not gone on yet.
+    fn restored(&mut self) -> Option<SavedOutage> {
+        self.extras.as_mut()?.restored.take()
+    }
+
+    /// Goes on with the restored outage.
+    fn begin_restored(&mut self) {
+        let Some(saved) = self.restored() else {
+            self.enter(Phase::Due);
+            return;
+        };
+        let now = self.now();
+        let at = Duration::from_nanos(now);
+        let next = self.outage.restore(&saved, Duration::ZERO, at);
+        self.obey(now, next, None);
+    }
+
     /// The outage to carry over a restart of the program.
     pub(super) fn save(&self) -> Option<SavedOutage> {
+        if let Some(restored) = self.extras.as_ref().and_then(|it| it.restored.as_ref()) {
+            return Some(restored.clone());
+        }
         let now = self.watch.as_ref().map(Stopwatch::elapsed);
         let now = now.unwrap_or_default();
         let saved = self.outage.save(now)?;
@@ -388,10 +424,7 @@ impl<E, P: Policy> Core<E, P> {
                     self.publish(Status::Connecting { attempt });
                     flight.as_mut().begin(connector.connect());
                 }
-                Phase::Restored(next) => {
-                    let now = self.now();
-                    self.obey(now, next, None);
-                }
+                Phase::Restored => self.begin_restored(),
                 Phase::Yielding { yielded } => {
                     if !yielded {
                         self.phase = Phase::Yielding { yielded: true };
