@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 
 use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::{
-    Cause, Connect, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle, InvalidConfig,
-    Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage, SendError, Sequence,
-    Session, SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict, Watch,
+    BoxError, Cause, Connect, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
+    InvalidConfig, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
+    SendError, Sequence, Session, SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict,
+    Watch,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -86,6 +87,8 @@ facts! {
     Verdict: + Send, + Sync, + Unpin;
     SendError: + Send, + Sync, + Unpin;
     Error<io::Error>: + Send, + Sync, + Unpin;
+    BoxError: + Send, + Sync, + Unpin;
+    BoxError<dyn std::error::Error>: - Send, - Sync, + Unpin;
     Error<Rc<()>>: - Send, - Sync, + Unpin;
     Error<Cell<u8>>: + Send, - Sync, + Unpin;
     Event<'static, io::Error>: + Send, + Sync, + Unpin;

@@ -542,6 +542,62 @@ async fn limits_are_told_with_attempts_and_elapsed_time() {
     assert_eq!(error.elapsed().as_secs(), 31);
 }
 
+/// The texts of an error and of all its sources.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_errors_of_every_connector_fit_a_question_mark() {
+    use std::error::Error as StdError;
+
+    const GAVE_UP: &str = "gave up after 1 attempt in 0ns: no attempts are left";
+
+    async fn anyhow() -> anyhow::Result<()> {
+        let log_in = || async {
+            let refused: anyhow::Result<()> = Err(refused().into());
+            anyhow::Context::context(refused, "cannot log in")
+        };
+        let mut redial = Redial::new(log_in).max_attempts(1);
+        redial.ready().await.map_err(redial::Error::boxed)?;
+        Ok(())
+    }
+    async fn sendable() -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let log_in = || ready(Err::<(), Box<dyn StdError + Send + Sync>>(refused().into()));
+        let mut redial = Redial::new(log_in).max_attempts(1);
+        redial.ready().await.map_err(redial::Error::boxed)?;
+        Ok(())
+    }
+    async fn local() -> Result<(), Box<dyn StdError>> {
+        let log_in = || ready(Err::<(), Box<dyn StdError>>(refused().into()));
+        let mut redial = Redial::new(log_in).max_attempts(1);
+        redial.ready().await.map_err(redial::Error::boxed_local)?;
+        Ok(())
+    }
+
+    let texts = chain(anyhow().await.unwrap_err().as_ref());
+    assert_eq!(texts, [GAVE_UP, "cannot log in", "connection refused"]);
+    let error = sendable().await.unwrap_err();
+    assert_eq!(chain(error.as_ref()), [GAVE_UP, "connection refused"]);
+    let error = error.downcast::<redial::Error<redial::BoxError>>().unwrap();
+    let inside = error.last().unwrap().get_ref();
+    assert!(inside.downcast_ref::<io::Error>().is_some());
+    let inside = error.into_inner().unwrap().into_inner();
+    assert!(inside.is::<io::Error>());
+    let error = local().await.unwrap_err();
+    assert_eq!(chain(error.as_ref()), [GAVE_UP, "connection refused"]);
+
+    // What the error says is the same in the box.
+    let mut redial = Redial::new(|| ready(Err::<(), _>("wrong password".to_owned())))
+        .classify(|_| Verdict::Stop);
+    let error = redial.ready().await.unwrap_err().boxed();
+    assert!(error.is_stopped());
+    assert_eq!(error.attempts(), 1);
+    assert_eq!(error.last().unwrap().to_string(), "wrong password");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_classifier_io_errors_are_judged_by_their_kind() {
     let mut redial = Redial::new(|| {

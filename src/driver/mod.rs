@@ -39,7 +39,7 @@ use crate::policy::{Policy, Stratified};
 use crate::verdict::Verdict;
 
 pub use connect::Connect;
-pub use error::Error;
+pub use error::{BoxError, Error};
 pub use event::Event;
 pub use future::{Connecting, Ready};
 
