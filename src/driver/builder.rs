@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::Redial;
 use super::connect::Connect;
 use super::event::Event;
+use super::maybe_send::MaybeSend;
 use super::phases::{Core, Phase};
 use crate::bucket::TokenBucket;
 use crate::clock::WallTime;
@@ -15,7 +16,8 @@ use crate::policy::Policy;
 use crate::verdict::Verdict;
 
 /// Settings. Their order does not matter. On a driver that is in use, each one
-/// takes effect when its description says.
+/// takes effect when its description says. Closures must be `Send`, except on
+/// wasm32; see [`MaybeSend`], also for drivers in a `LocalSet`.
 impl<C: Connect, P: Policy> Redial<C, P> {
     /// Waits as `policy` says.
     ///
@@ -69,7 +71,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// [`Cause::Stalled`](crate::Cause::Stalled).
     ///
     /// Takes effect with the next error.
-    pub fn classify(mut self, classify: impl FnMut(&C::Error) -> Verdict + Send + 'static) -> Self {
+    pub fn classify(
+        mut self,
+        classify: impl FnMut(&C::Error) -> Verdict + MaybeSend + 'static,
+    ) -> Self {
         self.core.extras().classify = Some(Box::new(classify));
         self
     }
@@ -149,7 +154,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// added. An observer runs inside the poll, so it must not block.
     ///
     /// Takes effect with the next event.
-    pub fn observe(mut self, mut observe: impl FnMut(&Event<'_, C::Error>) + Send + 'static) -> Self
+    pub fn observe(
+        mut self,
+        mut observe: impl FnMut(&Event<'_, C::Error>) + MaybeSend + 'static,
+    ) -> Self
     where
         C::Error: 'static,
     {
@@ -194,7 +202,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// At worst, a client whose wall clock was corrected tries once out of turn.
     ///
     /// Takes effect at once: the driver reads the new clock if it waits.
-    pub fn wall_clock(mut self, clock: impl FnMut() -> WallTime + Send + 'static) -> Self {
+    pub fn wall_clock(mut self, clock: impl FnMut() -> WallTime + MaybeSend + 'static) -> Self {
         self.core.extras().wall_clock = Some(Box::new(clock));
         self.core.nap_anew();
         self

@@ -19,6 +19,7 @@ mod extras;
 mod flight;
 mod future;
 mod loss;
+mod maybe_send;
 mod nap;
 mod phases;
 mod run;
@@ -42,6 +43,7 @@ pub use connect::Connect;
 pub use error::{BoxError, Error};
 pub use event::Event;
 pub use future::{Connecting, Ready};
+pub use maybe_send::MaybeSend;
 
 /// Keeps one connection up: connects, waits, and connects again.
 ///
