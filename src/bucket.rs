@@ -3,11 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
-#[cfg(all(feature = "std", not(feature = "tokio")))]
-use std::time::Instant;
-#[cfg(feature = "tokio")]
-use tokio::time::Instant;
-
+#[cfg(feature = "std")]
+use crate::clock::Stopwatch;
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
 use crate::policy::BucketPolicy;
@@ -75,7 +72,7 @@ struct Shared {
     /// When the bucket is full again; [`CLOSED`] at the end of time.
     full_at: AtomicU64,
     #[cfg(feature = "std")]
-    epoch: Instant,
+    age: Stopwatch,
 }
 
 /// The end of time: `full_at` would lie beyond it.
@@ -117,7 +114,7 @@ impl TokenBucket {
             shared: Arc::new(Shared {
                 full_at: AtomicU64::new(0),
                 #[cfg(feature = "std")]
-                epoch: Instant::now(),
+                age: Stopwatch::start(),
             }),
             burst,
             period,
@@ -217,7 +214,7 @@ impl TokenBucket {
 
     #[cfg(feature = "std")]
     fn now(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.shared.epoch)
+        self.shared.age.elapsed()
     }
 }
 

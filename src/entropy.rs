@@ -1,7 +1,8 @@
 //! Fresh seeds.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::SystemTime;
+
+use crate::clock;
 
 /// A seed that nobody else has.
 ///
@@ -11,5 +12,5 @@ use std::time::SystemTime;
 /// here, not secrecy, so this needs neither a system call for each client nor a
 /// dependency.
 pub(crate) fn fresh() -> u64 {
-    RandomState::new().hash_one(SystemTime::now())
+    RandomState::new().hash_one(clock::wall())
 }

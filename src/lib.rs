@@ -120,6 +120,8 @@ mod sync;
 mod verdict;
 
 #[cfg(feature = "std")]
+mod clock;
+#[cfg(feature = "std")]
 mod entropy;
 
 // The driver, on tokio's clock.
@@ -152,11 +154,21 @@ pub use rng::Rng;
 pub use verdict::Verdict;
 
 #[cfg(feature = "tokio")]
+pub use clock::Instant;
+#[cfg(feature = "tokio")]
 pub use control::{Handle, Status, Watch};
 #[cfg(feature = "tokio")]
-pub use driver::{Connect, Connecting, Error, Event, Ready, Redial};
+pub use driver::{BoxError, Connect, Error, Event, MaybeSend, Redial};
 #[cfg(feature = "tokio")]
-pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared, SharedReady};
+pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared};
+
+/// The futures that [`Redial`] and [`Shared`] return, for code that names their
+/// types.
+#[cfg(feature = "tokio")]
+pub mod future {
+    pub use crate::driver::{Connecting, Ready};
+    pub use crate::wrap::SharedReady;
+}
 
 #[cfg(all(
     any(feature = "tokio", feature = "storm"),

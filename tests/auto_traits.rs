@@ -5,14 +5,16 @@ use std::future::Ready;
 use std::io;
 use std::marker::PhantomPinned;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
+use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::policy::BucketPolicy;
 use redial::{
-    Cause, Connect, Connecting, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
+    BoxError, Cause, Connect, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
     InvalidConfig, Jitter, Lent, Next, Outage, Reason, Redial, RedialIo, SavedOutage, SendError,
-    Sequence, Session, SessionEvent, Shared, SharedReady, Status, Stratified, TokenBucket, Verdict,
-    Watch,
+    Sequence, Session, SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict, Watch,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -48,23 +50,20 @@ type Dial = fn() -> Ready<io::Result<Vec<u8>>>;
 /// One that makes what may be cloned into many tasks.
 type Bytes = fn() -> Ready<io::Result<DuplexStream>>;
 type Lines = fn() -> Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>;
-/// One whose future must not move once it was polled.
+/// One whose attempt must not move once it was polled.
 struct Immovable;
 impl Connect for Immovable {
     type Connection = ();
     type Error = io::Error;
-    type Future = Pinned;
-    fn connect(&mut self) -> Pinned {
+    type Attempt = PhantomPinned;
+    fn connect(&mut self) -> PhantomPinned {
         unreachable!("only its type counts")
     }
-}
-struct Pinned(#[allow(dead_code)] PhantomPinned);
-impl Future for Pinned {
-    type Output = io::Result<()>;
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
+    fn poll_attempt(
+        &mut self,
+        _: Pin<&mut PhantomPinned>,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         unreachable!("only its type counts")
     }
 }
@@ -84,9 +83,12 @@ facts! {
     Reason: + Send, + Sync, + Unpin;
     SavedOutage: + Send, + Sync, + Unpin;
     Status: + Send, + Sync, + Unpin;
+    redial::Instant: + Send, + Sync, + Unpin;
     Verdict: + Send, + Sync, + Unpin;
     SendError: + Send, + Sync, + Unpin;
     Error<io::Error>: + Send, + Sync, + Unpin;
+    BoxError: + Send, + Sync, + Unpin;
+    BoxError<dyn std::error::Error>: - Send, - Sync, + Unpin;
     Error<Rc<()>>: - Send, - Sync, + Unpin;
     Error<Cell<u8>>: + Send, - Sync, + Unpin;
     Event<'static, io::Error>: + Send, + Sync, + Unpin;
@@ -108,9 +110,9 @@ facts! {
     Redial<Unshared>: + Send, - Sync, + Unpin;
     Redial<Local>: - Send, - Sync, + Unpin;
     Redial<Immovable>: + Send, - Sync, + Unpin;
-    redial::Ready<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
-    redial::Ready<'static, Local, Stratified>: - Send, - Sync, + Unpin;
-    redial::Ready<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
+    RedialReady<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
+    RedialReady<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+    RedialReady<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
     // It holds a timer, which does not move.
     Connecting<'static, Dial, Stratified>: + Send, - Sync, - Unpin;
     Connecting<'static, Local, Stratified>: - Send, - Sync, - Unpin;

@@ -5,7 +5,7 @@ mod paused;
 use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::ops::ControlFlow;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -15,8 +15,8 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
 use redial::policy::from_fn;
 use redial::{
-    Cause, Connect, Event, Exponential, Jitter, Policy, Redial, Sequence, Status, TokenBucket,
-    Verdict,
+    Cause, Connect, Event, Exponential, Jitter, Policy, Reason, Redial, Sequence, Status,
+    TokenBucket, Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -75,7 +75,7 @@ fn in_five_seconds() -> (
 
 /// Polls once, with a waker that does nothing.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// The seconds, to the timer's millisecond, since an instant.
@@ -188,7 +188,7 @@ async fn lost_without_a_connection_does_nothing() {
     let mut redial = Redial::new(connector);
     redial.lost();
     redial.ended();
-    redial.lost_to(refused());
+    redial.lost_with(refused());
     let start = Instant::now();
     redial.ready().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -463,7 +463,13 @@ async fn an_observer_that_panicked_at_the_end_leaves_the_status_right() {
         poll_once(&mut redial.ready()).is_ready()
     }));
     assert!(panicked.is_err());
-    assert_eq!(handle.status(), Status::Closed);
+    assert!(matches!(
+        handle.status(),
+        Status::GaveUp {
+            reason: Reason::MaxAttempts,
+            ..
+        }
+    ));
     assert!(redial.ready().await.unwrap_err().is_exhausted());
 }
 
@@ -537,6 +543,62 @@ async fn limits_are_told_with_attempts_and_elapsed_time() {
     assert_eq!(error.elapsed().as_secs(), 31);
 }
 
+/// The texts of an error and of all its sources.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_errors_of_every_connector_fit_a_question_mark() {
+    use std::error::Error as StdError;
+
+    const GAVE_UP: &str = "gave up after 1 attempt in 0ns: no attempts are left";
+
+    async fn anyhow() -> anyhow::Result<()> {
+        let log_in = || async {
+            let refused: anyhow::Result<()> = Err(refused().into());
+            anyhow::Context::context(refused, "cannot log in")
+        };
+        let mut redial = Redial::new(log_in).max_attempts(1);
+        redial.ready().await.map_err(redial::Error::boxed)?;
+        Ok(())
+    }
+    async fn sendable() -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let log_in = || ready(Err::<(), Box<dyn StdError + Send + Sync>>(refused().into()));
+        let mut redial = Redial::new(log_in).max_attempts(1);
+        redial.ready().await.map_err(redial::Error::boxed)?;
+        Ok(())
+    }
+    async fn local() -> Result<(), Box<dyn StdError>> {
+        let log_in = || ready(Err::<(), Box<dyn StdError>>(refused().into()));
+        let mut redial = Redial::new(log_in).max_attempts(1);
+        redial.ready().await.map_err(redial::Error::boxed_local)?;
+        Ok(())
+    }
+
+    let texts = chain(anyhow().await.unwrap_err().as_ref());
+    assert_eq!(texts, [GAVE_UP, "cannot log in", "connection refused"]);
+    let error = sendable().await.unwrap_err();
+    assert_eq!(chain(error.as_ref()), [GAVE_UP, "connection refused"]);
+    let error = error.downcast::<redial::Error<redial::BoxError>>().unwrap();
+    let inside = error.last().unwrap().get_ref();
+    assert!(inside.downcast_ref::<io::Error>().is_some());
+    let inside = error.into_inner().unwrap().into_inner();
+    assert!(inside.is::<io::Error>());
+    let error = local().await.unwrap_err();
+    assert_eq!(chain(error.as_ref()), [GAVE_UP, "connection refused"]);
+
+    // What the error says is the same in the box.
+    let mut redial = Redial::new(|| ready(Err::<(), _>("wrong password".to_owned())))
+        .classify(|_| Verdict::Stop);
+    let error = redial.ready().await.unwrap_err().boxed();
+    assert!(error.is_stopped());
+    assert_eq!(error.attempts(), 1);
+    assert_eq!(error.last().unwrap().to_string(), "wrong password");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_classifier_io_errors_are_judged_by_their_kind() {
     let mut redial = Redial::new(|| {
@@ -552,7 +614,7 @@ async fn a_loss_that_the_server_gave_a_slot_for_is_obeyed() {
     let mut redial =
         Redial::new(|| ready(Ok::<_, Duration>(()))).classify(|&slot| Verdict::Slot(slot));
     redial.ready().await.unwrap();
-    redial.lost_to(Duration::from_millis(4321));
+    redial.lost_with(Duration::from_millis(4321));
     let start = Instant::now();
     redial.ready().await.unwrap();
     assert_eq!(start.elapsed().as_millis(), 4321);
@@ -622,6 +684,94 @@ async fn a_connect_dropped_in_the_middle_of_a_wait_keeps_its_place() {
     redial.connect().await.unwrap();
     assert!((since(start) - 8.0).abs() < 0.01);
     assert_eq!(attempts.load(SeqCst), 2);
+}
+
+/// A connector whose handshakes take a second and a half.
+fn slow_handshake() -> (
+    impl FnMut() -> BoxFuture<'static, io::Result<()>>,
+    Arc<AtomicU32>,
+) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let connector = move || {
+        count.fetch_add(1, SeqCst);
+        sleep(Duration::from_millis(1500)).map(Ok).boxed()
+    };
+    (connector, attempts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_beside_a_slow_handshake_delays_ready_and_take_by_nothing() {
+    let (connector, attempts) = slow_handshake();
+    let mut redial = Redial::new(connector);
+    let start = Instant::now();
+    let mut tick = tokio::time::interval(secs(1));
+    let mut ticks = 0;
+    let () = loop {
+        tokio::select! {
+            ready = redial.ready() => {
+                ready.unwrap();
+                break redial.take().expect("it is ready");
+            }
+            _ = tick.tick() => ticks += 1,
+        }
+    };
+    assert_eq!((ticks, attempts.load(SeqCst)), (2, 1));
+    assert_eq!(start.elapsed(), Duration::from_millis(1500));
+
+    // What its docs warn of: `connect` loses its attempt at each tick.
+    let (connector, attempts) = slow_handshake();
+    let mut redial = Redial::new(connector).policy(doubling());
+    let mut tick = tokio::time::interval(secs(1));
+    for _ in 0..100 {
+        tokio::select! {
+            _ = redial.connect() => panic!("then the docs need no warning"),
+            _ = tick.tick() => {}
+        }
+    }
+    assert!(attempts.load(SeqCst) > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_taken_once_and_only_while_it_is_there() {
+    let (connector, _) = after_failures(0);
+    let mut redial = Redial::new(connector).policy(doubling());
+    assert_eq!(redial.take(), None, "nothing is made for it");
+    redial.ready().await.unwrap();
+    assert_eq!(redial.take(), Some(1));
+    assert_eq!(redial.take(), None);
+    let start = Instant::now();
+    assert_eq!(*redial.ready().await.unwrap(), 2);
+    assert!((since(start) - 1.0).abs() < 0.01, "spread like a loss");
+    redial.handle().close();
+    assert_eq!(redial.take(), None, "closed");
+}
+
+// ---- observers
+
+#[tokio::test(start_paused = true)]
+async fn every_observer_is_called_in_the_order_in_which_they_were_added() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |name| {
+        let seen = seen.clone();
+        move |event: &Event<'_, io::Error>| {
+            let what = match event {
+                Event::Connecting { .. } => "connecting",
+                Event::Failed { .. } => "failed",
+                Event::Waiting { .. } => "waiting",
+                _ => "other",
+            };
+            seen.lock().unwrap().push((name, what));
+        }
+    };
+    let mut redial = Redial::new(after_failures(9).0)
+        .observe(note("first"))
+        .observe(note("second"))
+        .observe(note("third"));
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    let all = ["connecting", "failed", "waiting"]
+        .map(|what| ["first", "second", "third"].map(|name| (name, what)));
+    assert_eq!(*seen.lock().unwrap(), all.concat());
 }
 
 // ---- run
@@ -848,6 +998,7 @@ async fn a_watcher_sees_every_status_and_the_last() {
             Status::Connecting { .. } => "connecting",
             Status::Waiting { .. } => "waiting",
             Status::Connected { .. } => "connected",
+            Status::GaveUp { .. } => "gave up",
             Status::Closed => "closed",
             _ => "other",
         })
@@ -873,13 +1024,16 @@ async fn a_waiting_status_is_a_deadline() {
     let (connector, _) = after_failures(1);
     let mut redial = Redial::new(connector).policy(Sequence::new([secs(8)]).jitter(Jitter::None));
     let handle = redial.handle();
-    let start = Instant::now();
     assert!(timeout(secs(3), redial.ready()).await.is_err());
     let Status::Waiting { attempt, until, .. } = handle.status() else {
         panic!("{:?}", handle.status());
     };
     assert_eq!(attempt, 2);
-    assert_eq!(until, start + secs(8));
+    assert_eq!(until.remaining(), secs(5));
+    assert_eq!(until.elapsed(), Duration::ZERO);
+    sleep(secs(6)).await;
+    assert_eq!(until.remaining(), Duration::ZERO);
+    assert_eq!(until.elapsed(), secs(1));
 }
 
 // ---- sleep
@@ -932,23 +1086,88 @@ async fn a_wall_clock_that_goes_back_changes_nothing() {
 
 // ---- connectors
 
-struct Numbered(u32);
+/// Its attempts take three polls each, which the connector counts.
+struct Numbered {
+    attempts: u32,
+    polls: u32,
+}
 
 impl Connect for Numbered {
     type Connection = u32;
     type Error = io::Error;
-    type Future = std::future::Ready<io::Result<u32>>;
+    /// The polls that are left.
+    type Attempt = u32;
 
-    fn connect(&mut self) -> Self::Future {
-        self.0 += 1;
-        ready(Ok(self.0))
+    fn connect(&mut self) -> u32 {
+        self.attempts += 1;
+        2
+    }
+
+    fn poll_attempt(
+        &mut self,
+        mut left: Pin<&mut u32>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<u32>> {
+        self.polls += 1;
+        if *left > 0 {
+            *left -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(if self.attempts > 2 {
+            Ok(self.polls)
+        } else {
+            Err(refused())
+        })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_struct_is_a_connector_too() {
-    let mut redial = Redial::new(Numbered(41));
-    assert_eq!(*redial.ready().await.unwrap(), 42);
+async fn a_connector_keeps_its_own_state_across_the_polls_of_an_attempt() {
+    let numbered = || Numbered {
+        attempts: 0,
+        polls: 0,
+    };
+    let mut redial = Redial::new(numbered()).policy(doubling());
+    assert_eq!(*redial.ready().await.unwrap(), 9);
+    redial.lost();
+    assert_eq!(redial.connect().await.unwrap(), 12);
+
+    let mut redial = Redial::new(numbered()).policy(doubling());
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    assert_eq!(redial.connect().await.unwrap(), 9, "the attempt goes on");
+}
+
+/// Its attempts never end, and it knows how many of them are alive.
+struct Hanging(Arc<()>);
+
+impl Connect for Hanging {
+    type Connection = ();
+    type Error = io::Error;
+    type Attempt = Arc<()>;
+
+    fn connect(&mut self) -> Arc<()> {
+        self.0.clone()
+    }
+
+    fn poll_attempt(&mut self, _: Pin<&mut Arc<()>>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_dropped_when_it_times_out() {
+    let alive = Arc::new(());
+    let mut redial = Redial::new(Hanging(alive.clone())).policy(doubling());
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(12), &mut future).await.is_err());
+    assert_eq!(Arc::strong_count(&alive), 3);
+    assert!(
+        timeout(Duration::from_millis(1500), &mut future)
+            .await
+            .is_err()
+    );
+    assert_eq!(Arc::strong_count(&alive), 2);
 }
 
 #[tokio::test(start_paused = true)]

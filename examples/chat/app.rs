@@ -216,7 +216,7 @@ impl App {
         if self.is_online || status == Status::Idle {
             return Ok(());
         }
-        let text = terminal::state(status, &self.cause(), Instant::now());
+        let text = terminal::state(status, &self.cause());
         by(&mut self.screen, &text)
     }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use redial::{Event, Status};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::irc::Message;
 use crate::trouble::ChatError;
@@ -190,10 +189,10 @@ pub(crate) fn cause(event: &Event<'_, ChatError>) -> Option<String> {
 }
 
 /// The state of the connection, as a person wants to know it.
-pub(crate) fn state(status: Status, cause: &str, now: Instant) -> String {
+pub(crate) fn state(status: Status, cause: &str) -> String {
     match status {
         Status::Waiting { attempt, until, .. } => {
-            let left = whole_seconds(until.saturating_duration_since(now));
+            let left = whole_seconds(until.remaining());
             format!(
                 "offline: {cause}; trying again in {left} (attempt {attempt}) - /now to try at once"
             )

@@ -1,4 +1,4 @@
-//! Why there is no connection, and will be none.
+//! Why there is no connection, and none follows.
 
 use alloc::boxed::Box;
 use core::error;
@@ -7,22 +7,54 @@ use core::time::Duration;
 
 use crate::outage::Reason;
 
-/// Why a [`Redial`](crate::Redial) gave up, or was closed.
+/// Why a [`Redial`](crate::Redial) makes no connection: it gave up, or it was
+/// closed.
 ///
-/// The error of the last attempt is the [`source`](error::Error::source), and
-/// [`last`](Self::last).
+/// The error of the last attempt is [`last`](Self::last), and the
+/// [`source`](error::Error::source). The text of this error does not repeat the
+/// text of that one, so show both.
 ///
-/// It is a [`std::error::Error`](error::Error) where `E` is one. A boxed error is
-/// not, so where `E` is that, `?` needs a `map_err(|error| error.to_string())` or
-/// the like.
+/// Asking for a connection again after the driver gave up begins a new outage,
+/// whose first attempt is spread as after a loss. After
+/// [`close`](crate::Handle::close) the answer stays the same.
 ///
-/// To ask again after this error begins a new outage, whose first attempt is
-/// spread like that after a loss. After [`close`](crate::Handle::close), the
-/// answer stays the same.
+/// This type is opaque, because later versions may add kinds of errors. Ask it
+/// by its methods, and by the [`reason`](Self::reason).
+///
+/// # With `?`
+///
+/// `Error<E>` is a [`std::error::Error`](error::Error) if `E` is one. Boxed
+/// errors, those of `anyhow` for instance, are none. [`boxed`](Self::boxed) makes
+/// an error of one, and keeps its sources:
+///
+/// ```
+/// use redial::{Error, Redial};
+/// use tokio::net::TcpStream;
+///
+/// async fn log_in() -> anyhow::Result<TcpStream> {
+///     // …
+/// #   anyhow::bail!("wrong password")
+/// }
+///
+/// async fn app() -> Result<(), Box<dyn std::error::Error>> {
+///     let mut redial = Redial::new(log_in).max_attempts(1);
+///     let stream = redial.ready().await.map_err(Error::boxed)?;
+///     // …
+/// #   let _ = stream;
+///     Ok(())
+/// }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # let error = runtime.block_on(app()).unwrap_err();
+/// # assert_eq!(error.source().unwrap().to_string(), "wrong password");
+/// ```
+///
+/// [`boxed_local`](Self::boxed_local) does the same for errors that are not
+/// `Send`, such as `Box<dyn std::error::Error>`.
 #[derive(Clone)]
 pub struct Error<E>(Box<Inner<E>>);
 
-/// In a box, so that what returns a connection need not have room for this.
+/// In a box, so that a function that returns a connection needs no room for
+/// this.
 #[derive(Clone)]
 struct Inner<E> {
     kind: Kind,
@@ -67,17 +99,17 @@ impl<E> Error<E> {
         self.0.kind == Kind::GaveUp(Reason::Stopped)
     }
 
-    /// A limit was reached: attempts, time, or the policy's own.
+    /// A limit was reached: the attempts, the time, or the policy's own.
     pub fn is_exhausted(&self) -> bool {
         matches!(self.0.kind, Kind::GaveUp(reason) if reason != Reason::Stopped)
     }
 
-    /// Somebody called [`Handle::close`](crate::Handle::close).
+    /// A handle has [closed](crate::Handle::close) the driver.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }
 
-    /// Why it gave up; none where it was closed.
+    /// Why the driver gave up. `None` if it was closed.
     pub fn reason(&self) -> Option<Reason> {
         match self.0.kind {
             Kind::GaveUp(reason) => Some(reason),
@@ -85,7 +117,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// How many attempts the outage has had.
+    /// How many attempts the outage had.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
@@ -95,15 +127,49 @@ impl<E> Error<E> {
         self.0.elapsed
     }
 
-    /// The error of the last attempt; `None` where it timed out, panicked or
-    /// was dropped, or where the driver was closed.
+    /// The error of the last attempt. `None` if that timed out, panicked or was
+    /// dropped, or if the driver was closed.
     pub fn last(&self) -> Option<&E> {
         self.0.last.as_ref()
     }
 
-    /// As [`last`](Self::last), by value.
+    /// The error of the last attempt, by value; see [`last`](Self::last).
     pub fn into_inner(self) -> Option<E> {
         self.0.last
+    }
+
+    /// The same with the last error in a box, so that it is a
+    /// [`std::error::Error`](error::Error) for every `E` that can be put in one:
+    /// `anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String`, and errors.
+    pub fn boxed(self) -> Error<BoxError>
+    where
+        E: Into<Box<dyn error::Error + Send + Sync>>,
+    {
+        self.map(|last| BoxError(last.into()))
+    }
+
+    /// As [`boxed`](Self::boxed), for last errors that are not `Send` or not
+    /// `Sync`.
+    pub fn boxed_local(self) -> Error<BoxError<dyn error::Error>>
+    where
+        E: Into<Box<dyn error::Error>>,
+    {
+        self.map(|last| BoxError(last.into()))
+    }
+
+    fn map<F>(self, change: impl FnOnce(E) -> F) -> Error<F> {
+        let Inner {
+            kind,
+            attempts,
+            elapsed,
+            last,
+        } = *self.0;
+        Error(Box::new(Inner {
+            kind,
+            attempts,
+            elapsed,
+            last: last.map(change),
+        }))
     }
 }
 
@@ -139,5 +205,41 @@ impl<E> fmt::Display for Error<E> {
 impl<E: error::Error + 'static> error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.last.as_ref().map(|last| last as _)
+    }
+}
+
+/// An error of any type: what [`Error::boxed`] makes of the last error.
+///
+/// Unlike a `Box<dyn Error>` it is a [`std::error::Error`](error::Error)
+/// itself. Its text and its source are those of the error inside.
+pub struct BoxError<D: ?Sized = dyn error::Error + Send + Sync>(Box<D>);
+
+impl<D: ?Sized> BoxError<D> {
+    /// The error inside, for instance to `downcast_ref` it.
+    pub fn get_ref(&self) -> &D {
+        &self.0
+    }
+
+    /// The box.
+    pub fn into_inner(self) -> Box<D> {
+        self.0
+    }
+}
+
+impl<D: fmt::Debug + ?Sized> fmt::Debug for BoxError<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<D: fmt::Display + ?Sized> fmt::Display for BoxError<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<D: error::Error + ?Sized> error::Error for BoxError<D> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.0.source()
     }
 }

@@ -5,50 +5,54 @@ use core::time::Duration;
 use crate::outage::Reason;
 use crate::verdict::Verdict;
 
-/// What has just happened to a [`Redial`](crate::Redial), as its
-/// [`observe`](crate::Redial::observe) closure is told.
+/// What has just happened to a [`Redial`](crate::Redial): the argument of its
+/// [`observe`](crate::Redial::observe) closures.
 ///
 /// Attempts are counted from 1 in each outage.
+///
+/// The enum and its variants are `#[non_exhaustive]`, because later versions
+/// will add events and details.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a, E> {
     /// An attempt begins.
     #[non_exhaustive]
     Connecting {
-        /// Its number.
+        /// The number of the attempt.
         attempt: u32,
     },
     /// The attempt succeeded.
     #[non_exhaustive]
     Connected {
-        /// Its number.
+        /// The number of the attempt.
         attempt: u32,
     },
     /// The attempt failed.
     #[non_exhaustive]
     Failed {
-        /// Its number.
+        /// The number of the attempt.
         attempt: u32,
-        /// Its error; `None` where it took longer than its timeout, panicked,
-        /// or was dropped with its [`connect`](crate::Redial::connect).
+        /// The error of the attempt. `None` if it took longer than its timeout,
+        /// panicked, or was dropped together with the future of
+        /// [`connect`](crate::Redial::connect) that made it.
         error: Option<&'a E>,
-        /// What that means for the next one.
+        /// What the failure means for the next attempt.
         verdict: Verdict,
     },
     /// The connection is gone.
     #[non_exhaustive]
     Lost {
-        /// The session's error, where it gave one.
+        /// The error that ended the connection, if one was reported.
         error: Option<&'a E>,
-        /// What that means for the next attempt.
+        /// What the loss means for the next attempt.
         verdict: Verdict,
     },
-    /// A wait begins, for the policy or for the budget.
+    /// A wait begins: the policy's, or the [budget](crate::Redial::budget)'s.
     #[non_exhaustive]
     Waiting {
         /// The number of the attempt that follows.
         attempt: u32,
-        /// How long.
+        /// The length of the wait.
         wait: Duration,
     },
     /// No attempt follows.

@@ -24,6 +24,15 @@ pub struct SavedOutage {
 
 #[cfg(feature = "tokio")]
 impl SavedOutage {
+    /// The same outage, `away` later.
+    pub(crate) fn later(&self, away: Duration) -> Self {
+        Self {
+            elapsed: self.elapsed.saturating_add(away),
+            wait: self.wait.map(|wait| wait.saturating_sub(away)),
+            ..*self
+        }
+    }
+
     /// The same with another wait.
     pub(crate) fn with_wait(self, wait: Duration) -> Self {
         Self {

@@ -169,7 +169,7 @@ where
     pub fn lost_to(&self, lent: &Lent<C::Connection>, error: C::Error) {
         let mut state = lock(&self.inner.state);
         if state.generation == lent.generation {
-            state.redial.lost_to(error);
+            state.redial.lost_with(error);
         }
     }
 

@@ -1,0 +1,169 @@
+//! No press and no status is lost, in any order of the threads' steps.
+
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use loom::thread;
+
+use futures_core::Stream;
+
+use super::{Commands, Control, Handle, Status};
+use crate::clock::Instant;
+
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn woken() -> (Arc<Woken>, Waker) {
+    let count = Arc::new(Woken(AtomicU32::new(0)));
+    (count.clone(), Waker::from(count))
+}
+
+fn waiting(after: u64) -> Status {
+    // One zero for all orders of one model.
+    static ZERO: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let zero = *ZERO.get_or_init(Instant::now);
+    Status::Waiting {
+        attempt: 2,
+        until: zero.after(Duration::from_secs(after)),
+    }
+}
+
+fn control(status: Status) -> (Arc<Control>, Handle) {
+    let control = Arc::new(Control::new(status));
+    (control.clone(), Handle::new(control))
+}
+
+/// A driver's poll: it looks at the commands, tells where it stands, and
+/// goes to sleep.
+fn poll(control: &Control, status: Status) -> (Commands, Arc<Woken>) {
+    let (count, waker) = woken();
+    let commands = control.commands(&Context::from_waker(&waker));
+    control.publish(status);
+    (commands, count)
+}
+
+fn presses_are_not_lost(press: fn(&Handle), heard: fn(Commands) -> bool) {
+    loom::model(move || {
+        let (control, handle) = control(waiting(0));
+        let presser = thread::spawn(move || press(&handle));
+        // The second poll is that of a wait whose deadline has moved.
+        let (mut seen, mut last) = (false, None);
+        for after in [0, 1] {
+            let (commands, count) = poll(&control, waiting(after));
+            seen |= heard(commands);
+            last = Some(count);
+        }
+        presser.join().unwrap();
+        // It sleeps now, unless it was woken: then it looks again.
+        if last.unwrap().0.load(SeqCst) > 0 {
+            seen |= heard(poll(&control, waiting(1)).0);
+        }
+        assert!(seen);
+    });
+}
+
+#[test]
+fn a_retry_between_the_drivers_look_and_its_sleep_is_not_lost() {
+    presses_are_not_lost(Handle::retry_now, |commands| commands.retry);
+}
+
+#[test]
+fn a_close_between_the_drivers_look_and_its_sleep_is_not_lost() {
+    presses_are_not_lost(Handle::close, |commands| commands.closed);
+}
+
+#[test]
+fn a_pause_between_the_drivers_look_and_its_sleep_is_not_lost() {
+    presses_are_not_lost(Handle::pause, |commands| commands.paused);
+}
+
+#[test]
+fn a_resume_between_the_drivers_look_and_its_sleep_is_not_lost() {
+    loom::model(|| {
+        let (control, handle) = control(waiting(0));
+        handle.pause();
+        let presser = thread::spawn(move || handle.resume());
+        let (commands, count) = poll(&control, Status::Paused);
+        presser.join().unwrap();
+        let again = count.0.load(SeqCst) > 0;
+        assert!(!commands.paused || again);
+        let commands = if again {
+            poll(&control, waiting(0)).0
+        } else {
+            commands
+        };
+        assert!(commands.retry && !commands.paused);
+    });
+}
+
+#[test]
+fn a_retry_is_not_stored_past_the_wait_that_it_ended() {
+    loom::model(|| {
+        let (control, handle) = control(waiting(0));
+        let presser = thread::spawn(move || {
+            handle.retry_now();
+            handle.retry_now();
+        });
+        poll(&control, waiting(0));
+        // The attempt begins, fails, and another wait begins.
+        control.publish(Status::Connecting { attempt: 2 });
+        presser.join().unwrap();
+        control.publish(waiting(9));
+        let (commands, _) = poll(&control, waiting(9));
+        assert!(!commands.retry);
+    });
+}
+
+#[test]
+fn a_watcher_sees_the_last_status_and_the_end() {
+    loom::model(|| {
+        let (control, handle) = control(Status::Idle);
+        let driver = thread::spawn(move || {
+            control.publish(Status::Paused);
+            control.finish();
+        });
+        let mut watch = handle.watch();
+        let mut seen = Vec::new();
+        loop {
+            let (count, waker) = woken();
+            match Pin::new(&mut watch).poll_next(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Some(status)) => seen.push(status),
+                Poll::Ready(None) => break,
+                // It is woken, or it would hang: loom would say so.
+                Poll::Pending => {
+                    while count.0.load(SeqCst) == 0 {
+                        thread::yield_now();
+                    }
+                }
+            }
+        }
+        let all = [Status::Idle, Status::Paused, Status::Closed];
+        assert!(!seen.is_empty() && all.ends_with(&seen), "{seen:?}");
+        driver.join().unwrap();
+    });
+}
+
+#[test]
+fn watchers_come_and_go_while_the_driver_tells() {
+    loom::model(|| {
+        let (control, handle) = control(Status::Idle);
+        let mut stays = handle.watch();
+        let goes = thread::spawn(move || drop(handle.watch()));
+        control.publish(Status::Paused);
+        goes.join().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        for status in [Status::Idle, Status::Paused] {
+            let next = Pin::new(&mut stays).poll_next(&mut cx);
+            assert_eq!(next, Poll::Ready(Some(status)));
+        }
+    });
+}

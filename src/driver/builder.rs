@@ -1,0 +1,156 @@
+//! The settings of a driver, in any order and at any time.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::Redial;
+use super::connect::Connect;
+use super::event::Event;
+use super::maybe_send::MaybeSend;
+use super::phases::{Core, Phase};
+use crate::bucket::TokenBucket;
+use crate::clock::WallTime;
+use crate::outage::{SavedOutage, config_setters};
+use crate::policy::Policy;
+use crate::verdict::Verdict;
+
+/// Settings. Their order does not matter. On a driver that is in use, each one
+/// takes effect when its description says. Of the limits, `attempt_timeout` and
+/// `patience` take effect with the next attempt, `max_attempts` and `max_elapsed`
+/// when the next attempt fails or the connection is lost, and `stable_after` at
+/// once, also for a present connection. Closures must be `Send`, except on
+/// wasm32; see [`MaybeSend`], also for drivers in a `LocalSet`.
+impl<C: Connect, P: Policy> Redial<C, P> {
+    /// Waits as `policy` says.
+    ///
+    /// Takes effect with the next wait. An outage that goes on keeps its
+    /// attempts and its time, and the new policy begins with its first wait.
+    pub fn policy<Q: Policy>(self, policy: Q) -> Redial<C, Q> {
+        let core = self.core;
+        Redial {
+            connector: self.connector,
+            connection: self.connection,
+            flight: self.flight,
+            core: Core {
+                phase: core.phase,
+                timers: core.timers,
+                watch: core.watch,
+                outage: core.outage.with_policy(policy),
+                last: core.last,
+                judge: core.judge,
+                extras: core.extras,
+                control: core.control,
+            },
+        }
+    }
+
+    /// Takes a token from `bucket` for each attempt but the first. So the
+    /// bucket limits how often all drivers that share it reconnect.
+    ///
+    /// If there is no token, the attempt waits for its own after the policy's
+    /// wait, even if the server gave it a [slot](Verdict::Slot). The first
+    /// connect is free.
+    ///
+    /// Takes effect at the end of the present wait. If the driver already waits
+    /// for a token of another bucket, it gives that back and asks the new one at
+    /// once.
+    pub fn budget(mut self, bucket: &TokenBucket) -> Self {
+        if let Phase::Paying = self.core.phase {
+            self.core.pay_anew();
+        }
+        self.core.extras().budget.bucket = Some(bucket.clone());
+        self
+    }
+
+    /// Judges errors: `classify` says what each one means for the next attempt.
+    ///
+    /// By default an `io::Error` is judged by its kind (see [`Verdict`]), also
+    /// if it is inside of a boxed error. An error of any other type means
+    /// `Retry(Down)`. So if a wrong password is an error type of yours, it stops
+    /// nothing unless this closure says so.
+    ///
+    /// An attempt that times out has no error of the connector's. It is always
+    /// [`Cause::Stalled`](crate::Cause::Stalled).
+    ///
+    /// Takes effect with the next error.
+    pub fn classify(
+        mut self,
+        classify: impl FnMut(&C::Error) -> Verdict + MaybeSend + 'static,
+    ) -> Self {
+        self.core.extras().classify = Some(Box::new(classify));
+        self
+    }
+
+    config_setters!(this => *this.core.outage.config_mut());
+
+    /// Makes the waits the same for the same seed: for tests.
+    ///
+    /// Clients that share a seed retry in lockstep, so a fleet must not share
+    /// one.
+    ///
+    /// Takes effect with the next outage.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.core.outage = self.core.outage.seed(seed);
+        self
+    }
+
+    /// Calls `observe` at each [`Event`]: for logs and metrics.
+    ///
+    /// Observers stack: each one is called, in the order in which they were
+    /// added. An observer runs inside the poll, so it must not block.
+    ///
+    /// Takes effect with the next event.
+    pub fn observe(
+        mut self,
+        mut observe: impl FnMut(&Event<'_, C::Error>) + MaybeSend + 'static,
+    ) -> Self
+    where
+        C::Error: 'static,
+    {
+        let extras = self.core.extras();
+        extras.observe = Some(match extras.observe.take() {
+            // A driver with one observer pays for no list.
+            None => Box::new(observe),
+            Some(mut before) => Box::new(move |event| {
+                before(event);
+                observe(event);
+            }),
+        });
+        self
+    }
+
+    /// Goes on with an outage that was [saved](Self::save) `away` ago; see
+    /// [`Outage::restore`](crate::Outage::restore).
+    ///
+    /// Takes effect when the driver is used next: the rest of the saved wait
+    /// runs from then on. If the outage was saved during an attempt or a
+    /// connection, these count as lost then, and the policy says how long to
+    /// wait.
+    ///
+    /// A driver that is in use drops its connection and its attempt, and forgets
+    /// its own outage. A driver that was closed stays closed.
+    pub fn restore(mut self, saved: &SavedOutage, away: Duration) -> Self {
+        if !matches!(self.core.phase, Phase::Closed) {
+            self.connection = None;
+            self.flight = None;
+            self.core.restore(saved.later(away));
+        }
+        self
+    }
+
+    /// The clock that shows that the device slept: the system's by default.
+    ///
+    /// On Linux, Android, macOS and iOS the monotonic clock stops while the
+    /// device is suspended; on Windows it goes on. So the driver looks at a wait
+    /// every fifteen seconds if more than that is left. If the wall clock has
+    /// moved two seconds more than the monotonic clock, the difference is taken
+    /// off the wait. An attempt that would be overdue is made within a second.
+    /// At worst, a client whose wall clock was corrected tries once out of turn.
+    ///
+    /// Takes effect at once: the driver reads the new clock if it waits.
+    pub fn wall_clock(mut self, clock: impl FnMut() -> WallTime + MaybeSend + 'static) -> Self {
+        self.core.extras().wall_clock = Some(Box::new(clock));
+        self.core.nap_anew();
+        self
+    }
+}

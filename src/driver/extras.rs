@@ -1,0 +1,91 @@
+//! What a driver has only if it was asked for.
+
+use alloc::boxed::Box;
+
+use super::budget::Budget;
+use super::event::Event;
+use super::maybe_send::MaybeSend;
+use super::phases::Core;
+use crate::clock::{self, WallTime};
+use crate::outage::SavedOutage;
+use crate::policy::Policy;
+use crate::verdict::Verdict;
+
+/// What a driver has only if it was asked for. It is in a box of its own, so that
+/// a driver without any of this is small.
+pub(super) struct Extras<E> {
+    pub(super) budget: Budget,
+    /// The outage to go on with, until the driver is polled.
+    pub(super) restored: Option<SavedOutage>,
+    pub(super) classify: Option<Box<dyn Classify<E>>>,
+    pub(super) wall_clock: Option<Box<dyn WallClock>>,
+    pub(super) observe: Option<Box<dyn Observe<E>>>,
+}
+
+impl<E> Default for Extras<E> {
+    fn default() -> Self {
+        Self {
+            budget: Budget::default(),
+            restored: None,
+            classify: None,
+            wall_clock: None,
+            observe: None,
+        }
+    }
+}
+
+/// A closure that judges errors.
+pub(super) trait Classify<E>: FnMut(&E) -> Verdict + MaybeSend {}
+impl<E, F: FnMut(&E) -> Verdict + MaybeSend> Classify<E> for F {}
+
+/// A closure that sees events.
+pub(super) trait Observe<E>: FnMut(&Event<'_, E>) + MaybeSend {}
+impl<E, F: FnMut(&Event<'_, E>) + MaybeSend> Observe<E> for F {}
+
+/// A closure that says what time it is.
+pub(super) trait WallClock: FnMut() -> WallTime + MaybeSend {}
+impl<F: FnMut() -> WallTime + MaybeSend> WallClock for F {}
+
+impl<E, P: Policy> Core<E, P> {
+    /// Calls the observers.
+    pub(super) fn tell(&mut self, event: &Event<'_, E>) {
+        if let Some(Extras {
+            observe: Some(observe),
+            ..
+        }) = self.extras.as_deref_mut()
+        {
+            observe(event);
+        }
+    }
+
+    /// Whether a handle or an observer sees what the driver does.
+    pub(super) fn is_watched(&self) -> bool {
+        let extras = self.extras.as_ref();
+        self.control().is_some() || extras.is_some_and(|extras| extras.observe.is_some())
+    }
+
+    /// What an error means for the next attempt.
+    pub(super) fn judge(&mut self, error: &E) -> Verdict {
+        match self.extras.as_deref_mut() {
+            Some(Extras {
+                classify: Some(classify),
+                ..
+            }) => classify(error),
+            _ => (self.judge)(error),
+        }
+    }
+
+    pub(super) fn extras(&mut self) -> &mut Extras<E> {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(super) fn wall_time(&mut self) -> WallTime {
+        match self.extras.as_deref_mut() {
+            Some(Extras {
+                wall_clock: Some(clock),
+                ..
+            }) => clock(),
+            _ => clock::wall(),
+        }
+    }
+}
