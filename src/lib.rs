@@ -75,6 +75,7 @@
 //! - [How a server hands out slots](_slots)
 //! - [How spread is proven](_spread)
 //! - [What it costs](_cost)
+//! - [How fast it is, compared with other crates](_compare)
 //!
 //! # Crate features
 //!
@@ -187,3 +188,7 @@ pub mod _spread {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/cost.md")]
 pub mod _cost {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("docs/compare.md")]
+pub mod _compare {}

@@ -66,7 +66,7 @@ fn the_page_on_spread_states_the_sizes_and_limits_of_the_tests() {
     for stated in [
         format!("waits of {} clients", thousands(CLIENTS)),
         format!("{bins} bins of the window"),
-        format!("more than {most} nor fewer than {least}, about a mean of {BIN_LOAD}"),
+        format!("between {least} and {most} of them, about a mean of {BIN_LOAD}"),
         format!("{} clients are no more in step", thousands(IN_STEP)),
         format!(
             "{} clients after one, five and ten minutes",
