@@ -1,40 +1,43 @@
-//! Brings a client back to its server, without the stampede.
+//! Reconnects clients to their server without a stampede.
 //!
-//! A client loses its server. So do a hundred thousand others, in the same
-//! second. This crate decides when each tries again, so that all are back about
-//! as soon as the server can take them and the server never falls over; and it
-//! does the trying, so that an app is written as if its connection stayed up.
+//! A client loses its server. In the same second, so do a hundred thousand other
+//! clients. This crate decides when each client tries again. All clients are back
+//! about as soon as the server can take them, and the server does not fall over.
+//! The crate also makes the attempts, so you can write an app as if its
+//! connection stayed up.
 //!
 //! # Overview
 //!
-//! From the bottom up; each layer can be used without those above it.
+//! The layers, from the bottom up. You can use each layer without those above it.
 //!
-//! - **Policies** say how long to wait: [`Stratified`] (the default),
-//!   [`Exponential`], [`Decorrelated`], [`Sequence`], [`TokenBucket`], or your
-//!   own [`Policy`].
-//! - A **[`Verdict`]** says what an error means: try again, try again not before,
-//!   try again at exactly, or stop.
-//! - **[`Outage`]** is told what happened and when, and answers how long to wait
-//!   or to give up. It reads no clock and does no I/O, so it fits any runtime, or
-//!   none.
-//! - **[`Redial`]** drives an outage on tokio's clock, around any connection
-//!   factory. A [`Handle`] looks on and steps in.
-//! - **[`Session`]** (items), **[`RedialIo`]** (bytes) and **[`Shared`]** (clones)
-//!   stay while connections come and go, and never hide the seam between two.
-//! - **`storm`**, a feature, simulates what a fleet of clients with your policy
-//!   does to a server of your capacity.
+//! - A **policy** says how long to wait: [`Stratified`] (the default),
+//!   [`Exponential`], [`Decorrelated`], [`Sequence`], or your own; see
+//!   [`policy`].
+//! - A **[`Verdict`]** says what an error means for the next attempt: retry,
+//!   retry after a time, retry at an exact time, or stop.
+//! - An **[`Outage`]** is a state machine. Its input is what happened and when.
+//!   Its answer is how long to wait, or to give up. It reads no clock and does no
+//!   I/O, so it works with any runtime, or without one.
+//! - **[`Redial`]** drives an outage on tokio's clock, with any connector. A
+//!   [`Handle`] watches and controls it from anywhere in the program.
+//! - **[`Session`]** (items), **[`RedialIo`]** (bytes) and **[`Shared`]** (a
+//!   client that many tasks clone) stay while connections come and go. They
+//!   report each change of connection.
+//! - A **[`TokenBucket`]** limits how often many connections reconnect together.
+//! - **`storm`**, a feature, simulates what a fleet of your clients does to your
+//!   server.
 //!
-//! Five things set it apart from a retry loop:
+//! Five things make it more than a retry loop:
 //!
-//! - **The first reconnect is spread.** Everybody lost the server in the same
+//! - **The first reconnect is spread.** All clients lost the server in the same
 //!   instant. Only the first connect is immediate.
 //! - **Connected is not healed.** An outage goes on until a connection has been
-//!   up for a while, so a server that accepts and drops is not hammered.
-//! - **What a failure cost the server decides the next wait**: nothing, an
+//!   up for a while. So a server that accepts and drops is not hammered.
+//! - **The next wait depends on what the failure cost the server**: nothing, an
 //!   answer, or a whole handshake; see [`Cause`].
-//! - **Patience grows.** After an attempt that stalled, the next one waits longer
-//!   for its answer: who leaves the queue early only joins it again.
-//! - **Spread is proven**, by tests that state the law of every wait.
+//! - **Patience grows.** After an attempt that stalled, the next attempt waits
+//!   longer for its answer. A client that leaves a queue early must queue again.
+//! - **The spread is proven** by tests that state the law of every wait.
 //!
 //! # Usage
 //!
@@ -59,16 +62,16 @@
 //! # }
 //! ```
 //!
-//! Without a runtime, or in another one, [`Outage`] is the whole of it: see its
-//! example.
+//! Without tokio, use [`Outage`]; its page has an example.
 //!
-//! # What is not here
+//! # What is missing
 //!
-//! - Retries of single requests. An outage is the unit here, not a call.
-//! - Liveness: pings and read timeouts are the protocol's. Whoever finds the
-//!   connection dead says so by [`lost`](Redial::lost). That holds after a device
-//!   slept, too: the wait it slept through is cut short, a connection is not doubted.
-//! - Other runtimes' timers. The pure layer has no need of one.
+//! - Retries of single requests. This crate handles outages, not calls.
+//! - The detection of dead connections. Pings and read timeouts belong to the
+//!   protocol; if your code finds a connection dead, it calls
+//!   [`lost`](Redial::lost). After a device has slept, the present wait is cut
+//!   short, but a connection is not checked.
+//! - Timers of other runtimes. [`Outage`] needs none.
 //!
 //! # Pages
 //!
@@ -81,25 +84,29 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `tokio` | yes | [`Redial`] and all that stands on it |
+//! | `tokio` | yes | [`Redial`] and the types that build on it |
 //! | `std` | with `tokio` | fresh entropy, verdicts on `std::io::Error`, [`TokenBucket`]'s clock |
 //! | `storm` | no | `redial::storm`, the fleet simulator |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
-//! On `wasm32-unknown-unknown` std has neither a clock nor entropy, and panics:
-//! there, leave `std` out and give each client a seed.
+//! Without features the crate is `no_std` with `alloc`. On targets without 64-bit
+//! atomics there is no [`TokenBucket`], `tokio` or `storm`. On targets without
+//! atomic pointers there is no [`Sequence`] or [`AnyPolicy`] either.
 //!
-//! Without any of them the crate is `no_std` with `alloc`. With `tokio` or
-//! `storm` it needs 64-bit atomics; on the few targets that have none, the rest
-//! comes without [`TokenBucket`].
+//! On `wasm32-unknown-unknown` std has neither a clock nor entropy, and panics if
+//! it is asked for them. There, leave `std` out and give each client a seed.
 //!
-//! The generator of [`rand`] is part of the interface, and so is [`rand`] itself.
+//! # Settings
+//!
+//! A setter or constructor that can refuse a value has two forms. The plain form
+//! panics. The form whose name begins with `try_` returns an [`InvalidConfig`],
+//! which names the setting and the value.
 //!
 //! # Time
 //!
 //! Waits are computed in whole nanoseconds. Tokio's timer rounds up to a
-//! millisecond: of two clients whose waits are spread over 100 ms, the chance
-//! to share a tick is one in a hundred; over 5 ms it is one in five.
+//! millisecond. If waits are spread over 100 ms, two clients share a tick with
+//! probability 0.01; over 5 ms, with probability 0.19.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redial::policy::from_fn;
-use redial::{Cause, Exponential, Failed, Jitter, Next, Outage, Policy, Reason};
+use redial::{Cause, Exponential, Failed, Jitter, Next, Outage, Policy, Reason, SavedOutage};
 use redial::{Rng, Stratified, Verdict};
 
 const DOWN: Verdict = Verdict::Retry(Cause::Down);
@@ -474,4 +474,121 @@ fn the_seconds_of_a_restored_outage_are_spread_too() {
         .collect();
     assert_eq!(waits.len(), 100);
     assert!(waits.last().unwrap().abs_diff(*waits.first().unwrap()) > secs(1) / 2);
+}
+
+// ---- saved outages, as public bug reports broke them
+
+fn restored(outage: Outage<Exponential>, saved: &SavedOutage) -> (Outage<Exponential>, Duration) {
+    let mut outage = outage;
+    let wait = wait(outage.restore(saved, secs(0), secs(0)));
+    (outage, wait)
+}
+
+#[test]
+fn an_outage_that_was_given_up_is_not_saved() {
+    let mut outage = doubling().max_attempts(2);
+    let _ = outage.failed(secs(0), DOWN);
+    assert_eq!(
+        outage.failed(secs(1), DOWN),
+        Next::GiveUp(Reason::MaxAttempts)
+    );
+    assert_eq!(outage.save(secs(1)), None);
+    assert_eq!(
+        outage.attempts(),
+        2,
+        "the error still tells how many there were"
+    );
+
+    let mut outage = doubling();
+    assert_eq!(
+        outage.failed(secs(0), Verdict::Stop),
+        Next::GiveUp(Reason::Stopped)
+    );
+    assert_eq!(outage.save(secs(0)), None);
+}
+
+#[test]
+fn a_launch_makes_one_attempt_although_the_saved_outage_has_reached_a_limit() {
+    // Killed in its last attempt, which counts as one that stalled.
+    let mut outage = doubling().max_attempts(2);
+    let _ = outage.failed(secs(0), DOWN);
+    outage.connecting(secs(1));
+    let saved = outage.save(secs(2)).unwrap();
+    let (mut outage, first) = restored(doubling().max_attempts(2), &saved);
+    assert_eq!(outage.attempts(), 2);
+    outage.connecting(first);
+    assert_eq!(
+        outage.failed(first, DOWN),
+        Next::GiveUp(Reason::MaxAttempts)
+    );
+
+    // Opened a day later, with a limit of an hour.
+    let hour = secs(3600);
+    let mut outage = doubling().max_elapsed(hour);
+    let _ = outage.failed(secs(0), DOWN);
+    outage.connecting(secs(1));
+    let saved = outage.save(secs(2)).unwrap();
+    let mut outage = doubling().max_elapsed(hour);
+    let first = wait(outage.restore(&saved, 24 * hour, secs(0)));
+    outage.connecting(first);
+    assert_eq!(outage.failed(first, DOWN), Next::GiveUp(Reason::MaxElapsed));
+}
+
+#[test]
+fn an_attempt_in_flight_is_saved_as_one_that_stalled() {
+    // The app is killed in its very first attempt, launch after launch.
+    let mut outage = doubling();
+    outage.connecting(secs(0));
+    for launch in 1..=20 {
+        let saved = outage.save(secs(8)).expect("an attempt is in flight");
+        let (next, wait) = restored(doubling(), &saved);
+        outage = next;
+        assert_eq!(outage.attempts(), launch);
+        assert!(
+            wait > Duration::ZERO,
+            "launch {launch} does not attempt at once"
+        );
+        let patience = outage.connecting(secs(0));
+        assert!(patience > secs(13), "launch {launch} is more patient");
+    }
+    // An attempt that ends is not counted twice.
+    let _ = outage.failed(secs(1), DOWN);
+    assert_eq!(outage.attempts(), 21);
+}
+
+#[test]
+fn the_clock_runs_on_after_a_second_restore() {
+    let mut outage = doubling().stable_after(secs(10));
+    let _ = outage.failed(secs(0), DOWN);
+    let saved = outage.save(secs(0)).unwrap();
+    let _ = outage.restore(&saved, secs(1000), secs(1));
+    let _ = outage.restore(&saved, secs(5), secs(2));
+    assert_eq!(outage.elapsed(secs(2)), secs(5));
+    assert_eq!(outage.elapsed(secs(62)), secs(65));
+    outage.connecting(secs(62));
+    outage.connected(secs(62));
+    assert!(outage.save(secs(71)).is_some());
+    assert_eq!(outage.save(secs(72)), None, "ten seconds up have healed it");
+}
+
+#[test]
+fn the_clock_runs_on_after_any_time_away() {
+    for away in [secs(600 * 366 * 86_400), Duration::MAX] {
+        let mut outage = doubling();
+        let _ = outage.failed(secs(0), DOWN);
+        let saved = outage.save(secs(0)).unwrap();
+        let _ = outage.restore(&saved, away, secs(0));
+        let before = outage.elapsed(secs(0));
+        assert_eq!(outage.elapsed(secs(60)) - before, secs(60), "{away:?}");
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn the_largest_count_of_attempts_is_no_limit() {
+    let text = r#"{"attempts":4294967295}"#;
+    let saved: SavedOutage = serde_json::from_str(text).unwrap();
+    let (mut outage, first) = restored(doubling(), &saved);
+    outage.connecting(first);
+    assert!(matches!(outage.failed(first, DOWN), Next::Wait(_)));
 }

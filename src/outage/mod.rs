@@ -122,8 +122,12 @@ pub struct Outage<P: Policy> {
 
 const NEVER: u64 = u64::MAX;
 
+/// The longest time that a restored outage has lasted, 146 years: so that the
+/// clock of the machine still runs after it.
+const LONGEST_AWAY: u64 = u64::MAX / 4;
+
 impl<P: Policy> Outage<P> {
-    /// A machine with limits at their defaults, seeded from fresh entropy when
+    /// A machine with the default limits. It takes a seed from fresh entropy when
     /// its first outage begins.
     #[cfg(feature = "std")]
     pub fn new(policy: P) -> Self {
@@ -163,7 +167,8 @@ impl<P: Policy> Outage<P> {
 
     /// An attempt begins. Returns its timeout.
     ///
-    /// Where the first connect of all fails, its outage has lasted since then.
+    /// If this is the very first attempt and it fails, the outage counts from its
+    /// beginning.
     pub fn connecting(&mut self, now: Duration) -> Duration {
         self.due = NEVER;
         let now = self.clock(now);
@@ -188,24 +193,25 @@ impl<P: Policy> Outage<P> {
         self.progress.connected(now);
     }
 
-    /// The connection is gone.
+    /// The connection is lost.
     pub fn lost(&mut self, now: Duration) -> Next {
         self.lost_with(now, Verdict::Retry(Cause::Down))
     }
 
-    /// The connection is gone, with an error that says more: the server asked
-    /// to come back later, or never.
+    /// The connection is lost, and the error says more: for example, the server
+    /// asked the client to come back later, or never.
     pub fn lost_with(&mut self, now: Duration, verdict: Verdict) -> Next {
         self.event(now, |progress, config, now, ask| {
             progress.lost(config, now, verdict, ask)
         })
     }
 
-    /// The server closed the connection in good order, as servers do that
-    /// drain before a deployment.
+    /// The server closed the connection in good order, for example before a
+    /// deployment.
     ///
-    /// All its clients are told at once, so the first reconnect is spread as
-    /// after a loss. The server answers, so the cause is [`Cause::Busy`].
+    /// It closes the connections of all its clients at once, so the first
+    /// reconnect is spread as after a loss. The server still answers, so the
+    /// cause is [`Cause::Busy`].
     pub fn ended(&mut self, now: Duration) -> Next {
         self.lost_with(now, Verdict::Retry(Cause::Busy))
     }
@@ -217,45 +223,50 @@ impl<P: Policy> Outage<P> {
         self.due = NEVER;
     }
 
-    /// How many attempts the present outage has had, also those that connected
-    /// and were lost again too soon; 0 where none goes on.
+    /// How many attempts the present outage has had, including those that
+    /// connected and were lost too soon; 0 if no outage goes on.
     pub fn attempts(&self) -> u32 {
         self.progress.attempts
     }
 
-    /// How long the present outage has lasted; zero where none goes on.
+    /// How long the present outage has lasted; zero if no outage goes on.
     pub fn elapsed(&self, now: Duration) -> Duration {
         Duration::from_nanos(self.progress.elapsed(self.look(now)))
     }
 
-    /// Whether an outage goes on: also while connected, until the connection
-    /// is stable and lost again.
+    /// Whether an outage goes on. It also goes on while connected, until a stable
+    /// connection is lost.
     pub fn is_ongoing(&self) -> bool {
         self.progress.ongoing
     }
 
-    /// The present outage, to be carried over a restart of the program; none
-    /// where none goes on, or the connection has been stable since.
+    /// The present outage, to carry it over a restart of the program.
+    ///
+    /// An attempt in flight is saved as one that stalled, because the program may
+    /// end before the attempt does. This also holds for the very first attempt.
+    ///
+    /// `None` if no outage goes on, if the connection has been stable since, or
+    /// if the outage was given up: the next launch then begins afresh.
     pub fn save(&self, now: Duration) -> Option<SavedOutage> {
         let now = self.look(now);
-        if !self.progress.ongoing || self.progress.has_healed(&self.config, now) {
-            return None;
-        }
+        let saved = self.progress.save(&self.config, now)?;
+        let left = || Duration::from_nanos(self.due.saturating_sub(now));
         Some(SavedOutage {
-            elapsed: Duration::from_nanos(self.progress.elapsed(now)),
-            attempts: self.progress.attempts,
-            stalled: self.progress.stalled,
-            eager: self.progress.eager,
-            wait: (self.due != NEVER).then(|| Duration::from_nanos(self.due.saturating_sub(now))),
+            wait: (self.due != NEVER).then(left),
+            ..saved
         })
     }
 
-    /// Goes on with a saved outage, `away` after it was saved: the answer is
-    /// what is left of its wait.
+    /// Continues a saved outage, `away` after it was saved. The answer is what is
+    /// left of its wait.
     ///
-    /// So to relaunch a program is not a way round the backoff. Where the time
-    /// away is not known, zero is on the safe side. What had been connected, or
-    /// was connecting, counts as lost now.
+    /// So a relaunch of the program does not bypass the backoff. If you do not
+    /// know the time away, zero is on the safe side. A connection that was up
+    /// counts as lost now.
+    ///
+    /// The answer is always a wait: each launch makes at least one attempt, also
+    /// if the saved outage has reached a limit. That limit applies once the
+    /// attempt fails.
     ///
     /// ```
     /// use redial::{Cause, Next, Outage, Stratified, Verdict};
@@ -276,24 +287,25 @@ impl<P: Policy> Outage<P> {
     /// assert_eq!(outage.elapsed(Duration::ZERO), now + Duration::from_secs(3));
     /// ```
     pub fn restore(&mut self, saved: &SavedOutage, away: Duration, now: Duration) -> Next {
-        let elapsed = nanos(saved.elapsed.saturating_add(away));
-        // The outage began before the caller's clock may have.
+        let elapsed = nanos(saved.elapsed.saturating_add(away)).min(LONGEST_AWAY);
+        // The outage may have begun before the zero of the caller's clock.
         self.ahead = elapsed.saturating_sub(nanos(now));
-        let began = self.look(now).saturating_sub(elapsed);
-        self.progress = Progress::restored(began, saved);
+        self.latest = 0;
+        let clock = self.clock(now);
+        self.progress = Progress::restored(clock.saturating_sub(elapsed), saved);
         self.memory = None;
-        match saved.wait {
-            Some(wait) => {
-                let left = wait.saturating_sub(away);
-                self.due = self.look(now).saturating_add(nanos(left)).min(NEVER - 1);
-                Next::Wait(left)
-            }
-            None => self.lost(now),
+        let next = match saved.wait {
+            Some(wait) => Next::Wait(wait.saturating_sub(away)),
+            None => self.event(now, |progress, _, now, ask| progress.resume(now, ask)),
+        };
+        if let Next::Wait(left) = next {
+            self.due = clock.saturating_add(nanos(left)).min(NEVER - 1);
         }
+        next
     }
 
-    /// `now` on the clock that knows when a restored outage began, and never
-    /// goes back.
+    /// `now` on the machine's own clock, which never goes back. Its zero lies
+    /// before the beginning of a restored outage.
     fn look(&self, now: Duration) -> u64 {
         nanos(now).saturating_add(self.ahead).max(self.latest)
     }
@@ -326,7 +338,7 @@ impl<P: Policy> Outage<P> {
 
 #[cfg(feature = "tokio")]
 impl<P: Policy> Outage<P> {
-    /// Connected, with no outage that a clock would have to measure.
+    /// Connected while no outage goes on, so no clock need be read.
     pub(crate) fn connected_at_once(&mut self) {
         self.progress.connected_at_once();
     }

@@ -8,23 +8,23 @@ use crate::nanos::{nanos, scale};
 use crate::policy::{Cause, Failed};
 use crate::verdict::Verdict;
 
-/// What a client remembers of its outage, apart from its backoff. The fleet
-/// simulator holds millions of these under one [`Config`].
+/// What a client remembers of its outage, apart from the policy's state. The
+/// fleet simulator holds millions of these under one [`Config`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     /// When the outage began.
     began: u64,
     /// When the present connection came up; kept only while an outage goes on.
     up_since: u64,
-    /// Attempts that ended, in this outage.
+    /// The attempts of this outage that have ended; see [`MOST_ATTEMPTS`].
     pub(super) attempts: u32,
     /// How many of the latest attempts stalled, in a row.
-    pub(super) stalled: u8,
+    stalled: u8,
     phase: Phase,
     pub(super) ongoing: bool,
     /// The outage began with an attempt, not with a loss: the first attempt
     /// had no wait before it.
-    pub(super) eager: bool,
+    eager: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,15 +33,20 @@ enum Phase {
     Down,
     Connecting,
     Up,
+    /// The outage was given up.
+    Over,
 }
+
+/// Where the count of attempts stops: below `u32::MAX`, which is no limit.
+const MOST_ATTEMPTS: u32 = u32::MAX - 1;
 
 /// Where an outage gets its waits from.
 pub(crate) trait Ask {
     /// An outage begins.
     fn begin(&mut self);
-    /// As [`Backoff::next_delay`].
+    /// As [`Policy::next_delay`](crate::policy::Policy::next_delay).
     fn next_delay(&mut self, failed: &Failed) -> Option<Duration>;
-    /// A uniform random number, apart from the backoff's.
+    /// A uniform random number, apart from those of the policy.
     fn random(&mut self) -> u64;
 }
 
@@ -50,7 +55,7 @@ impl Progress {
     pub(super) fn restored(began: u64, saved: &SavedOutage) -> Self {
         Self {
             began,
-            attempts: saved.attempts,
+            attempts: saved.attempts.min(MOST_ATTEMPTS),
             stalled: saved.stalled,
             eager: saved.eager && saved.attempts > 0,
             ongoing: true,
@@ -70,8 +75,12 @@ impl Progress {
         self.up_since = now;
         self.stalled = 0;
         if self.ongoing {
-            self.attempts = self.attempts.saturating_add(1);
+            self.count_attempt();
         }
+    }
+
+    fn count_attempt(&mut self) {
+        self.attempts = (self.attempts + 1).min(MOST_ATTEMPTS);
     }
 
     /// As [`connected`](Self::connected), if no outage goes on.
@@ -99,13 +108,13 @@ impl Progress {
             // An outage that begins with an attempt has lasted as long as it.
             let began = match self.phase {
                 Phase::Connecting => self.began,
-                Phase::Down | Phase::Up => now,
+                Phase::Down | Phase::Up | Phase::Over => now,
             };
             self.begin(began, ask);
             self.eager = true;
         }
         self.phase = Phase::Down;
-        self.attempts = self.attempts.saturating_add(1);
+        self.count_attempt();
         self.stalled = match verdict {
             Verdict::Retry(Cause::Stalled) => self.stalled.saturating_add(1),
             _ => 0,
@@ -141,28 +150,71 @@ impl Progress {
     fn next(&mut self, config: &Config, now: u64, verdict: Verdict, ask: &mut impl Ask) -> Next {
         // `Stop` takes precedence over `MaxAttempts`.
         if self.attempts >= config.max_attempts && verdict != Verdict::Stop {
-            return Next::GiveUp(Reason::MaxAttempts);
+            return self.give_up(Reason::MaxAttempts);
         }
         let elapsed = self.elapsed(now);
+        match self.wait(elapsed, verdict, ask) {
+            Ok(wait) if elapsed.saturating_add(nanos(wait)) <= config.max_elapsed => {
+                Next::Wait(wait)
+            }
+            Ok(_) => self.give_up(Reason::MaxElapsed),
+            Err(reason) => self.give_up(reason),
+        }
+    }
+
+    /// The wait of a restored outage whose connection or attempt did not survive
+    /// the restart. No limit applies: each launch makes one attempt at least.
+    pub(super) fn resume(&mut self, now: u64, ask: &mut impl Ask) -> Next {
+        match self.wait(self.elapsed(now), Verdict::default(), ask) {
+            Ok(wait) => Next::Wait(wait),
+            Err(_) => Next::Wait(Duration::ZERO),
+        }
+    }
+
+    #[inline]
+    fn wait(&self, elapsed: u64, verdict: Verdict, ask: &mut impl Ask) -> Result<Duration, Reason> {
         let waits = self.attempts - self.eager as u32;
         let since = Duration::from_nanos(elapsed);
         let wait = match verdict {
             Verdict::Slot(wait) => Some(wait),
             Verdict::RetryAfter(floor) => after(floor, waits, since, ask),
             Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, since, cause)),
-            Verdict::Stop => return Next::GiveUp(Reason::Stopped),
+            Verdict::Stop => return Err(Reason::Stopped),
         };
-        let Some(wait) = wait else {
-            return Next::GiveUp(Reason::Policy);
+        wait.ok_or(Reason::Policy)
+    }
+
+    #[cold]
+    fn give_up(&mut self, reason: Reason) -> Next {
+        self.phase = Phase::Over;
+        Next::GiveUp(reason)
+    }
+
+    /// What must survive a restart of the program; see [`SavedOutage`].
+    pub(super) fn save(&self, config: &Config, now: u64) -> Option<SavedOutage> {
+        let saved = SavedOutage {
+            elapsed: Duration::from_nanos(self.elapsed(now)),
+            attempts: self.attempts,
+            stalled: self.stalled,
+            eager: self.eager,
+            wait: None,
         };
-        if elapsed.saturating_add(nanos(wait)) > config.max_elapsed {
-            return Next::GiveUp(Reason::MaxElapsed);
+        match self.phase {
+            // The process may die in this attempt, and then it has failed.
+            Phase::Connecting => Some(SavedOutage {
+                elapsed: Duration::from_nanos(now.saturating_sub(self.began)),
+                attempts: (self.attempts + 1).min(MOST_ATTEMPTS),
+                stalled: self.stalled.saturating_add(1),
+                eager: self.eager || !self.ongoing,
+                ..saved
+            }),
+            Phase::Down | Phase::Up if self.ongoing && !self.has_healed(config, now) => Some(saved),
+            Phase::Down | Phase::Up | Phase::Over => None,
         }
-        Next::Wait(wait)
     }
 
     /// A connection has been up for long enough to end the outage.
-    pub(super) fn has_healed(&self, config: &Config, now: u64) -> bool {
+    fn has_healed(&self, config: &Config, now: u64) -> bool {
         self.phase == Phase::Up && now.saturating_sub(self.up_since) >= config.stable_after
     }
 
@@ -175,7 +227,7 @@ impl Progress {
     }
 }
 
-/// The wait where the server asked for one of at least `floor`.
+/// The wait if the server asked for at least `floor`.
 #[cold]
 fn after(floor: Duration, waits: u32, elapsed: Duration, ask: &mut impl Ask) -> Option<Duration> {
     let failed = Failed::new(waits, elapsed.saturating_add(floor), Cause::Busy);
