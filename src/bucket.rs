@@ -1,5 +1,9 @@
 //! A token bucket: a rate with a burst, in one atomic word.
 
+#[cfg(feature = "std")]
+use alloc::collections::BinaryHeap;
+#[cfg(feature = "std")]
+use core::cmp::Reverse;
 use core::fmt;
 use core::time::Duration;
 
@@ -9,6 +13,8 @@ use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
 use crate::policy::BucketPolicy;
 use crate::sync::{Arc, AtomicU64, Ordering};
+#[cfg(feature = "std")]
+use crate::sync::{Mutex, lock};
 
 /// One token each period, and at most a burst of them saved.
 ///
@@ -34,8 +40,13 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 /// assert!(bucket.try_take_at(now).is_ok());
 /// assert_eq!(bucket.try_take_at(now), Err(second));
 ///
-/// assert_eq!(bucket.reserve_at(now), second);
-/// assert_eq!(bucket.reserve_at(now), 2 * second);
+/// let mine = bucket.reserve_at(now);
+/// assert_eq!(mine.wait(), second);
+/// assert_eq!(bucket.reserve_at(now).wait(), 2 * second);
+///
+/// // A token that is not used goes to the next one who asks.
+/// bucket.give_back(mine);
+/// assert_eq!(bucket.reserve_at(now).wait(), second);
 /// ```
 ///
 /// # Time
@@ -71,6 +82,9 @@ pub struct TokenBucket {
 struct Shared {
     /// When the bucket is full again; [`CLOSED`] at the end of time.
     full_at: AtomicU64,
+    /// Instants that were given back.
+    #[cfg(feature = "std")]
+    returned: Returned,
     #[cfg(feature = "std")]
     age: Stopwatch,
 }
@@ -114,6 +128,8 @@ impl TokenBucket {
             shared: Arc::new(Shared {
                 full_at: AtomicU64::new(0),
                 #[cfg(feature = "std")]
+                returned: Returned::new(),
+                #[cfg(feature = "std")]
                 age: Stopwatch::start(),
             }),
             burst,
@@ -147,34 +163,70 @@ impl TokenBucket {
             .map_err(|full_at| wait_for_token(full_at, latest))
     }
 
-    /// Takes a token that there is or will be, and returns the wait for it:
-    /// zero if there is one.
+    /// Takes a token that is there or will be, and returns its instant.
     ///
-    /// One who does not wait for it may [`give_back`](Self::give_back) it.
+    /// A caller that does not use the token can
+    /// [give it back](Self::give_back).
     #[cfg(feature = "std")]
-    #[must_use = "the token is there only after this wait"]
-    pub fn reserve(&self) -> Duration {
+    pub fn reserve(&self) -> Reserved {
         self.reserve_at(self.now())
     }
 
     /// As [`reserve`](Self::reserve), at `now`.
     #[inline]
-    #[must_use = "the token is there only after this wait"]
-    pub fn reserve_at(&self, now: Duration) -> Duration {
+    pub fn reserve_at(&self, now: Duration) -> Reserved {
         let now = nanos(now);
+        #[cfg(feature = "std")]
+        if let Some(due) = self.shared.returned.take(now) {
+            return self.reserved(due, due - now, CLOSED);
+        }
         let (Ok(full_at) | Err(full_at)) = self.update(|full_at| Some(self.later(full_at, now)));
-        wait_for_token(full_at, self.latest(now))
+        let wait = nanos(wait_for_token(full_at, self.latest(now)));
+        let after = self.later(full_at, now);
+        self.reserved(now.saturating_add(wait), wait, after)
     }
 
-    /// Returns a token that was taken and not used. A full bucket stays full.
+    #[inline]
+    #[cfg_attr(not(feature = "std"), allow(unused_variables))]
+    fn reserved(&self, due: u64, wait: u64, full_at: u64) -> Reserved {
+        Reserved {
+            #[cfg(feature = "std")]
+            due,
+            wait,
+            full_at,
+            bucket: Arc::as_ptr(&self.shared) as usize,
+        }
+    }
+
+    /// Returns a token that was reserved and not used.
     ///
-    /// The waits that others were told stand. So the next one to reserve gets
-    /// the instant of the last in the queue, not that of the one who left it:
-    /// the number of tokens is right, though two may come due together.
-    pub fn give_back(&self) {
-        // Who knows how many tokens were taken beyond the end of time?
-        let _ =
-            self.update(|full_at| (full_at != CLOSED).then(|| full_at.saturating_sub(self.period)));
+    /// The next caller that reserves gets exactly this token's instant, if it
+    /// is still ahead. No other caller's instant changes, so in no span of time
+    /// are there more tokens than the burst and those that the span earns. A
+    /// token whose instant has passed is lost, unless nobody has reserved or taken
+    /// a token since: then the bucket is as it was before.
+    ///
+    /// Without the feature `std` there is no lock to keep instants behind. Then a
+    /// token is lost if anybody has reserved or taken one since.
+    ///
+    /// A token of another bucket is ignored.
+    #[allow(clippy::needless_pass_by_value)] // by value: it is given back once
+    pub fn give_back(&self, unused: Reserved) {
+        if unused.bucket != Arc::as_ptr(&self.shared) as usize {
+            return;
+        }
+        // The last token of the queue: as if it had not been reserved. No other
+        // reservation leaves the word at this value, as each one moves it on.
+        let undone = unused.full_at != CLOSED
+            && self
+                .update(|full_at| (full_at == unused.full_at).then(|| full_at - self.period))
+                .is_ok();
+        #[cfg(feature = "std")]
+        if !undone && unused.due != CLOSED {
+            self.shared.returned.put(unused.due);
+        }
+        #[cfg(not(feature = "std"))]
+        let _ = undone;
     }
 
     /// The bucket's rate as a [policy](crate::Policy), by which each client waits
@@ -186,10 +238,10 @@ impl TokenBucket {
         BucketPolicy::new(self.burst, self.period)
     }
 
-    /// How long an empty bucket takes to be full.
+    /// One token is earned in each.
     #[cfg(feature = "tokio")]
-    pub(crate) fn fills_within(&self) -> Duration {
-        Duration::from_nanos(self.tolerance.saturating_add(self.period))
+    pub(crate) fn period(&self) -> Duration {
+        Duration::from_nanos(self.period)
     }
 
     /// The latest `full_at` that leaves a token at `now`; never [`CLOSED`].
@@ -226,6 +278,82 @@ fn wait_for_token(full_at: u64, latest: u64) -> Duration {
         CLOSED => CLOSED,
         _ => full_at.saturating_sub(latest),
     })
+}
+
+/// A token that was taken from a [`TokenBucket`] and is there from an instant
+/// on; made by [`TokenBucket::reserve`].
+///
+/// To use the token, wait for [`wait`](Self::wait) and drop this. It cannot be
+/// cloned, so a token is [given back](TokenBucket::give_back) once at most.
+#[derive(Debug)]
+#[must_use = "the token is there only after its wait"]
+pub struct Reserved {
+    /// When the token is there, on the bucket's clock.
+    #[cfg(feature = "std")]
+    due: u64,
+    /// The time from the reservation until then.
+    wait: u64,
+    /// What the reservation left in the bucket's word; [`CLOSED`] if it was a
+    /// token that somebody had given back, or if time has ended.
+    full_at: u64,
+    /// The address of the bucket's shared part.
+    bucket: usize,
+}
+
+impl Reserved {
+    /// The time from the reservation until the token is there: zero if it was
+    /// there at once. At the end of time it is 584 years.
+    #[inline]
+    pub fn wait(&self) -> Duration {
+        Duration::from_nanos(self.wait)
+    }
+}
+
+/// The instants of tokens that were given back, for the next callers.
+///
+/// They are those of callers that have left the middle of the queue. To move the
+/// end of the queue back instead would give an instant away that somebody holds.
+#[cfg(feature = "std")]
+struct Returned {
+    /// How many there are, so that a bucket without any takes no lock.
+    count: AtomicU64,
+    dues: Mutex<BinaryHeap<Reverse<u64>>>,
+}
+
+#[cfg(feature = "std")]
+impl Returned {
+    fn new() -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            dues: Mutex::new(BinaryHeap::new()),
+        }
+    }
+
+    #[cold]
+    fn put(&self, due: u64) {
+        let mut dues = lock(&self.dues);
+        dues.push(Reverse(due));
+        self.count.store(dues.len() as u64, Ordering::Relaxed);
+    }
+
+    /// The earliest instant that is still ahead of `now`.
+    #[inline]
+    fn take(&self, now: u64) -> Option<u64> {
+        // Relaxed: a caller that misses a token that is being given back gets
+        // another instant.
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.take_locked(now)
+    }
+
+    #[cold]
+    fn take_locked(&self, now: u64) -> Option<u64> {
+        let mut dues = lock(&self.dues);
+        let ahead = core::iter::from_fn(|| dues.pop()).find(|Reverse(due)| *due > now);
+        self.count.store(dues.len() as u64, Ordering::Relaxed);
+        ahead.map(|Reverse(due)| due)
+    }
 }
 
 impl fmt::Debug for TokenBucket {

@@ -147,7 +147,7 @@ mod wrap;
 pub mod storm;
 
 #[cfg(target_has_atomic = "64")]
-pub use bucket::TokenBucket;
+pub use bucket::{Reserved, TokenBucket};
 pub use invalid::InvalidConfig;
 pub use number::Number;
 pub use outage::{Config, Next, Outage, Reason, SavedOutage};

@@ -7,7 +7,7 @@ pub(crate) use alloc::sync::Arc;
 pub(crate) use core::sync::atomic::AtomicBool;
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
-#[cfg(all(feature = "tokio", not(loom)))]
+#[cfg(all(feature = "std", not(loom)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(loom)]
@@ -16,12 +16,12 @@ pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::atomic::AtomicBool;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
-#[cfg(all(feature = "tokio", loom))]
+#[cfg(all(feature = "std", loom))]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 /// Locks, also after another thread has panicked under the lock: what these
 /// locks guard is whole between any two statements.
-#[cfg(feature = "tokio")]
+#[cfg(feature = "std")]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use redial::policy::BucketPolicy;
-use redial::{Backoff, Cause, Failed, Policy, TokenBucket};
+use redial::{Backoff, Cause, Failed, Policy, Reserved, TokenBucket};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -41,49 +41,155 @@ fn a_new_bucket_holds_its_burst_and_earns_one_token_each_period() {
 fn clones_share_their_tokens() {
     let bucket = TokenBucket::new(3, SECOND);
     let clone = bucket.clone();
-    assert_eq!(takes(&bucket, Duration::ZERO, 2), 2);
+    assert_eq!(takes(&bucket, Duration::ZERO, 1), 1);
+    let reserved = bucket.reserve_at(Duration::ZERO);
     assert_eq!(takes(&clone, Duration::ZERO, 100), 1);
-    clone.give_back();
-    assert_eq!(takes(&bucket, Duration::ZERO, 100), 1);
+    // In the middle of the queue by now, and its instant is not ahead.
+    clone.give_back(reserved);
+    assert_eq!(takes(&bucket, Duration::ZERO, 100), 0);
 }
 
 #[test]
 fn each_waiter_is_given_an_instant_of_its_own() {
     let bucket = TokenBucket::new(2, SECOND);
-    let waits: Vec<_> = (0..6).map(|_| bucket.reserve_at(7 * SECOND)).collect();
+    let waits: Vec<_> = (0..6)
+        .map(|_| bucket.reserve_at(7 * SECOND).wait())
+        .collect();
     assert_eq!(waits, [0, 0, 1, 2, 3, 4].map(Duration::from_secs));
     // The queue goes on while time does.
-    assert_eq!(bucket.reserve_at(10 * SECOND), 2 * SECOND);
+    assert_eq!(bucket.reserve_at(10 * SECOND).wait(), 2 * SECOND);
     // And while it stands there is nothing to take at once.
     assert_eq!(bucket.try_take_at(10 * SECOND), Err(3 * SECOND));
 }
 
+// ---- giving back
+
 #[test]
-fn a_token_given_back_can_be_taken_once() {
+fn the_last_token_given_back_leaves_the_bucket_as_it_was() {
     let bucket = TokenBucket::new(3, SECOND);
+    let reserved = bucket.reserve_at(Duration::ZERO);
+    bucket.give_back(reserved);
     assert_eq!(takes(&bucket, Duration::ZERO, 100), 3);
-    bucket.give_back();
-    assert_eq!(takes(&bucket, Duration::ZERO, 100), 1);
+    // Tokens of a queue, last in first out.
+    let queue = [(); 3].map(|()| bucket.reserve_at(Duration::ZERO));
+    assert_eq!(
+        queue.each_ref().map(|token| token.wait().as_secs()),
+        [1, 2, 3]
+    );
+    queue
+        .into_iter()
+        .rev()
+        .for_each(|token| bucket.give_back(token));
+    assert_eq!(bucket.reserve_at(Duration::ZERO).wait(), SECOND);
 }
 
 #[test]
-fn a_token_given_back_to_a_full_bucket_is_not_one_more() {
-    let bucket = TokenBucket::new(3, SECOND);
-    for now in [Duration::ZERO, CENTURY] {
-        for _ in 0..10 {
-            bucket.give_back();
-        }
-        assert_eq!(takes(&bucket, now, 100), 3);
-    }
-}
-
-#[test]
-fn who_leaves_the_queue_frees_its_last_instant() {
+fn the_next_caller_gets_exactly_the_instant_that_was_given_back() {
     let bucket = TokenBucket::new(1, SECOND);
-    let waits = [(); 3].map(|()| bucket.reserve_at(Duration::ZERO).as_secs());
-    assert_eq!(waits, [0, 1, 2]);
-    bucket.give_back();
-    assert_eq!(bucket.reserve_at(Duration::ZERO), 2 * SECOND);
+    let [_now, one, two, _three] = [(); 4].map(|()| bucket.reserve_at(Duration::ZERO));
+    bucket.give_back(two);
+    bucket.give_back(one);
+    let half = SECOND / 2;
+    assert_eq!(bucket.reserve_at(half).wait(), half, "the earliest first");
+    assert_eq!(bucket.reserve_at(half).wait(), SECOND + half);
+    assert_eq!(
+        bucket.reserve_at(half).wait(),
+        3 * SECOND + half,
+        "and then the queue's end"
+    );
+}
+
+#[test]
+fn no_instant_is_given_twice_when_half_of_a_queue_leaves() {
+    let bucket = TokenBucket::new(1, SECOND);
+    let queue: Vec<_> = (0..100)
+        .map(|_| bucket.reserve_at(Duration::ZERO))
+        .collect();
+    let mut instants: Vec<_> = queue[50..].iter().map(Reserved::wait).collect();
+    for unused in queue.into_iter().take(50) {
+        bucket.give_back(unused);
+    }
+    instants.extend((0..50).map(|_| bucket.reserve_at(Duration::ZERO).wait()));
+    instants.sort_unstable();
+    // The instant at time zero has passed, so one of the fifty joins the end.
+    let all: Vec<_> = (1..=100).map(|n| n * SECOND).collect();
+    assert_eq!(instants, all);
+}
+
+#[test]
+fn an_instant_that_has_passed_is_not_given_again() {
+    let bucket = TokenBucket::new(1, SECOND);
+    let [_now, one, _two] = [(); 3].map(|()| bucket.reserve_at(Duration::ZERO));
+    bucket.give_back(one);
+    assert_eq!(bucket.reserve_at(SECOND).wait(), 2 * SECOND);
+}
+
+#[test]
+fn the_token_of_another_bucket_is_ignored() {
+    let (bucket, other) = (TokenBucket::new(1, SECOND), TokenBucket::new(1, SECOND));
+    let _ = bucket.reserve_at(Duration::ZERO);
+    let _ = other.reserve_at(Duration::ZERO);
+    bucket.give_back(other.reserve_at(Duration::ZERO));
+    assert_eq!(bucket.reserve_at(Duration::ZERO).wait(), SECOND);
+    assert_eq!(bucket.reserve_at(Duration::ZERO).wait(), 2 * SECOND);
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Pass(u64),
+    Reserve,
+    Take,
+    /// Of the tokens that are held, the one at this place.
+    GiveBack(prop::sample::Index),
+}
+
+proptest! {
+    /// The law of the bucket: in any span of time W there are at most
+    /// burst + W / period instants at which somebody uses a token.
+    #[test]
+    fn no_window_holds_more_than_the_burst_and_what_it_earns(
+        burst in 1..6_u32,
+        moves in prop::collection::vec(prop_oneof![
+            2 => (0..3_000_u64).prop_map(Move::Pass),
+            4 => Just(Move::Reserve),
+            1 => Just(Move::Take),
+            3 => any::<prop::sample::Index>().prop_map(Move::GiveBack),
+        ], 1..300),
+    ) {
+        const PERIOD: u64 = 1_000;
+        let bucket = TokenBucket::new(burst, Duration::from_nanos(PERIOD));
+        let mut now = 0;
+        let (mut held, mut used) = (Vec::new(), Vec::new());
+        for step in moves {
+            let at = Duration::from_nanos(now);
+            match step {
+                Move::Pass(time) => now += time,
+                Move::Reserve => {
+                    let token = bucket.reserve_at(at);
+                    held.push((now + token.wait().as_nanos() as u64, token));
+                }
+                Move::Take => used.extend(bucket.try_take_at(at).is_ok().then_some(now)),
+                Move::GiveBack(_) if held.is_empty() => {}
+                Move::GiveBack(place) => {
+                    let (due, token) = held.swap_remove(place.index(held.len()));
+                    // A token that was due is used, unless it is the last one.
+                    if due > now {
+                        bucket.give_back(token);
+                    } else {
+                        used.push(due);
+                    }
+                }
+            }
+        }
+        used.extend(held.into_iter().map(|(due, _)| due));
+        used.sort_unstable();
+        for (i, first) in used.iter().enumerate() {
+            for (more, last) in used[i..].iter().enumerate() {
+                let earned = (last - first) / PERIOD;
+                prop_assert!((more as u64) < u64::from(burst) + earned, "{used:?}");
+            }
+        }
+    }
 }
 
 // ---- exactly
@@ -117,11 +223,6 @@ impl Exact {
     fn take(&mut self) {
         self.units -= self.period;
     }
-
-    fn give_back(&mut self) {
-        // No more than the burst, which the next look at the clock sees to.
-        self.units += self.period;
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -129,7 +230,6 @@ enum Step {
     Pass(u64),
     Take,
     Reserve,
-    GiveBack,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -142,7 +242,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => pass.prop_map(Step::Pass),
         4 => Just(Step::Take),
         2 => Just(Step::Reserve),
-        1 => Just(Step::GiveBack),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -172,11 +271,7 @@ proptest! {
                 }
                 Step::Reserve => {
                     exact.take();
-                    prop_assert_eq!(bucket.reserve_at(now).as_nanos() as i128, wait);
-                }
-                Step::GiveBack => {
-                    exact.give_back();
-                    bucket.give_back();
+                    prop_assert_eq!(bucket.reserve_at(now).wait().as_nanos() as i128, wait);
                 }
             }
         }
@@ -222,7 +317,7 @@ fn a_hundred_and_one_are_not_taken_of_a_hundred_over_eight_threads() {
 fn reservations_over_eight_threads_are_one_queue() {
     let bucket = TokenBucket::new(1, SECOND);
     let mut waits: Vec<_> = thread::scope(|scope| {
-        let reserve = || [(); 500].map(|()| bucket.reserve_at(SECOND).as_secs());
+        let reserve = || [(); 500].map(|()| bucket.reserve_at(SECOND).wait().as_secs());
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(reserve)).collect();
         threads
             .into_iter()
@@ -262,7 +357,7 @@ fn no_fraction_is_lost_over_a_century() {
     let period = Duration::from_secs(3_600) + NANOSECOND;
     let bucket = TokenBucket::new(1, period);
     for nth in 0..876_600 {
-        assert_eq!(bucket.reserve_at(Duration::ZERO), nth * period);
+        assert_eq!(bucket.reserve_at(Duration::ZERO).wait(), nth * period);
     }
     let century = 876_600 * period;
     assert!(century > CENTURY);
@@ -309,7 +404,7 @@ fn no_time_and_no_period_panics_or_wraps() {
                 for again in instants {
                     let _ = bucket.try_take_at(again);
                     let _ = bucket.reserve_at(again);
-                    bucket.give_back();
+                    bucket.give_back(bucket.reserve_at(again));
                 }
             }
         }
@@ -322,8 +417,9 @@ fn at_the_end_of_time_the_bucket_closes_rather_than_grants_too_much() {
     assert_eq!(bucket.try_take_at(SECOND), Ok(()));
     for now in [SECOND, just_before(END), END, Duration::MAX] {
         assert_eq!(bucket.try_take_at(now), Err(END));
-        assert_eq!(bucket.reserve_at(now), END);
-        bucket.give_back();
+        let never = bucket.reserve_at(now);
+        assert_eq!(never.wait(), END);
+        bucket.give_back(never);
     }
 }
 
@@ -337,8 +433,8 @@ fn the_forms_without_now_read_a_clock() {
     let wait = bucket.try_take().unwrap_err();
     assert!(wait <= CENTURY && CENTURY < wait + 60 * SECOND);
     let second = bucket.reserve();
-    assert!(second <= wait, "time goes on");
-    bucket.give_back();
+    assert!(second.wait() <= wait, "time goes on");
+    bucket.give_back(second);
 }
 
 #[cfg(feature = "tokio")]
@@ -350,8 +446,8 @@ async fn a_paused_clock_holds_for_the_bucket() {
     tokio::time::advance(just_before(SECOND)).await;
     assert_eq!(bucket.try_take(), Err(NANOSECOND));
     tokio::time::advance(NANOSECOND).await;
-    assert_eq!(bucket.reserve(), Duration::ZERO);
-    assert_eq!(bucket.reserve(), SECOND);
+    assert_eq!(bucket.reserve().wait(), Duration::ZERO);
+    assert_eq!(bucket.reserve().wait(), SECOND);
 }
 
 // ---- as a policy

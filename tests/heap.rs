@@ -101,8 +101,8 @@ fn a_token_allocates_nothing_and_its_bucket_once() {
         let mine = bucket.clone();
         for _ in 0..10 {
             let _ = mine.try_take();
-            let _ = mine.reserve();
-            mine.give_back();
+            let reserved = mine.reserve();
+            mine.give_back(reserved);
         }
     });
     assert_eq!(taken, 0);

@@ -59,7 +59,7 @@ fn threads_that_take_twice_never_take_more_than_the_burst() {
 fn threads_reserve_instants_of_their_own_a_period_apart() {
     loom::model(|| {
         let bucket = TokenBucket::new(1, SECOND);
-        let mut waits: [_; 3] = in_threads(&bucket, |bucket| bucket.reserve_at(NOW));
+        let mut waits: [_; 3] = in_threads(&bucket, |bucket| bucket.reserve_at(NOW).wait());
         waits.sort_unstable();
         assert_eq!(waits, [0, 1, 2].map(Duration::from_secs));
     });
@@ -73,12 +73,12 @@ fn a_token_given_back_is_taken_at_once_or_left() {
     let seen = ends.clone();
     loom::model(move || {
         let bucket = TokenBucket::new(1, SECOND);
-        assert_eq!(bucket.try_take_at(NOW), Ok(()));
+        let reserved = bucket.reserve_at(NOW);
         let taker = {
             let bucket = bucket.clone();
             thread::spawn(move || bucket.try_take_at(NOW).is_ok())
         };
-        bucket.give_back();
+        bucket.give_back(reserved);
         let taken = taker.join().unwrap();
         assert_ne!(bucket.try_take_at(NOW).is_ok(), taken);
         assert_eq!(bucket.try_take_at(NOW), Err(SECOND));
@@ -88,31 +88,33 @@ fn a_token_given_back_is_taken_at_once_or_left() {
 }
 
 #[test]
-fn tokens_given_back_at_once_are_all_there() {
+fn threads_that_reserve_while_one_gives_back_get_instants_of_their_own() {
     loom::model(|| {
-        let bucket = TokenBucket::new(3, SECOND);
-        for _ in 0..3 {
-            assert_eq!(bucket.try_take_at(NOW), Ok(()));
-        }
-        let _: [(); 3] = in_threads(&bucket, TokenBucket::give_back);
-        for _ in 0..3 {
-            assert_eq!(bucket.try_take_at(NOW), Ok(()));
-        }
-        assert_eq!(bucket.try_take_at(NOW), Err(SECOND));
+        let bucket = TokenBucket::new(1, SECOND);
+        let _now = bucket.reserve_at(NOW);
+        let unused = bucket.reserve_at(NOW);
+        let _last = bucket.reserve_at(NOW);
+        let newcomer = {
+            let bucket = bucket.clone();
+            thread::spawn(move || bucket.reserve_at(NOW).wait())
+        };
+        bucket.give_back(unused);
+        let mut waits = [newcomer.join().unwrap(), bucket.reserve_at(NOW).wait()];
+        waits.sort_unstable();
+        assert_eq!(waits, [SECOND, 3 * SECOND]);
     });
 }
 
 #[test]
-fn taking_and_giving_back_at_once_loses_no_token() {
+fn an_instant_given_back_goes_to_one_thread_only() {
     loom::model(|| {
-        let bucket = TokenBucket::new(2, SECOND);
-        let _: [(); 2] = in_threads(&bucket, |bucket| {
-            bucket.try_take_at(NOW).unwrap();
-            bucket.give_back();
-        });
-        for _ in 0..2 {
-            assert_eq!(bucket.try_take_at(NOW), Ok(()));
-        }
-        assert_eq!(bucket.try_take_at(NOW), Err(SECOND));
+        let bucket = TokenBucket::new(1, SECOND);
+        let _now = bucket.reserve_at(NOW);
+        let unused = bucket.reserve_at(NOW);
+        let _last = bucket.reserve_at(NOW);
+        bucket.give_back(unused);
+        let mut waits: [_; 2] = in_threads(&bucket, |bucket| bucket.reserve_at(NOW).wait());
+        waits.sort_unstable();
+        assert_eq!(waits, [SECOND, 3 * SECOND]);
     });
 }

@@ -198,7 +198,7 @@ impl Hub {
         self.turns.retain(|_, turn| *turn + MISSED > now);
         let nick = nick.to_ascii_lowercase();
         let turn = self.turns.remove(&nick);
-        let turn = turn.unwrap_or_else(|| now + logins.reserve());
+        let turn = turn.unwrap_or_else(|| now + logins.reserve().wait());
         if turn <= now {
             return None;
         }

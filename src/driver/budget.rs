@@ -3,49 +3,48 @@
 use core::time::Duration;
 
 use super::phases::{Core, Phase};
-use crate::bucket::TokenBucket;
-use crate::clock::{Stopwatch, Timer, after};
+use crate::bucket::{Reserved, TokenBucket};
+use crate::clock::{Timer, after};
 use crate::policy::Policy;
 
-/// How late an attempt may be for the token that it reserved.
+/// How late an attempt may be for the token that it reserved, if the bucket's
+/// period is shorter.
 ///
 /// An attempt that is later would be one of many: of all clients that were
-/// paused, or that nobody polled.
-pub(super) const TOKEN_SLACK: Duration = Duration::from_secs(1);
+/// paused, or that nobody polled. Within one period of a bucket only one token
+/// comes due, so a lateness of a period adds one attempt at most.
+const TOKEN_SLACK: Duration = Duration::from_secs(1);
 
 /// The bucket that reconnects are paid from.
 #[derive(Default)]
 pub(super) struct Budget {
     pub(super) bucket: Option<TokenBucket>,
+    /// A token that is taken, and not there yet.
     reserved: Option<Reserved>,
-}
-
-/// A token that is taken, and not there yet.
-struct Reserved {
-    age: Stopwatch,
-    /// How old this is when the token is due.
-    wait: Duration,
 }
 
 impl Budget {
     /// Takes a token. Returns the wait for it, if it is not there yet.
     fn reserve(&mut self) -> Option<Duration> {
-        let wait = self.bucket.as_ref().map(TokenBucket::reserve)?;
-        self.reserved = (!wait.is_zero()).then(|| Reserved {
-            age: Stopwatch::start(),
-            wait,
-        });
-        self.reserved.as_ref().map(|reserved| reserved.wait)
+        let reserved = self.bucket.as_ref()?.reserve();
+        let wait = reserved.wait();
+        if wait.is_zero() {
+            return None; // and it is used at once
+        }
+        self.reserved = Some(reserved);
+        Some(wait)
     }
 
-    /// Gives the token back, unless the bucket could have filled up since it
-    /// was due. Then the bucket has earned the token anew.
     fn refund(&mut self) {
         if let (Some(reserved), Some(bucket)) = (self.reserved.take(), &self.bucket) {
-            if reserved.age.elapsed() < reserved.wait.saturating_add(bucket.fills_within()) {
-                bucket.give_back();
-            }
+            bucket.give_back(reserved);
         }
+    }
+
+    /// How late an attempt may be for its token.
+    fn slack(&self) -> Duration {
+        let period = self.bucket.as_ref().map(TokenBucket::period);
+        TOKEN_SLACK.max(period.unwrap_or_default())
     }
 }
 
@@ -67,6 +66,14 @@ impl<E, P: Policy> Core<E, P> {
         let now = self.now();
         self.timers.set(Timer::Budget, after(now, wait));
         self.announce_wait(wait);
+    }
+
+    /// Whether an attempt that begins now is too late for its token, which was
+    /// due then.
+    pub(super) fn is_late(&mut self, due: u64) -> bool {
+        let budget = self.extras.as_ref().map(|extras| &extras.budget);
+        let slack = budget.map_or(TOKEN_SLACK, Budget::slack);
+        self.now() > after(due, slack)
     }
 
     /// The token is used.

@@ -17,7 +17,6 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
-use super::budget::TOKEN_SLACK;
 use super::connect::Connect;
 use super::error::Error;
 use super::event::Event;
@@ -457,10 +456,11 @@ impl<E, P: Policy> Core<E, P> {
                     self.publish_wait();
                     ready!(self.poll_timers(flight.as_mut(), cx));
                     let due = self.timers.get(Timer::Budget);
-                    self.spend();
-                    if due.is_some_and(|due| self.now() > after(due, TOKEN_SLACK)) {
+                    if due.is_some_and(|due| self.is_late(due)) {
+                        self.refund();
                         self.pay();
                     } else {
+                        self.spend();
                         self.enter(Phase::Due);
                     }
                 }

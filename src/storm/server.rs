@@ -257,7 +257,11 @@ impl Desk {
     /// The wait until the next slot.
     fn slot(&self, now: u64) -> Duration {
         let half = self.queue as u64 / 2;
-        Duration::from_nanos(half) + self.slots.reserve_at(Duration::from_nanos(now + half))
+        Duration::from_nanos(half)
+            + self
+                .slots
+                .reserve_at(Duration::from_nanos(now + half))
+                .wait()
     }
 
     /// All the work that was taken on, in handshakes.

@@ -1,0 +1,60 @@
+//! Do drivers that share a budget come back as fast as it allows, and no faster?
+#![cfg(feature = "tokio")]
+
+mod paused;
+
+use std::future::ready;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use futures::future::join_all;
+use paused::paused_runtime;
+use redial::{Jitter, Redial, Sequence, TokenBucket};
+use tokio::time::{Instant, sleep, timeout};
+
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Each task polls its driver for half a second, and is then busy for three: its
+/// token mostly comes due while nobody polls.
+#[test]
+fn a_client_that_is_polled_late_keeps_its_token_for_a_period() {
+    const CLIENTS: usize = 10;
+    let back = paused_runtime().block_on(async {
+        let bucket = TokenBucket::new(1, PERIOD);
+        let began = Instant::now();
+        let clients = (0..CLIENTS).map(|client| {
+            let mut attempts = 0;
+            let mut redial = Redial::new(move || {
+                attempts += 1;
+                ready(if attempts == 1 {
+                    Err(io::Error::from(ErrorKind::ConnectionRefused))
+                } else {
+                    Ok(())
+                })
+            })
+            .policy(Sequence::new([Duration::from_millis(1)]).jitter(Jitter::None))
+            .budget(&bucket);
+            async move {
+                sleep(Duration::from_millis(client as u64)).await;
+                while timeout(Duration::from_millis(500), redial.ready())
+                    .await
+                    .is_err()
+                {
+                    sleep(Duration::from_secs(3)).await;
+                }
+                began.elapsed()
+            }
+        });
+        let mut back = join_all(clients).await;
+        back.sort_unstable();
+        back
+    });
+    // One token is there at once, and nine more are earned; the last client may be
+    // busy when its token comes due.
+    let last = *back.last().unwrap();
+    assert!(last >= 9 * PERIOD, "faster than the bucket: {back:?}");
+    assert!(
+        last <= 9 * PERIOD + Duration::from_millis(3_600),
+        "{back:?}"
+    );
+}
