@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 
 use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::{
-    BoxError, Cause, Connect, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
-    InvalidConfig, Jitter, Lent, Next, Outage, Policy, Reason, Redial, RedialIo, SavedOutage,
-    SendError, Sequence, Session, SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict,
-    Watch,
+    BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
+    Event, Exponential, Failed, Handle, InvalidConfig, Jitter, Lent, Next, Outage, Policy, Reason,
+    Redial, RedialIo, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Status,
+    Stratified, TokenBucket, Verdict, Watch,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -110,6 +110,11 @@ facts! {
     Redial<Unshared>: + Send, - Sync, + Unpin;
     Redial<Local>: - Send, - Sync, + Unpin;
     Redial<Immovable>: + Send, - Sync, + Unpin;
+    BoxConnect<Vec<u8>, io::Error>: + Send, - Sync, + Unpin;
+    BoxConnect<Rc<()>, io::Error>: + Send, - Sync, + Unpin;
+    BoxAttempt<Vec<u8>, io::Error>: + Send, - Sync, + Unpin;
+    BoxRedial<Vec<u8>, io::Error>: + Send, - Sync, + Unpin;
+    BoxRedial<Rc<()>, io::Error>: - Send, - Sync, + Unpin;
     RedialReady<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
     RedialReady<'static, Local, Stratified>: - Send, - Sync, + Unpin;
     RedialReady<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
