@@ -177,6 +177,17 @@ fn what_a_task_owns_and_waits_for_may_cross_threads() {
         let mut watch = shared.handle().watch();
         watch.next().await
     }));
+    // Errors that are borrowed for ever, which a bound on `Connect` would break.
+    drop(is_send(async {
+        let mut redial = Redial::new(|| std::future::ready(Err::<u8, _>("refused")));
+        let _ = redial.ready().await;
+        let _ = redial.connect().await;
+        let _ = redial.run(async move |_| Ok(ControlFlow::Break(()))).await;
+        let mut boxed = redial.observe(|_| {}).boxed();
+        let _ = boxed.ready().await;
+        let _ = boxed.connect().await;
+        boxed.into_shared().ready().await.map(drop).is_ok()
+    }));
     drop(is_send(async {
         let mut session =
             Redial::new((|| unreachable!("only its type counts")) as Lines).into_session();

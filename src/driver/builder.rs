@@ -34,7 +34,6 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 timers: core.timers,
                 watch: core.watch,
                 outage: core.outage.with_policy(policy),
-                last: core.last,
                 judge: core.judge,
                 extras: core.extras,
                 control: core.control,

@@ -135,7 +135,6 @@ where
                 outage: Outage::new(Stratified::default()),
                 timers: Timers::none(),
                 watch: None,
-                last: None,
                 judge: Verdict::on,
                 extras: None,
                 control: Controls::default(),
