@@ -1,11 +1,11 @@
-//! Prints what the benchmarks have measured as the table of the README.
+//! Prints the results of the benchmarks as the table of `src/docs/compare.md`.
 //!
-//! Reads what `cargo bench` has left under `target/criterion`; `.ci/compare`
-//! runs both. A figure is that of the fastest of criterion's samples: what else
-//! runs on the machine only ever adds to a sample. Only where threads contend is
-//! it the median, as the fastest are those in which they happened not to. What
-//! wraps a connection takes turns with the bare one: there the ratio is the
-//! median of those of the turns.
+//! Reads the files that `cargo bench` writes under `target/criterion`;
+//! `.ci/compare` runs both. Each figure is the fastest of criterion's samples,
+//! because other programs on the machine can only slow a sample down. If threads
+//! contend, the figure is the median: in the fastest samples they happened not to
+//! contend. Wrappers take turns with the bare connection, and their ratio is the
+//! median of the ratios of all turns.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,28 +16,28 @@ use std::process::Command;
 use redial_benches::median;
 use serde_json::Value;
 
-/// A row of the table, or several: each of ours beside the fastest peer.
+/// One or more rows of the table: each variant of ours and the fastest peer.
 struct Question {
     text: &'static str,
     /// Criterion's name of the benchmark group.
     group: &'static str,
-    /// Those of ours, by how their names begin, and what to call them.
+    /// Criterion's names of our variants, and the names that the table shows.
     ours: &'static [(&'static str, &'static str)],
-    /// Those that they are measured against, likewise; all peers where empty.
+    /// Criterion's names of the peers to compare with; empty for all peers.
     peers: &'static [&'static str],
     bar: Bar,
-    /// How many of what a row is about there are in an iteration.
+    /// How many of the row's operations one iteration performs.
     each: f64,
 }
 
 enum Bar {
-    /// At most so many times the peer's time.
+    /// The ratio of our time to the peer's, at most.
     Ratio(f64),
-    /// The same, of samples that were taken in turns with the peer's.
+    /// The same, for samples that were taken in turns with the peer's.
     InTurns(f64),
-    /// At most so many nanoseconds more.
+    /// Nanoseconds more than the peer, at most.
     Over(f64),
-    /// None: measured to be known.
+    /// No bar: the row only informs.
     None,
 }
 
@@ -86,7 +86,7 @@ const fn tokens(
 
 const QUESTIONS: &[Question] = &[
     Question {
-        text: "next delay, 16 an outage, its start included",
+        text: "next delay (16 in an outage, its start included)",
         group: "delays",
         ours: DELAYS,
         peers: &[],
@@ -124,14 +124,17 @@ const QUESTIONS: &[Question] = &[
     tokens(
         "",
         "token granted",
-        &[("redial/1", "1 thread, tower's deposit and withdraw")],
+        &[("redial/1", "1 thread, against tower's deposit and withdraw")],
         &["tower/1"],
         0.15,
     ),
     tokens(
         "",
         "token granted",
-        &[("redial/2", "2 threads, the same")],
+        &[(
+            "redial/2",
+            "2 threads, against tower's deposit and withdraw",
+        )],
         &["tower/2"],
         0.15,
     ),
@@ -164,7 +167,7 @@ const QUESTIONS: &[Question] = &[
         1.0,
     ),
     Question {
-        text: "driver made, and connected at once",
+        text: "make a driver; its first attempt connects",
         group: "connect at once",
         ours: REDIAL,
         peers: &[],
@@ -172,7 +175,7 @@ const QUESTIONS: &[Question] = &[
         each: 1.0,
     },
     Question {
-        text: "connected after 4 failures, no waits",
+        text: "connect after 4 failures, without waits",
         group: "connect after 4 failures, no waits",
         ours: &[("redial", "fresh entropy"), ("redial, seeded", "seeded")],
         peers: &[],
@@ -180,7 +183,7 @@ const QUESTIONS: &[Question] = &[
         each: 1.0,
     },
     Question {
-        text: "connected after 4 failures, paused clock",
+        text: "connect after 4 failures, paused clock",
         group: "connect after 4 failures, paused clock",
         ours: &[
             ("redial", "`Stratified`, fresh entropy"),
@@ -191,7 +194,7 @@ const QUESTIONS: &[Question] = &[
         each: 1.0,
     },
     Question {
-        text: "seeding an outage from fresh entropy, once a client",
+        text: "seed an outage from fresh entropy, once per client",
         group: "seeding",
         ours: &[("redial, fresh entropy", "")],
         peers: &[],
@@ -199,7 +202,7 @@ const QUESTIONS: &[Question] = &[
         each: 1.0,
     },
     Question {
-        text: "`ready()` while connected, beside `&mut`",
+        text: "`ready()` while connected, against a bare `&mut`",
         group: "ready while connected",
         ours: REDIAL,
         peers: LIMIT,
@@ -207,19 +210,19 @@ const QUESTIONS: &[Question] = &[
         each: 1.0,
     },
     wrapped(
-        "`Session`, a line there and back over a duplex, beside the bare connection",
+        "`Session`: a line there and back over a duplex",
         "line over a duplex",
     ),
-    wrapped("`Session`, the same over TCP", "line over TCP"),
+    wrapped("`Session`: a line there and back over TCP", "line over TCP"),
     wrapped(
-        "`RedialIo`, 64 B echo over a duplex",
+        "`RedialIo`: 64 B echo over a duplex",
         "64 B echo over a duplex",
     ),
-    wrapped("`RedialIo`, 64 B echo over TCP", "64 B echo over TCP"),
-    wrapped("`RedialIo`, 64 KiB over a duplex", "64 KiB over a duplex"),
-    wrapped("`RedialIo`, 64 KiB over TCP", "64 KiB over TCP"),
+    wrapped("`RedialIo`: 64 B echo over TCP", "64 B echo over TCP"),
+    wrapped("`RedialIo`: 64 KiB over a duplex", "64 KiB over a duplex"),
+    wrapped("`RedialIo`: 64 KiB over TCP", "64 KiB over TCP"),
     Question {
-        text: "a wake-up of 100 000 waiting clients, its attempt included",
+        text: "wake one of 100 000 waiting clients, and attempt",
         group: "wake-ups of 100 000 clients",
         ours: &[
             ("redial", "`Stratified`"),
@@ -231,14 +234,14 @@ const QUESTIONS: &[Question] = &[
     },
 ];
 
-/// By benchmark, by group.
+/// The figures of each group, by the name of the benchmark.
 type Measured = BTreeMap<String, BTreeMap<String, Figures>>;
 
-/// Nanoseconds an iteration.
+/// Nanoseconds for one iteration.
 struct Figures {
-    /// The one to be told.
-    told: f64,
-    /// Of each sample, as they were taken.
+    /// The figure that the table shows.
+    shown: f64,
+    /// The mean of each sample, in the order in which they were taken.
     samples: Vec<f64>,
 }
 
@@ -247,7 +250,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut measured = Measured::new();
     collect(&Path::new(&target).join("criterion"), &mut measured)?;
 
-    println!("| what | | redial / other | bar | redial | the fastest other |");
+    println!("| what | variant | ratio | bar | redial | fastest other |");
     println!("|---|---|---|---|---|---|");
     for question in QUESTIONS {
         rows(question, &measured);
@@ -257,7 +260,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads all that criterion has left under `directory`.
+/// Reads all results of criterion under `directory`.
 fn collect(directory: &Path, measured: &mut Measured) -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir(directory)
         .map_err(|error| format!("{}: {error}; run `cargo bench` first", directory.display()))?
@@ -278,15 +281,16 @@ fn collect(directory: &Path, measured: &mut Measured) -> Result<(), Box<dyn Erro
             if let Some(threads) = threads {
                 name = format!("{name}/{threads}");
             }
-            let samples = samples(&read("sample.json")?).ok_or("samples of another form")?;
+            let samples =
+                samples(&read("sample.json")?).ok_or("sample.json has an unknown form")?;
             let alone = threads.is_none_or(|threads| threads == "1");
             let each = samples.iter().copied();
-            let told = if alone {
+            let shown = if alone {
                 each.fold(f64::INFINITY, f64::min)
             } else {
                 median(each)
             };
-            let figure = Figures { told, samples };
+            let figure = Figures { shown, samples };
             measured
                 .entry(group.into())
                 .or_default()
@@ -298,7 +302,7 @@ fn collect(directory: &Path, measured: &mut Measured) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-/// Nanoseconds an iteration of each sample; at least one.
+/// The nanoseconds for one iteration in each sample. There is at least one.
 fn samples(sample: &Value) -> Option<Vec<f64>> {
     let times = sample["times"].as_array()?;
     let iterations = sample["iters"].as_array()?;
@@ -323,16 +327,16 @@ fn rows(question: &Question, measured: &Measured) {
                 question.peers.contains(&name.as_str())
             }
         })
-        .min_by(|a, b| a.1.told.total_cmp(&b.1.told));
+        .min_by(|a, b| a.1.shown.total_cmp(&b.1.shown));
     let mut text = question.text;
     for (name, called) in question.ours {
         let Some(figures) = group.get(*name) else {
             continue;
         };
-        let ours = figures.told / question.each;
+        let ours = figures.shown / question.each;
         let (ratio, bar, other) = match rival {
             Some((rival, beside)) => {
-                let theirs = beside.told / question.each;
+                let theirs = beside.shown / question.each;
                 let rival = rival.split('/').next().unwrap_or(rival);
                 let rival = if rival == "limit" { "bare" } else { rival };
                 let other = format!("{}, {rival}", time(theirs));
@@ -366,7 +370,7 @@ fn rows(question: &Question, measured: &Measured) {
 }
 
 fn verdict(ratio: f64, bar: f64) -> String {
-    // As many digits as the bar is told with.
+    // A bar near 1 needs one more digit.
     let met = if ratio <= bar { "" } else { " **missed**" };
     if bar > 1.0 {
         format!("{ratio:.3}{met}")
@@ -383,7 +387,7 @@ fn time(nanoseconds: f64) -> String {
     }
 }
 
-/// What it was measured on, as far as the system tells.
+/// The machine and the compiler, as far as the system reports them.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {

@@ -8,15 +8,10 @@
 //!
 //! Prints the writes and the completion time, each the mean over 100 runs.
 
+use redial::{Cause, Decorrelated, Exponential, Failed, Jitter, Policy, Rng, Sequence, Stratified};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
-
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{Rng, SeedableRng};
-use redial::{
-    Backoff, Cause, Decorrelated, Exponential, Failed, Jitter, Policy, Sequence, Stratified,
-};
 
 const BASE: Duration = Duration::from_millis(5);
 const CAP: Duration = Duration::from_secs(2);
@@ -37,18 +32,16 @@ enum Message {
 
 /// One way through the network, in nanoseconds: normal by the sum of twelve
 /// uniform numbers, which is as good as the model itself.
-fn network(rng: &mut Xoshiro256PlusPlus) -> u64 {
-    let uniform = |rng: &mut Xoshiro256PlusPlus| rng.next_u64() as f64 / 2_f64.powi(64);
+fn network(rng: &mut Rng) -> u64 {
+    let uniform = |rng: &mut Rng| rng.next_u64() as f64 / 2_f64.powi(64);
     let normal = (0..12).map(|_| uniform(rng)).sum::<f64>() - 6.0;
     ((10.0 + 2.0 * normal).abs() * 1e6) as u64
 }
 
 /// The number of writes, and the time until the last client has succeeded.
 fn contend<P: Policy>(policy: &P, clients: usize, seed: u64) -> (u64, Duration) {
-    let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut backoffs: Vec<_> = (0..clients)
-        .map(|_| policy.start(Xoshiro256PlusPlus::from_rng(rng)))
-        .collect();
+    let rng = &mut Rng::from_seed(seed);
+    let mut backoffs: Vec<_> = (0..clients).map(|_| policy.start(rng.fork())).collect();
     let mut failures = vec![0; clients];
     let mut began = vec![0; clients];
     let mut queue: BinaryHeap<_> = (0..clients)

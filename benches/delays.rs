@@ -6,11 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use rand::{Rng, SeedableRng};
-use redial::{
-    Decorrelated, Exponential, Jitter, Policy, Sequence, Stratified, TokenBucket,
-    Xoshiro256PlusPlus,
-};
+use redial::{Decorrelated, Exponential, Jitter, Policy, Rng, Sequence, Stratified, TokenBucket};
 
 const ATTEMPTS: u32 = 16;
 const BASE: Duration = Duration::from_secs(1);
@@ -49,7 +45,7 @@ fn delays(c: &mut Criterion) {
     let mut seed = 0;
     outages(group, "limit", || {
         seed += 1;
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut rng = Rng::from_seed(seed);
         std::iter::repeat_with(move || {
             let nanos = (rng.next_u64() as u128 * BASE.as_nanos()) >> 64;
             Duration::from_nanos(nanos as u64)
@@ -75,7 +71,11 @@ fn delays(c: &mut Criterion) {
         "redial Sequence",
         Sequence::new([1, 2, 5, 10, 30, 60].map(Duration::from_secs)),
     );
-    policy(group, "redial TokenBucket", TokenBucket::new(3, BASE));
+    policy(
+        group,
+        "redial TokenBucket",
+        TokenBucket::new(3, BASE).as_policy(),
+    );
 
     let backon = backon::ExponentialBuilder::new()
         .with_jitter()

@@ -44,7 +44,7 @@ const PATHS: &[Path] = &[
         delays(n, Sequence::new([1, 2, 5, 10, 30].map(Duration::from_secs)));
     }),
     ("outage of 16 delays, TokenBucket", |n| {
-        delays(n, TokenBucket::new(3, SECOND));
+        delays(n, TokenBucket::new(3, SECOND).as_policy());
     }),
     ("outage of 4 failures, sans-IO, Stratified", outage),
     ("bucket take, granted", |n| {

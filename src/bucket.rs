@@ -3,14 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
-use rand::Rng;
-use rand::rngs::Xoshiro256PlusPlus;
-
 #[cfg(feature = "std")]
 use crate::clock::Stopwatch;
 use crate::invalid::{InvalidConfig, expect};
-use crate::nanos::{nanos, scale};
-use crate::policy::{Failed, Rule, policy_from_rule};
+use crate::nanos::nanos;
+use crate::policy::BucketPolicy;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// One token each period, and at most a burst of them saved.
@@ -24,7 +21,7 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 ///   so that each waiter gets an instant of its own. A server that answers
 ///   each rejected client with that wait hands out
 ///   [slots](crate::Verdict::Slot).
-/// - A [`Policy`](crate::Policy); see below.
+/// - A policy for each client by itself: [`as_policy`](Self::as_policy).
 ///
 /// ```
 /// use redial::TokenBucket;
@@ -52,18 +49,6 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 /// Time is in whole nanoseconds and exact. It ends at `u64::MAX` of them, 584
 /// years, and so does the bucket: once a token is taken that moves the next one
 /// beyond that, it refuses all others, and its answer is 584 years.
-///
-/// # As a policy
-///
-/// Each outage has an account of its own, whether the bucket is empty or not:
-/// `burst` tokens when it begins, and one more each period. A wait lasts until
-/// the outage's next token and then for a time that is uniform over
-/// (0, `period`], so that clients that lost their server together do not return
-/// in step. It is never longer than two periods.
-///
-/// So the rate is that of each client, and a thousand clients have a thousand
-/// times the rate. To limit many connections together, share the bucket as
-/// their [budget](crate::Redial::budget).
 ///
 /// # Where it comes from
 ///
@@ -112,13 +97,16 @@ impl TokenBucket {
     pub fn try_new(burst: u32, period: Duration) -> Result<Self, InvalidConfig> {
         if burst == 0 {
             return Err(InvalidConfig::new(
-                "the burst is 0, and so is the number of tokens that the bucket ever holds: give \
-                 it at least 1",
+                "burst",
+                burst,
+                "the bucket would never hold a token; give it at least 1",
             ));
         }
         if period.is_zero() {
-            return Err(InvalidConfig::new(
-                "the period is 0 ns, which limits nothing: give it a length, such as 100 ms",
+            return Err(InvalidConfig::duration(
+                "period",
+                period,
+                "it would limit nothing; give it a length, such as 100 ms",
             ));
         }
         let period = nanos(period);
@@ -189,6 +177,15 @@ impl TokenBucket {
             self.update(|full_at| (full_at != CLOSED).then(|| full_at.saturating_sub(self.period)));
     }
 
+    /// The bucket's rate as a [policy](crate::Policy), by which each client waits
+    /// alone. It takes no tokens from this bucket.
+    ///
+    /// Clients that share a limit take this bucket as their
+    /// [budget](crate::Redial::budget) instead.
+    pub const fn as_policy(&self) -> BucketPolicy {
+        BucketPolicy::new(self.burst, self.period)
+    }
+
     /// How long an empty bucket takes to be full.
     #[cfg(feature = "tokio")]
     pub(crate) fn fills_within(&self) -> Duration {
@@ -240,42 +237,6 @@ impl fmt::Debug for TokenBucket {
     }
 }
 
-/// One outage's account at a [`TokenBucket`].
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(unnameable_types)] // seen only through the sealed Rule
-pub struct Account {
-    /// When the account is full again, since the outage began.
-    full_at: u64,
-}
-
-impl Rule for TokenBucket {
-    type State = Account;
-
-    #[inline]
-    fn wait(
-        &self,
-        account: &mut Account,
-        rng: &mut Xoshiro256PlusPlus,
-        failed: &Failed,
-    ) -> Duration {
-        let elapsed = nanos(failed.elapsed);
-        let latest = self.latest(elapsed);
-        // Each attempt has moved it by a period at least, those included that
-        // this account did not see. But an outage whose waits were cut short
-        // (retry now) shall wait for one period, not for all of them.
-        let full_at = account
-            .full_at
-            .max(self.period.saturating_mul(failed.attempt as u64))
-            .min(latest.saturating_add(self.period));
-        let token = full_at.saturating_sub(latest);
-        account.full_at = self.later(full_at, elapsed);
-        let spread = 1 + scale(rng.next_u64(), self.period);
-        Duration::from_nanos(token.saturating_add(spread))
-    }
-}
-
-policy_from_rule!(TokenBucket);
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -287,13 +248,13 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_its_value() {
         let empty = TokenBucket::try_new(0, SECOND).unwrap_err();
-        assert!(empty.to_string().contains("the burst is 0"), "{empty}");
+        assert!(empty.to_string().contains("burst is 0"), "{empty}");
         let endless = TokenBucket::try_new(1, Duration::ZERO).unwrap_err();
-        assert!(endless.to_string().contains("0 ns"), "{endless}");
+        assert!(endless.to_string().contains("period is 0ns"), "{endless}");
     }
 
     #[test]
-    #[should_panic(expected = "the burst is 0")]
+    #[should_panic(expected = "burst is 0")]
     fn the_plain_form_panics_with_the_words_of_the_error() {
         let _ = TokenBucket::new(0, SECOND);
     }

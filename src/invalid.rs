@@ -1,59 +1,84 @@
-//! What the crate refuses, and the words for it.
+//! The error for a setting that cannot work.
 
+use alloc::string::String;
+use core::error::Error;
 use core::fmt;
 use core::time::Duration;
 
-/// A value that a policy or a limit refuses, and the remedy.
+/// A setting was refused: a policy, a limit, a bucket or a storm cannot work
+/// with its value.
 ///
-/// The `try_` forms of constructors and setters return it; those without panic
-/// with the same words.
+/// Each constructor and setter that can refuse a value has two forms. The plain
+/// form panics; the form whose name begins with `try_` returns this error. Both
+/// give the same words: the setting, its value, and what to do about it.
+///
+/// ```
+/// use redial::Stratified;
+///
+/// let refused = Stratified::default().try_growth(0.5).unwrap_err();
+/// assert_eq!((refused.setting(), refused.value()), ("growth", "0.5"));
+/// assert_eq!(
+///     refused.to_string(),
+///     "growth is 0.5: it must be a finite number of at least 1, such as 2"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidConfig(alloc::string::String);
+pub struct InvalidConfig {
+    setting: &'static str,
+    value: String,
+    remedy: String,
+}
 
 impl InvalidConfig {
-    pub(crate) fn new(message: impl Into<alloc::string::String>) -> Self {
-        Self(message.into())
+    /// The remedy completes "`setting` is `value`: …".
+    #[cold]
+    pub(crate) fn new(
+        setting: &'static str,
+        value: impl fmt::Display,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            setting,
+            value: alloc::format!("{value}"),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// As [`new`](Self::new), for a length of time.
+    #[cold]
+    pub(crate) fn duration(
+        setting: &'static str,
+        value: Duration,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::new(setting, alloc::format!("{value:?}"), remedy)
+    }
+
+    /// The name of the setting, as its setter or parameter is called: `growth`,
+    /// `max_attempts`.
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// The value that was refused, as text: `0.5`, `0ns`, `NaN`.
+    pub fn value(&self) -> &str {
+        &self.value
     }
 }
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} is {}: {}", self.setting, self.value, self.remedy)
     }
 }
 
-impl core::error::Error for InvalidConfig {}
+impl Error for InvalidConfig {}
 
-/// The value, or the panic that the plain forms promise under `# Panics`.
+/// The value, or the panic that the plain forms document under `# Panics`.
 #[track_caller]
 pub(crate) fn expect<T>(result: Result<T, InvalidConfig>) -> T {
     match result {
         Ok(value) => value,
         Err(invalid) => panic!("{invalid}"),
     }
-}
-
-/// Refuses the bases and caps that no policy can work with.
-pub(crate) fn check_range(base: Duration, cap: Duration) -> Result<(), InvalidConfig> {
-    if base.is_zero() {
-        return Err(InvalidConfig::new(
-            "the base wait is 0 ns, which would retry in a hot loop: give it a length, such as 1 s",
-        ));
-    }
-    if base > cap {
-        return Err(InvalidConfig::new(alloc::format!(
-            "the base wait {base:?} is above the cap {cap:?}: lower the base or raise the cap"
-        )));
-    }
-    Ok(())
-}
-
-/// Refuses factors that shrink, overflow or are no number.
-pub(crate) fn check_factor(name: &str, factor: f64) -> Result<(), InvalidConfig> {
-    if factor.is_finite() && factor >= 1.0 {
-        return Ok(());
-    }
-    Err(InvalidConfig::new(alloc::format!(
-        "the {name} is {factor}, and must be a finite number of at least 1, such as 2"
-    )))
 }

@@ -75,6 +75,7 @@
 //! - [How a server hands out slots](_slots)
 //! - [How spread is proven](_spread)
 //! - [What it costs](_cost)
+//! - [How fast it is, compared with other crates](_compare)
 //!
 //! # Crate features
 //!
@@ -111,8 +112,10 @@ extern crate std;
 mod bucket;
 mod invalid;
 mod nanos;
+mod number;
 mod outage;
-mod policy;
+pub mod policy;
+mod rng;
 #[cfg(target_has_atomic = "64")]
 mod sync;
 mod verdict;
@@ -139,11 +142,16 @@ pub mod storm;
 #[cfg(target_has_atomic = "64")]
 pub use bucket::TokenBucket;
 pub use invalid::InvalidConfig;
-pub use outage::{Next, Outage, Reason, SavedOutage};
+pub use number::Number;
+pub use outage::{Config, Next, Outage, Reason, SavedOutage};
+#[cfg(target_has_atomic = "ptr")]
+#[doc(inline)]
+pub use policy::{AnyPolicy, Sequence};
+#[doc(inline)]
 pub use policy::{
-    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, IterBackoff, Jitter, Policy, Seeded,
-    Sequence, Stratified,
+    Backoff, Cause, Decorrelated, Delays, Exponential, Failed, Jitter, Policy, Stratified,
 };
+pub use rng::Rng;
 pub use verdict::Verdict;
 
 #[cfg(feature = "tokio")]
@@ -165,13 +173,6 @@ pub mod future {
     pub use crate::wrap::SharedReady;
 }
 
-/// The generator that feeds one outage: small, fast, and the same on every
-/// platform (from the `rand` crate).
-pub use rand::rngs::Xoshiro256PlusPlus;
-
-/// For policies of your own, which draw from the generator by its traits.
-pub use rand;
-
 #[cfg(all(
     any(feature = "tokio", feature = "storm"),
     not(target_has_atomic = "64")
@@ -189,3 +190,7 @@ pub mod _spread {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/cost.md")]
 pub mod _cost {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("docs/compare.md")]
+pub mod _compare {}

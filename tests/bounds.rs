@@ -5,8 +5,7 @@ mod fleet;
 mod statistics;
 
 use fleet::{ARRIVING, CLIENTS, IN_STEP, MIXING_TENTHS, TENTHS};
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{Rng, SeedableRng};
+use redial::Rng;
 use statistics::*;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
@@ -67,7 +66,7 @@ fn the_page_on_spread_states_the_sizes_and_limits_of_the_tests() {
     for stated in [
         format!("waits of {} clients", thousands(CLIENTS)),
         format!("{bins} bins of the window"),
-        format!("more than {most} nor fewer than {least}, about a mean of {BIN_LOAD}"),
+        format!("between {least} and {most} of them, about a mean of {BIN_LOAD}"),
         format!("{} clients are no more in step", thousands(IN_STEP)),
         format!(
             "{} clients after one, five and ten minutes",
@@ -161,18 +160,18 @@ fn birthdays_agree_as_often_as_the_limit_says() {
 /// Asserts that `alarm`, given a generator, is true in at most one of a hundred
 /// trials. The count of alarms is binomial, and itself tested at `ALPHA`.
 #[track_caller]
-fn alarms_once_in_a_hundred(trials: u64, mut alarm: impl FnMut(&mut Xoshiro256PlusPlus) -> bool) {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+fn alarms_once_in_a_hundred(trials: u64, mut alarm: impl FnMut(&mut Rng) -> bool) {
+    let mut rng = Rng::from_seed(1);
     let alarms = (0..trials).filter(|_| alarm(&mut rng)).count() as u64;
     let chance = Binomial::new(0.01, trials).unwrap().sf(alarms);
     assert!(chance >= ALPHA, "{alarms} alarms in {trials}");
 }
 
-fn unit(rng: &mut Xoshiro256PlusPlus) -> f64 {
+fn unit(rng: &mut Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn units(rng: &mut Xoshiro256PlusPlus, n: usize) -> Uniform {
+fn units(rng: &mut Rng, n: usize) -> Uniform {
     Uniform::new((0..n).map(|_| unit(rng)))
 }
 
@@ -225,7 +224,7 @@ fn a_mean_raises_no_more_alarms_than_it_says() {
 }
 
 /// What 2000 clients that know nothing of each other load 200 bins with.
-fn arrivals(rng: &mut Xoshiro256PlusPlus) -> Vec<u64> {
+fn arrivals(rng: &mut Rng) -> Vec<u64> {
     units(rng, 2000).loads(200)
 }
 

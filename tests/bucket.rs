@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use redial::policy::BucketPolicy;
 use redial::{Backoff, Cause, Failed, Policy, TokenBucket};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -359,15 +360,18 @@ fn failed(attempt: u32, elapsed: Duration) -> Failed {
     Failed::new(attempt, elapsed, Cause::Down)
 }
 
-fn start(policy: &TokenBucket, seed: u64) -> <TokenBucket as Policy>::Backoff {
-    policy.start(rand::SeedableRng::seed_from_u64(seed))
+fn start(policy: &TokenBucket, seed: u64) -> Backoff<BucketPolicy> {
+    policy.as_policy().start(redial::Rng::from_seed(seed))
 }
 
 // Computed apart from this crate, from the definitions of SplitMix64,
 // xoshiro256++ and the rule.
 #[test]
 fn a_seed_means_the_same_waits_everywhere() {
-    let waits = TokenBucket::new(3, SECOND).delays_from_seed(42).take(8);
+    let waits = TokenBucket::new(3, SECOND)
+        .as_policy()
+        .delays_from_seed(42)
+        .take(8);
     let waits: Vec<_> = waits.map(|wait| wait.as_nanos()).collect();
     #[rustfmt::skip]
     assert_eq!(waits, [
@@ -380,7 +384,7 @@ fn a_seed_means_the_same_waits_everywhere() {
 fn an_outage_spends_its_burst_and_then_one_token_each_period() {
     for burst in [1, 2, 10] {
         for seed in 0..100 {
-            let policy = TokenBucket::new(burst, SECOND);
+            let policy = TokenBucket::new(burst, SECOND).as_policy();
             let mut elapsed = Duration::ZERO;
             for (n, wait) in (1..=200).zip(policy.delays_from_seed(seed)) {
                 assert!(Duration::ZERO < wait && wait <= 2 * SECOND);
@@ -396,7 +400,7 @@ fn an_outage_spends_its_burst_and_then_one_token_each_period() {
 
 #[test]
 fn clients_lost_at_the_same_instant_do_not_retry_in_step() {
-    let policy = TokenBucket::new(1, SECOND);
+    let policy = TokenBucket::new(1, SECOND).as_policy();
     for n in 0..5 {
         let nth = |seed| policy.delays_from_seed(seed).take(n + 1).sum::<Duration>();
         let mut quarters = [0; 4];
@@ -414,10 +418,10 @@ fn clients_lost_at_the_same_instant_do_not_retry_in_step() {
 #[test]
 fn an_outage_leaves_the_tokens_of_others_alone() {
     let bucket = TokenBucket::new(2, SECOND);
-    let _ = bucket.delays_from_seed(1).take(50).last();
+    let _ = bucket.as_policy().delays_from_seed(1).take(50).last();
     assert_eq!(takes(&bucket, Duration::ZERO, 100), 2);
     // Nor does it feel that they are gone.
-    let mut waits = bucket.delays_from_seed(1);
+    let mut waits = bucket.as_policy().delays_from_seed(1);
     assert!(waits.next().unwrap() <= SECOND);
 }
 
@@ -459,5 +463,5 @@ proptest! {
 fn buckets_and_their_backoffs_cross_threads() {
     fn crosses<T: Send + Sync + Unpin + 'static>() {}
     crosses::<TokenBucket>();
-    crosses::<<TokenBucket as Policy>::Backoff>();
+    crosses::<Backoff<BucketPolicy>>();
 }

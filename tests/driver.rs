@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
+use redial::policy::from_fn;
 use redial::{
     BoxConnect, BoxRedial, Cause, Connect, Event, Exponential, Jitter, Policy, Reason, Redial,
     Sequence, Status, TokenBucket, Verdict,
@@ -1238,7 +1239,7 @@ fn a_boxed_connector_refuses_the_attempt_of_another() {
 
 #[tokio::test(start_paused = true)]
 async fn any_policy_fits_also_one_that_gives_up() {
-    let mut redial = Redial::new(after_failures(100).0).policy(|_| [secs(1)].into_iter());
+    let mut redial = Redial::new(after_failures(100).0).policy(from_fn(|_| [secs(1)]));
     let error = redial.ready().await.unwrap_err();
     assert!(error.is_exhausted());
     assert_eq!(error.attempts(), 2);

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use redial::policy::from_fn;
 use redial::{Exponential, Handle, Jitter, Redial, Status, TokenBucket, Verdict};
 use tokio::io::duplex;
 use tokio::time::{Instant, sleep, timeout};
@@ -516,8 +517,8 @@ fn read(watch: &mut redial::Watch) -> Vec<Status> {
 
 /// A driver whose status changes with each call: a loss, and a connection.
 fn flapping() -> (impl FnMut(u32), Handle) {
-    let mut redial =
-        Redial::new(|| ready(Ok::<_, io::Error>(()))).policy(|_| std::iter::repeat(Duration::ZERO));
+    let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())))
+        .policy(from_fn(|_| std::iter::repeat(Duration::ZERO)));
     let handle = redial.handle();
     let flap = move |times: u32| {
         let mut cx = Context::from_waker(Waker::noop());

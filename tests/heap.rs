@@ -61,7 +61,7 @@ fn an_outage_of_any_policy_allocates_nothing() {
     outage(&exponential.jitter(Jitter::Proportional(0.2)));
     outage(&Decorrelated::new(SECOND, 60 * SECOND));
     outage(&Sequence::new([1, 2, 10, 30].map(Duration::from_secs)));
-    outage(&TokenBucket::new(3, SECOND));
+    outage(&TokenBucket::new(3, SECOND).as_policy());
 }
 
 #[test]

@@ -11,11 +11,9 @@ use literal::Literal;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use redial::{
-    Backoff, Cause, Decorrelated, Exponential, Failed, InvalidConfig, Jitter, Next, Outage, Policy,
-    Sequence, Stratified, TokenBucket, Verdict, Xoshiro256PlusPlus,
+    Cause, Decorrelated, Exponential, Failed, InvalidConfig, Jitter, Next, Outage, Policy, Rng,
+    Sequence, Stratified, TokenBucket, Verdict,
 };
-
-use rand::SeedableRng;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
@@ -115,7 +113,7 @@ fn any_outage() -> impl Strategy<Value = Vec<(Cause, Duration)>> {
 /// failure. The first failure is the loss itself, or a first attempt's that
 /// took a while.
 fn waits(policy: &impl Policy, seed: u64, outage: &[(Cause, Duration)]) -> Vec<(Failed, Duration)> {
-    let mut backoff = policy.start(Xoshiro256PlusPlus::seed_from_u64(seed));
+    let mut backoff = policy.start(Rng::from_seed(seed));
     let mut now = Duration::ZERO;
     (0..)
         .zip(outage)
@@ -131,7 +129,7 @@ fn waits(policy: &impl Policy, seed: u64, outage: &[(Cause, Duration)]) -> Vec<(
 
 /// The waits after failures in no order.
 fn answers(policy: &impl Policy, seed: u64, failures: &[Failed]) -> Vec<Duration> {
-    let mut backoff = policy.start(Xoshiro256PlusPlus::seed_from_u64(seed));
+    let mut backoff = policy.start(Rng::from_seed(seed));
     let answer = |failed| backoff.next_delay(failed).expect("no policy gives up");
     failures.iter().map(answer).collect()
 }
@@ -209,7 +207,7 @@ proptest! {
         factor in no_factor(),
         above in 1.0..f64::MAX,
     ) {
-        names(Exponential::try_new(Duration::ZERO, cap), "0 ns")?;
+        names(Exponential::try_new(Duration::ZERO, cap), "0ns")?;
         if base < cap {
             let swapped = Exponential::try_new(cap, base);
             names(swapped.clone(), &format!("{base:?}"))?;
@@ -275,7 +273,7 @@ proptest! {
 
     #[test]
     fn decorrelated_refuses_nonsense_by_its_value((base, cap) in any_range()) {
-        names(Decorrelated::try_new(Duration::ZERO, cap), "0 ns")?;
+        names(Decorrelated::try_new(Duration::ZERO, cap), "0ns")?;
         if base < cap {
             let swapped = Decorrelated::try_new(cap, base);
             names(swapped.clone(), &format!("{base:?}"))?;
@@ -292,7 +290,7 @@ proptest! {
         seed: u64,
         failures in any_failures(),
     ) {
-        let policy = TokenBucket::new(burst.max(1), period);
+        let policy = TokenBucket::new(burst.max(1), period).as_policy();
         for wait in answers(&policy, seed, &failures) {
             prop_assert!(Duration::ZERO < wait && wait <= period.saturating_mul(2));
         }
@@ -307,7 +305,7 @@ proptest! {
     ) {
         // Attempt n (from 0) is paid with token n, which is there from
         // (n - burst + 1) periods on.
-        for (failed, wait) in waits(&TokenBucket::new(burst, period), seed, &outage) {
+        for (failed, wait) in waits(&TokenBucket::new(burst, period).as_policy(), seed, &outage) {
             let due = period * (failed.attempt + 1).saturating_sub(burst);
             prop_assert!(failed.elapsed.saturating_add(wait) > due);
         }
@@ -389,7 +387,7 @@ proptest! {
             .into_iter()
             .map(|(cause, took)| (cause, Duration::from_nanos(took)))
             .collect();
-        let mut literal = rule.start(Xoshiro256PlusPlus::seed_from_u64(seed));
+        let mut literal = rule.outage(Rng::from_seed(seed));
         for (failed, wait) in waits(&policy, seed, &outage) {
             let (_, stratum, at) = literal.next_attempt(nanos(failed.elapsed), failed.cause);
             // 2e-11 of base / (growth - 1), which is up to a thousand bases,
@@ -411,7 +409,7 @@ proptest! {
         growth in no_factor(),
         per_second in no_factor(),
     ) {
-        names(Stratified::try_new(Duration::ZERO, cap), "0 ns")?;
+        names(Stratified::try_new(Duration::ZERO, cap), "0ns")?;
         names(Stratified::new(base, cap).try_growth(growth), &growth.to_string())?;
         if base < cap {
             let swapped = Stratified::try_new(cap, base);
@@ -451,14 +449,14 @@ proptest! {
         seed: u64,
         outage in any_outage(),
     ) {
-        fn same(policy: &(impl Policy + Clone), seed: u64, outage: &[(Cause, Duration)]) -> bool {
+        fn same(policy: &impl Policy, seed: u64, outage: &[(Cause, Duration)]) -> bool {
             waits(policy, seed, outage) == waits(&policy.clone(), seed, outage)
         }
         prop_assert!(same(&Stratified::new(base, cap).growth(factor), seed, &outage));
         prop_assert!(same(&Exponential::new(base, cap).jitter(jitter), seed, &outage));
         prop_assert!(same(&Decorrelated::new(base, cap), seed, &outage));
         prop_assert!(same(&Sequence::new([base, cap]).jitter(jitter), seed, &outage));
-        prop_assert!(same(&TokenBucket::new(3, base), seed, &outage));
+        prop_assert!(same(&TokenBucket::new(3, base).as_policy(), seed, &outage));
     }
 
     #[test]

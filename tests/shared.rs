@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::StreamExt;
+use redial::policy::from_fn;
 use redial::{Exponential, Jitter, Redial, Shared, Verdict};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -225,7 +226,7 @@ fn tasks_on_many_threads_all_get_each_connection() {
     runtime.block_on(async {
         let (connector, attempts) = numbered(Duration::from_millis(1));
         let shared = Redial::new(connector)
-            .policy(|_| std::iter::repeat(Duration::from_millis(1)))
+            .policy(from_fn(|_| std::iter::repeat(Duration::from_millis(1))))
             .into_shared();
         let tasks = (0..32).map(|_| {
             let shared = shared.clone();

@@ -6,23 +6,23 @@
 use std::future::{Ready, ready};
 use std::io;
 
+use redial::policy::BucketPolicy;
 use redial::{
-    Connect, Decorrelated, Exponential, Outage, Policy, Redial, Sequence, Stratified, TokenBucket,
+    Connect, Decorrelated, Exponential, Outage, Policy, Redial, Rng, Sequence, Stratified,
 };
 
-/// The state of one outage, the rule that it follows and its generator, which
-/// is 32 bytes of it.
+/// What an outage remembers of its policy, and its generator of 32 bytes.
 fn outage<P: Policy>() -> usize {
-    size_of::<P::Backoff>()
+    size_of::<(P::State, Rng)>()
 }
 
 #[test]
 fn an_outage_of_each_policy_is_a_generator_and_some_words() {
-    assert_eq!(outage::<Stratified>(), 120);
-    assert_eq!(outage::<Exponential>(), 104);
-    assert_eq!(outage::<Decorrelated>(), 64);
-    assert_eq!(outage::<Sequence>(), 88);
-    assert_eq!(outage::<TokenBucket>(), 72);
+    assert_eq!(outage::<Stratified>(), 64);
+    assert_eq!(outage::<Exponential>(), 48);
+    assert_eq!(outage::<Decorrelated>(), 48);
+    assert_eq!(outage::<Sequence>(), 32);
+    assert_eq!(outage::<BucketPolicy>(), 40);
 }
 
 #[test]

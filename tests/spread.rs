@@ -10,7 +10,7 @@ mod statistics;
 use std::time::Duration;
 
 use fleet::{ALL_CAUSES, CLIENTS, Fleet, SECOND};
-use redial::{Backoff, Cause, Decorrelated, Exponential, Jitter, Policy, Sequence, TokenBucket};
+use redial::{Cause, Decorrelated, Exponential, Jitter, Policy, Sequence, TokenBucket};
 use statistics::*;
 
 /// Waits out of `low + 1 ..= low + width`, in nanoseconds.
@@ -211,7 +211,7 @@ fn decorrelated_waits_grow_by_half_on_average() {
 fn a_token_is_used_at_any_instant_of_its_period() {
     // At burst 1, attempt k is in period k, wherever in it.
     let period = 10 * SECOND;
-    let policy = TokenBucket::new(1, Duration::from_nanos(period));
+    let policy = TokenBucket::new(1, Duration::from_nanos(period)).as_policy();
     let mut fleet = Fleet::of(&policy, CLIENTS);
     let mut before = None;
     for k in 0..6 {
@@ -231,7 +231,7 @@ fn a_token_is_used_at_any_instant_of_its_period() {
 #[test]
 fn a_burst_of_tokens_is_spread_too() {
     let (burst, period) = (3, SECOND);
-    let policy = TokenBucket::new(burst, Duration::from_nanos(period));
+    let policy = TokenBucket::new(burst, Duration::from_nanos(period)).as_policy();
     let mut fleet = Fleet::of(&policy, CLIENTS);
     let mut before = None;
     for k in 0..9_u64 {
@@ -265,7 +265,7 @@ fn a_hundred_thousand_clients_load_no_millisecond_with_more_than_184() {
     let second = Duration::from_secs(1);
     first_second(&Exponential::new(second, 60 * second), "Exponential");
     first_second(&Sequence::new([second, 10 * second]), "Sequence");
-    first_second(&TokenBucket::new(5, second), "TokenBucket");
+    first_second(&TokenBucket::new(5, second).as_policy(), "TokenBucket");
 }
 
 // ---- two clients
@@ -273,7 +273,7 @@ fn a_hundred_thousand_clients_load_no_millisecond_with_more_than_184() {
 /// The share of pairs of clients whose attempts are within `delta`, in a window
 /// of `width` that both are uniform over.
 #[track_caller]
-fn meet_by_chance_only<B: Backoff>(fleet: &Fleet<B>, width: u64, what: &str) {
+fn meet_by_chance_only<P: Policy>(fleet: &Fleet<P>, width: u64, what: &str) {
     let instants: Vec<u64> = fleet.instants().collect();
     for delta in [width / 1_000, width / 100, width / 10] {
         let met = instants
@@ -294,7 +294,7 @@ fn two_clients_meet_no_more_often_than_chance_has_it() {
     full.fails(Cause::Down);
     meet_by_chance_only(&full, SECOND, "Exponential");
 
-    let mut bucket = Fleet::of(&TokenBucket::new(1, second), CLIENTS);
+    let mut bucket = Fleet::of(&TokenBucket::new(1, second).as_policy(), CLIENTS);
     for k in 0..20 {
         bucket.fails(Cause::Down);
         meet_by_chance_only(&bucket, SECOND, &format!("TokenBucket, token {k}"));

@@ -101,7 +101,7 @@ fn proportional_jitter_keeps_its_phase_for_as_long_as_its_law_says() {
 #[test]
 fn a_token_bucket_has_no_phase_within_its_period() {
     let period = seconds(10.0);
-    let mut fleet = Fleet::of(&TokenBucket::new(1, period), IN_STEP);
+    let mut fleet = Fleet::of(&TokenBucket::new(1, period).as_policy(), IN_STEP);
     for token in 0..24 {
         fleet.fails(Cause::Down);
         for clock in [10.0, 5.0, 1.0, 0.1] {
@@ -253,7 +253,7 @@ fn decorrelated_jitter_arrives_as_evenly() {
 
 #[test]
 fn a_token_bucket_arrives_as_evenly() {
-    let policy = TokenBucket::new(1, seconds(10.0));
+    let policy = TokenBucket::new(1, seconds(10.0)).as_policy();
     let law = vec![ARRIVING as f64 / 100.0; 6_600];
     arrives_evenly(&policy, &law);
 }
@@ -262,7 +262,7 @@ fn a_token_bucket_arrives_as_evenly() {
 
 /// How long each client waits whose first reconnect got this answer, in
 /// nanoseconds; and when it reconnected.
-fn told(policy: &(impl Policy + Clone), answer: Verdict, clients: u64) -> Vec<(u64, u64)> {
+fn told(policy: &impl Policy, answer: Verdict, clients: u64) -> Vec<(u64, u64)> {
     let wait = |next| match next {
         Next::Wait(wait) => wait,
         Next::GiveUp(reason) => panic!("gave up: {reason}"),

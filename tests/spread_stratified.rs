@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use fleet::{ALL_CAUSES, ARRIVING, CLIENTS, Fleet, IN_STEP, MIXING_TENTHS, SECOND, TENTHS};
 use literal::{Literal, Stratum};
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{Rng, SeedableRng};
-use redial::{Backoff, Cause, Failed, Policy, Stratified};
+use redial::{Cause, Failed, Policy, Rng, Stratified};
 use statistics::*;
 
 /// Enough for the widths to reach each cause's cap, and to stay there.
@@ -33,7 +31,7 @@ fn rounding(at: f64) -> f64 {
     2.0 + 1e-10 * at
 }
 
-fn positions(fleet: &Fleet<impl Backoff>, stratum: Stratum) -> Vec<f64> {
+fn positions(fleet: &Fleet<impl Policy>, stratum: Stratum) -> Vec<f64> {
     let rule = Literal::default();
     fleet
         .instants()
@@ -53,11 +51,11 @@ fn zipped(us: &[f64], vs: &[f64]) -> Vec<(f64, f64)> {
 
 #[test]
 fn the_fixed_point_policy_follows_the_literal_rule() {
-    let mut dice = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut dice = Rng::from_seed(1);
     for seed in 0..2_000 {
-        let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let rng = Rng::from_seed(seed);
         let mut ours = Stratified::default().start(rng.clone());
-        let mut literal = Literal::default().start(rng);
+        let mut literal = Literal::default().outage(rng);
         let mut elapsed = 0_u64;
         for attempt in 0..40 {
             let cause = ALL_CAUSES[dice.next_u64() as usize % 3];

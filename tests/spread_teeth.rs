@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use fleet::{ARRIVING, CLIENTS, Fleet, IN_STEP, MIXING_TENTHS, SECOND, TENTHS, seconds};
 use literal::Literal;
-use rand::{Rng, SeedableRng};
-use redial::{Backoff, Cause, Exponential, Jitter, Policy, Stratified, Xoshiro256PlusPlus};
+use redial::policy::from_fn;
+use redial::{Backoff, Cause, Exponential, Failed, Jitter, Policy, Rng, Stratified};
 use statistics::*;
 
 /// U[0, 1).
-fn unit(rng: &mut Xoshiro256PlusPlus) -> f64 {
+fn unit(rng: &mut Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -29,11 +29,7 @@ fn doubling() -> impl Iterator<Item = f64> {
 }
 
 /// The fleet after so many rounds, and its latest waits.
-fn after_rounds<P: Policy>(
-    policy: &P,
-    clients: usize,
-    rounds: usize,
-) -> (Fleet<P::Backoff>, Vec<u64>) {
+fn after_rounds<P: Policy>(policy: &P, clients: usize, rounds: usize) -> (Fleet<P>, Vec<u64>) {
     let mut fleet = Fleet::of(policy, clients);
     for _ in 1..rounds {
         fleet.fails(Cause::Down);
@@ -42,7 +38,7 @@ fn after_rounds<P: Policy>(
     (fleet, waits)
 }
 
-fn turns<B: Backoff>(fleet: &Fleet<B>, clock: f64) -> impl Iterator<Item = f64> {
+fn turns<P: Policy>(fleet: &Fleet<P>, clock: f64) -> impl Iterator<Item = f64> {
     fleet.instants().map(move |at| at as f64 / 1e9 / clock)
 }
 
@@ -83,7 +79,7 @@ fn no_jitter_is_caught_by_everything() {
 fn the_constant_two_seconds_of_hipchat_are_caught() {
     // The web client of March 2015, whose fleet came back as one after the loss
     // of a node ("HipChat connections", Atlassian Developer Blog).
-    let constant = |_: Xoshiro256PlusPlus| std::iter::repeat(Duration::from_secs(2));
+    let constant = from_fn(|_| std::iter::repeat(Duration::from_secs(2)));
     let (fleet, waits) = after_rounds(&constant, CLIENTS, 1);
     commonest(waits.iter().copied(), 0.5e-9).catches("two seconds");
     Uniform::from_nanos(waits, 0, 2 * SECOND)
@@ -99,10 +95,10 @@ fn the_constant_two_seconds_of_hipchat_are_caught() {
 
 #[test]
 fn jitter_before_the_cap_is_caught_at_the_cap() {
-    let before = |mut rng: Xoshiro256PlusPlus| {
+    let before = from_fn(|mut rng| {
         doubling()
             .map(move |ceiling| seconds(f64::min(ceiling * (0.5 + 0.5 * unit(&mut rng)), 60.0)))
-    };
+    });
     // Far from the cap nothing is wrong …
     let (_, waits) = after_rounds(&before, CLIENTS, 1);
     Uniform::from_nanos(waits, SECOND / 2, SECOND / 2).is_uniform("before the cap");
@@ -118,16 +114,16 @@ fn jitter_before_the_cap_is_caught_at_the_cap() {
 }
 
 /// "Decorrelated jitter" as everybody writes it: the draw is clamped.
-fn clamped(cap: f64) -> impl Fn(Xoshiro256PlusPlus) -> Clamped {
-    move |rng| Clamped {
+fn clamped(cap: f64) -> impl Policy {
+    from_fn(move |rng| Clamped {
         rng,
         last: 1.0,
         cap,
-    }
+    })
 }
 
 struct Clamped {
-    rng: Xoshiro256PlusPlus,
+    rng: Rng,
     last: f64,
     cap: f64,
 }
@@ -187,9 +183,9 @@ fn clients_that_met_at_a_clamped_cap_stay_together_and_are_caught() {
 
 #[test]
 fn whole_milliseconds_are_caught_in_a_window_of_five() {
-    let truncated = |mut rng: Xoshiro256PlusPlus| {
+    let truncated = from_fn(|mut rng| {
         repeat_with(move || Duration::from_millis((5.0 * unit(&mut rng)) as u64 + 1))
-    };
+    });
     let (_, waits) = after_rounds(&truncated, CLIENTS, 1);
     commonest(waits.iter().copied(), 1.0 / 5e6).catches("whole milliseconds");
     let sample = Uniform::from_nanos(waits, 0, 5_000_000);
@@ -201,9 +197,9 @@ fn whole_milliseconds_are_caught_in_a_window_of_five() {
 
 #[test]
 fn whole_milliseconds_are_caught_even_in_a_minute() {
-    let truncated = |mut rng: Xoshiro256PlusPlus| {
+    let truncated = from_fn(|mut rng| {
         repeat_with(move || Duration::from_millis((60_000.0 * unit(&mut rng)) as u64 + 1))
-    };
+    });
     let (_, waits) = after_rounds(&truncated, CLIENTS, 1);
     // Too fine to show in the distribution, but not in what agrees exactly.
     commonest(waits.iter().copied(), 1.0 / 60e9).catches("whole milliseconds");
@@ -216,19 +212,23 @@ fn whole_milliseconds_are_caught_even_in_a_minute() {
 
 /// Each outage clones the generator that the policy was built with.
 #[derive(Clone)]
-struct OwnsItsGenerator(Xoshiro256PlusPlus);
+struct OwnsItsGenerator(Rng);
 
 impl Policy for OwnsItsGenerator {
-    type Backoff = <Exponential as Policy>::Backoff;
+    type State = Backoff<Exponential>;
 
-    fn start(&self, _: Xoshiro256PlusPlus) -> Self::Backoff {
+    fn begin(&self, _: &mut Rng) -> Self::State {
         Exponential::new(seconds(1.0), seconds(60.0)).start(self.0.clone())
+    }
+
+    fn next_delay(&self, own: &mut Self::State, _: &mut Rng, failed: &Failed) -> Option<Duration> {
+        own.next_delay(failed)
     }
 }
 
 #[test]
 fn a_generator_that_clones_share_is_caught_across_clients() {
-    let shared = OwnsItsGenerator(Xoshiro256PlusPlus::seed_from_u64(1));
+    let shared = OwnsItsGenerator(Rng::from_seed(1));
     // One client alone looks perfect …
     let alone = shared.delays_from_seed(0).skip(6).take(CLIENTS);
     Uniform::from_nanos(alone.map(|wait| wait.as_nanos() as u64), 0, 60 * SECOND)
@@ -247,7 +247,7 @@ fn a_generator_shared_by_two_clients_is_caught_by_their_correlation() {
     // The lowest bit of each seed is lost. Hardly a value agrees more often
     // than chance has it, and the fleet looks sound.
     let us: Vec<f64> = (0..CLIENTS as u64)
-        .map(|client| unit(&mut Xoshiro256PlusPlus::seed_from_u64(client / 2)))
+        .map(|client| unit(&mut Rng::from_seed(client / 2)))
         .collect();
     Uniform::new(us.iter().copied()).is_uniform("pairs that share a generator");
     correlation(neighbours(&us)).catches("pairs that share a generator");
@@ -256,7 +256,7 @@ fn a_generator_shared_by_two_clients_is_caught_by_their_correlation() {
 #[test]
 fn a_stream_that_a_neighbour_has_one_step_later_is_caught() {
     // Client i's draw n is draw 0 of client i + n: each round is perfect.
-    let draw = |client: u64, n: u64| unit(&mut Xoshiro256PlusPlus::seed_from_u64(client + n));
+    let draw = |client: u64, n: u64| unit(&mut Rng::from_seed(client + n));
     let round =
         |n: u64| -> Vec<f64> { (0..CLIENTS as u64).map(|client| draw(client, n)).collect() };
     let (first, second) = (round(0), round(1));
@@ -271,7 +271,7 @@ fn opposite_draws_are_caught_by_their_sum() {
     // Antithetic neighbours: each uniform, no value twice.
     let us: Vec<f64> = (0..CLIENTS as u64 / 2)
         .flat_map(|pair| {
-            let u = unit(&mut Xoshiro256PlusPlus::seed_from_u64(pair));
+            let u = unit(&mut Rng::from_seed(pair));
             [u, 1.0 - u]
         })
         .collect();
@@ -287,7 +287,7 @@ fn opposite_draws_are_caught_by_their_sum() {
 #[test]
 fn token_buckets_in_step_are_caught() {
     // The wait until the next token, and no more.
-    let bucket = |_: Xoshiro256PlusPlus| std::iter::repeat(Duration::from_secs(10));
+    let bucket = from_fn(|_| std::iter::repeat(Duration::from_secs(10)));
     let (fleet, waits) = after_rounds(&bucket, CLIENTS, 3);
     commonest(waits, 1.0 / 10e9).catches("tokens in step");
     phase_locking(turns(&fleet, 10.0), 0.0).catches("tokens in step");
@@ -298,12 +298,11 @@ fn token_buckets_in_step_are_caught() {
 /// A ceiling of 1.6^n s and at most two minutes, of which j either way is
 /// jitter, with the first retry at once: gRPC's (j = 0.2), if it counts from
 /// the loss.
-fn grpc(j: f64) -> impl Fn(Xoshiro256PlusPlus) -> Box<dyn Iterator<Item = Duration>> {
-    move |mut rng| {
+fn grpc(j: f64) -> impl Policy {
+    from_fn(move |mut rng| {
         let ceilings = (0..).map(|n| f64::min(1.6_f64.powi(n), 120.0));
-        let waits = ceilings.map(move |c| seconds(c * (1.0 - j + 2.0 * j * unit(&mut rng))));
-        Box::new(waits)
-    }
+        ceilings.map(move |c| seconds(c * (1.0 - j + 2.0 * j * unit(&mut rng))))
+    })
 }
 
 #[test]
@@ -334,8 +333,7 @@ fn the_waves_of_grpc_are_caught_and_fade_as_measured() {
 #[test]
 fn a_floor_of_two_hundredths_is_caught_by_the_distribution() {
     // Full jitter, were it "never less than 2 % of the ceiling".
-    let floored =
-        |mut rng: Xoshiro256PlusPlus| repeat_with(move || seconds(0.02 + 0.98 * unit(&mut rng)));
+    let floored = from_fn(|mut rng| repeat_with(move || seconds(0.02 + 0.98 * unit(&mut rng))));
     let (_, waits) = after_rounds(&floored, CLIENTS, 1);
     let sample = Uniform::from_nanos(waits, 0, SECOND);
     sample.ks().catches("a floor");
@@ -345,9 +343,7 @@ fn a_floor_of_two_hundredths_is_caught_by_the_distribution() {
 #[test]
 fn an_end_that_is_missing_is_caught_by_anderson_and_darling() {
     // The first 0.55 % of the window is never drawn; D's limit is 0.73 %.
-    let cut = |mut rng: Xoshiro256PlusPlus| {
-        repeat_with(move || seconds(0.0055 + 0.9945 * unit(&mut rng)))
-    };
+    let cut = from_fn(|mut rng| repeat_with(move || seconds(0.0055 + 0.9945 * unit(&mut rng))));
     let (_, waits) = after_rounds(&cut, CLIENTS, 1);
     let sample = Uniform::from_nanos(waits, 0, SECOND);
     sample.ks().holds("too small for D");
@@ -356,12 +352,12 @@ fn an_end_that_is_missing_is_caught_by_anderson_and_darling() {
 
 #[test]
 fn one_wait_in_ten_thousand_that_is_exactly_the_base_is_caught() {
-    let atom = |mut rng: Xoshiro256PlusPlus| {
+    let atom = from_fn(|mut rng| {
         repeat_with(move || {
             let rare = unit(&mut rng) < 1e-4;
             seconds(if rare { 1.0 } else { unit(&mut rng) })
         })
-    };
+    });
     let (_, waits) = after_rounds(&atom, CLIENTS, 1);
     commonest(waits.iter().copied(), 1e-9).catches("a small atom");
     // Nothing else can see it.
@@ -452,7 +448,7 @@ fn strata_that_grow_and_are_flat_are_caught() {
         flat_before_the_cap: true,
         ..Literal::default()
     };
-    let evenly = |mut rng: Xoshiro256PlusPlus| {
+    let evenly = from_fn(|mut rng| {
         let strata: Vec<_> = flat.strata(Cause::Down).take(7).collect();
         let mut now = 0.0;
         strata.into_iter().map(move |stratum| {
@@ -461,7 +457,7 @@ fn strata_that_grow_and_are_flat_are_caught() {
             now = at;
             Duration::from_nanos(wait as u64)
         })
-    };
+    });
     let sample = Uniform::with_step(positions(&evenly, 5), 1e-9);
     sample.ks().catches("flat strata");
     sample.anderson_darling().catches("flat strata");

@@ -6,10 +6,10 @@ use std::iter;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use redial::policy::from_fn;
 use redial::storm::{Mix, Report, Server, Storm, Sweep};
 use redial::{
-    Backoff, Cause, Exponential, Failed, Jitter, Policy, Sequence, Stratified, Verdict,
-    Xoshiro256PlusPlus,
+    Cause, Exponential, Failed, InvalidConfig, Jitter, Policy, Rng, Sequence, Stratified, Verdict,
 };
 
 const fn secs(seconds: u64) -> Duration {
@@ -17,8 +17,8 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 /// A chat client of 2015: every two seconds, without jitter.
-fn hipchat() -> impl Policy<Backoff: Send> + Sync {
-    |_: Xoshiro256PlusPlus| iter::repeat(secs(2))
+fn hipchat() -> impl Policy<State: Send + Sync> + std::fmt::Debug + Send + Sync {
+    from_fn(|_| iter::repeat(secs(2)))
 }
 
 /// A policy that tells what it is told, and waits a second each time.
@@ -26,15 +26,11 @@ fn hipchat() -> impl Policy<Backoff: Send> + Sync {
 struct Witness(Arc<Mutex<Vec<Failed>>>);
 
 impl Policy for Witness {
-    type Backoff = Self;
+    type State = ();
 
-    fn start(&self, _: Xoshiro256PlusPlus) -> Self {
-        self.clone()
-    }
-}
+    fn begin(&self, _: &mut Rng) {}
 
-impl Backoff for Witness {
-    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
+    fn next_delay(&self, (): &mut (), _: &mut Rng, failed: &Failed) -> Option<Duration> {
         self.0.lock().unwrap().push(*failed);
         Some(secs(1))
     }
@@ -249,7 +245,7 @@ fn what_a_refusal_costs_is_work_done_for_nobody() {
 
 #[test]
 fn clients_that_give_up_are_counted_and_not_waited_for() {
-    let twice = |_: Xoshiro256PlusPlus| iter::repeat_n(secs(1), 2);
+    let twice = from_fn(|_| iter::repeat_n(secs(1), 2));
     let report = Storm::new(100)
         .capacity(10)
         .outage(Duration::from_millis(1_500))
@@ -262,12 +258,12 @@ fn clients_that_give_up_are_counted_and_not_waited_for() {
 
 #[test]
 fn a_policy_that_never_waits_does_not_hang_the_simulation() {
-    let never = |_: Xoshiro256PlusPlus| iter::repeat(Duration::ZERO);
+    let never = from_fn(|_| iter::repeat(Duration::ZERO));
     let report = Storm::new(10).outage(secs(10)).run(&never);
     assert!(!report.recovered());
     let later = Storm::new(10)
         .outage(secs(10))
-        .run(&|_: Xoshiro256PlusPlus| iter::repeat(Duration::MAX));
+        .run(&from_fn(|_| iter::repeat(Duration::MAX)));
     assert_eq!((later.back, later.attempts.mean), (0, 0.0));
 }
 
@@ -290,8 +286,8 @@ fn a_loss_over_a_span_spreads_the_first_attempts() {
 #[test]
 fn the_parts_of_a_fleet_keep_their_shares() {
     let within = |low: f64, share: f64| (share - low).abs() < 0.02;
-    let quick = |_: Xoshiro256PlusPlus| iter::repeat(secs(1));
-    let slow = |_: Xoshiro256PlusPlus| iter::repeat(secs(5));
+    let quick = from_fn(|_| iter::repeat(secs(1)));
+    let slow = from_fn(|_| iter::repeat(secs(5)));
     let fleet = Mix::new(9.0, quick).and(1.0, slow);
     let report = Storm::new(10_000).capacity(20_000).run(&fleet);
     let at = |second: usize| report.arrivals.counts()[second * 10] as f64 / 10_000.0;
@@ -423,34 +419,38 @@ fn one_hint_for_all_as_a_floor_is_spread_by_the_client() {
 // ---- what the user gives, and gets
 
 #[test]
-fn nonsense_is_refused_by_its_value() {
-    let refused = |message: String, value: &str| assert!(message.contains(value), "{message}");
-    refused(Storm::try_new(0).unwrap_err().to_string(), "0 clients");
-    for (capacity, value) in [
+fn nonsense_is_refused_by_its_setting_and_value() {
+    fn refused<T>(built: Result<T, InvalidConfig>, setting: &str, value: &str) {
+        let Err(refused) = built else {
+            panic!("{setting} of {value} was accepted");
+        };
+        assert_eq!((refused.setting(), refused.value()), (setting, value));
+    }
+    refused(Storm::try_new(0), "clients", "0");
+    let storm = || Storm::new(1);
+    for (value, text) in [
         (0.0, "0"),
         (-1.5, "-1.5"),
         (f64::NAN, "NaN"),
         (f64::INFINITY, "inf"),
     ] {
-        let message = Storm::new(1)
-            .try_capacity(capacity)
-            .unwrap_err()
-            .to_string();
-        refused(message, value);
-        let message = Server::try_costly(capacity - 0.5).unwrap_err().to_string();
-        assert!(message.contains("finite"), "{message}");
+        refused(storm().try_capacity(value), "capacity", text);
+    }
+    for (value, text) in [(-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        refused(Server::try_costly(value), "handshakes", text);
     }
     refused(
-        Storm::new(1)
-            .try_attempt_timeout(Duration::ZERO)
-            .unwrap_err()
-            .to_string(),
-        "0 ns",
+        storm().try_attempt_timeout(Duration::ZERO),
+        "attempt_timeout",
+        "0ns",
     );
+    refused(Mix::try_new(-1.0, Stratified::default()), "share", "-1");
+    let no_limit = Sweep::try_new(&storm(), &[Duration::ZERO], &[Duration::ZERO]);
+    refused(no_limit, "capacity", "inf");
 }
 
 #[test]
-#[should_panic(expected = "NaN clients a second")]
+#[should_panic(expected = "capacity is NaN: ")]
 fn a_plain_setter_panics_with_the_same_words() {
     let _ = Storm::new(1).capacity(f64::NAN);
 }
@@ -480,7 +480,7 @@ fn the_longest_durations_are_as_good_as_for_ever() {
 
 #[test]
 fn waits_of_no_time_end_after_ten_thousand_attempts_all_of_them_counted() {
-    let hot = |_: Xoshiro256PlusPlus| std::iter::repeat(Duration::ZERO);
+    let hot = from_fn(|_| std::iter::repeat(Duration::ZERO));
     let report = Storm::new(1)
         .capacity(1)
         .server(Server::cheap())

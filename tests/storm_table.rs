@@ -13,8 +13,9 @@
 use std::iter;
 use std::time::Duration;
 
+use redial::policy::from_fn;
 use redial::storm::{Server, Storm, Summary, Sweep};
-use redial::{Decorrelated, Exponential, Policy, Stratified, Xoshiro256PlusPlus};
+use redial::{Decorrelated, Exponential, Policy, Rng, Stratified};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -111,8 +112,7 @@ fn holds<P: Policy + Sync>(policy: &P, rows: &[(Model, Row)]) {
 }
 
 /// Uniform over 0..1.
-fn uniform(rng: &mut Xoshiro256PlusPlus) -> f64 {
-    use rand::Rng;
+fn uniform(rng: &mut Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -139,13 +139,13 @@ fn full_jitter_is_never_done_with_a_stale_queue() {
 #[test]
 #[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
 fn decorrelated_as_everybody_clamps_it() {
-    let clamped = |mut rng: Xoshiro256PlusPlus| {
+    let clamped = from_fn(|mut rng| {
         let mut wait = 1.0;
         iter::repeat_with(move || {
             wait = (1.0 + uniform(&mut rng) * (3.0 * wait - 1.0)).min(60.0);
             Duration::from_secs_f64(wait)
         })
-    };
+    });
     holds(
         &clamped,
         &[
@@ -178,14 +178,14 @@ fn decorrelated_as_this_crate_draws_it() {
 #[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
 fn grpc_waits_long_and_is_seldom_held_under() {
     // 1 s * 1.6^n up to 120 s, and then +-20 %: gRPC's connection backoff.
-    let grpc = |mut rng: Xoshiro256PlusPlus| {
+    let grpc = from_fn(|mut rng| {
         let mut wait = 1.0_f64;
         iter::repeat_with(move || {
             let jittered = wait * (0.8 + 0.4 * uniform(&mut rng));
             wait = (1.6 * wait).min(120.0);
             Duration::from_secs_f64(jittered)
         })
-    };
+    });
     holds(
         &grpc,
         &[

@@ -1,14 +1,12 @@
 //! Policies, as one writes them on the command line.
 
 use std::error::Error;
-use std::iter;
+use std::fmt::Debug;
 use std::str::FromStr;
 use std::time::Duration;
 
 use redial::storm::Mix;
-use redial::{
-    Backoff, Decorrelated, Exponential, Jitter, Policy, Sequence, Stratified, Xoshiro256PlusPlus,
-};
+use redial::{Decorrelated, Exponential, Jitter, Policy, Sequence, Stratified};
 
 /// A fleet's policies, with the words that they were asked for by.
 #[derive(Clone)]
@@ -85,10 +83,13 @@ fn parse(text: &str) -> Result<Mix, Failure> {
     })
 }
 
-fn one(policy: impl Policy<Backoff: Backoff + 'static> + Send + Sync + 'static) -> Mix {
+fn one<P>(policy: P) -> Mix
+where
+    P: Policy<State: Send + Sync + 'static> + Debug + Send + Sync + 'static,
+{
     Mix::new(1.0, policy)
 }
 
-fn constant(wait: Duration) -> impl Fn(Xoshiro256PlusPlus) -> iter::Repeat<Duration> {
-    move |_| iter::repeat(wait)
+fn constant(wait: Duration) -> Sequence {
+    Sequence::new([wait]).jitter(Jitter::None)
 }

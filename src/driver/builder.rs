@@ -10,13 +10,15 @@ use super::maybe_send::MaybeSend;
 use super::phases::{Core, Phase};
 use crate::bucket::TokenBucket;
 use crate::clock::WallTime;
-use crate::invalid::expect;
-use crate::outage::SavedOutage;
+use crate::outage::{SavedOutage, config_setters};
 use crate::policy::Policy;
 use crate::verdict::Verdict;
 
 /// Settings. Their order does not matter. On a driver that is in use, each one
-/// takes effect when its description says. Closures must be `Send`, except on
+/// takes effect when its description says. Of the limits, `attempt_timeout` and
+/// `patience` take effect with the next attempt, `max_attempts` and `max_elapsed`
+/// when the next attempt fails or the connection is lost, and `stable_after` at
+/// once, also for a present connection. Closures must be `Send`, except on
 /// wasm32; see [`MaybeSend`], also for drivers in a `LocalSet`.
 impl<C: Connect, P: Policy> Redial<C, P> {
     /// Waits as `policy` says.
@@ -78,63 +80,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self
     }
 
-    /// The longest that an attempt may take: 13 s by default, and longer after
-    /// attempts that stalled; see [`patience`](Self::patience).
-    ///
-    /// An attempt that takes longer is dropped, and has stalled.
-    /// `Duration::MAX` lets an attempt take for ever.
-    ///
-    /// Takes effect with the next attempt.
-    ///
-    /// # Panics
-    ///
-    /// If `timeout` is zero, in which no attempt could succeed.
-    #[track_caller]
-    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        expect(self.core.outage.rules().set_attempt_timeout(timeout));
-        self
-    }
-
-    /// The most that the attempt timeout grows to: 120 s by default; see
-    /// [`Outage::patience`](crate::Outage::patience).
-    ///
-    /// Takes effect with the next attempt.
-    pub fn patience(mut self, most: Duration) -> Self {
-        self.core.outage = self.core.outage.patience(most);
-        self
-    }
-
-    /// A connection that has been up for so long ends the outage before it: 10 s
-    /// by default; see [`Outage::stable_after`](crate::Outage::stable_after).
-    ///
-    /// Takes effect at once, for a present connection too.
-    pub fn stable_after(mut self, uptime: Duration) -> Self {
-        self.core.outage = self.core.outage.stable_after(uptime);
-        self
-    }
-
-    /// Gives up after so many attempts in one outage: no limit by default; see
-    /// [`Outage::max_attempts`](crate::Outage::max_attempts).
-    ///
-    /// Takes effect when the next attempt fails or the connection is lost.
-    ///
-    /// # Panics
-    ///
-    /// If `attempts` is 0, which would never connect at all.
-    #[track_caller]
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        expect(self.core.outage.rules().set_max_attempts(attempts));
-        self
-    }
-
-    /// Gives up rather than wait beyond this time since the outage began: no
-    /// limit by default; see [`Outage::max_elapsed`](crate::Outage::max_elapsed).
-    ///
-    /// Takes effect when the next attempt fails or the connection is lost.
-    pub fn max_elapsed(mut self, elapsed: Duration) -> Self {
-        self.core.outage = self.core.outage.max_elapsed(elapsed);
-        self
-    }
+    config_setters!(this => *this.core.outage.config_mut());
 
     /// Makes the waits the same for the same seed: for tests.
     ///

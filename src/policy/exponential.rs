@@ -3,12 +3,12 @@
 use core::fmt;
 use core::time::Duration;
 
-use rand::rngs::Xoshiro256PlusPlus;
-
+use super::check::{check_factor, check_range};
 use super::jitter::{Jitter, Spread};
-use super::{Failed, Rule, policy_from_rule};
-use crate::invalid::{InvalidConfig, check_factor, check_range, expect};
+use super::{Failed, Policy};
+use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
+use crate::rng::Rng;
 
 /// Waits below a ceiling that starts at `base`, is multiplied after each
 /// attempt, and ends at `cap`.
@@ -157,8 +157,7 @@ impl fmt::Debug for Exponential {
 
 /// What one outage remembers of [`Exponential`].
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(unnameable_types)] // seen only through the sealed Rule
-pub struct Growth {
+pub struct ExponentialState {
     /// The latest ceiling before the cap, in nanoseconds, or infinite. A float
     /// so that small factors add up.
     latest: f64,
@@ -166,11 +165,21 @@ pub struct Growth {
     next: u32,
 }
 
-impl Rule for Exponential {
-    type State = Growth;
+impl Policy for Exponential {
+    type State = ExponentialState;
 
     #[inline]
-    fn wait(&self, growth: &mut Growth, rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
+    fn begin(&self, _: &mut Rng) -> ExponentialState {
+        ExponentialState::default()
+    }
+
+    #[inline]
+    fn next_delay(
+        &self,
+        growth: &mut ExponentialState,
+        rng: &mut Rng,
+        failed: &Failed,
+    ) -> Option<Duration> {
         growth.latest = if failed.attempt == 0 {
             self.base as f64
         } else if failed.attempt == growth.next {
@@ -189,20 +198,17 @@ impl Rule for Exponential {
         } else {
             self.held
         };
-        Duration::from_nanos(self.spread.draw(rng, ceiling))
+        Some(Duration::from_nanos(self.spread.draw(rng, ceiling)))
     }
 }
-
-policy_from_rule!(Exponential);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Backoff, Cause, Policy};
+    use crate::policy::Cause;
     use alloc::format;
     use alloc::string::ToString;
     use alloc::vec::Vec;
-    use rand::SeedableRng;
 
     const SECOND: Duration = Duration::from_secs(1);
     const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -228,7 +234,7 @@ mod tests {
 
     /// The wait of an attempt that the policy meets first of all.
     fn alone(policy: Exponential, attempt: u32) -> Duration {
-        let mut backoff = policy.start(Xoshiro256PlusPlus::seed_from_u64(1));
+        let mut backoff = policy.start(Rng::from_seed(1));
         let failed = Failed::new(attempt, Duration::ZERO, Cause::Down);
         backoff.next_delay(&failed).unwrap()
     }
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn attempts_out_of_order_get_the_ceilings_of_their_numbers() {
         let policy = minute().jitter(Jitter::None);
-        let mut backoff = policy.start(Xoshiro256PlusPlus::seed_from_u64(1));
+        let mut backoff = policy.start(Rng::from_seed(1));
         for (attempt, seconds) in [(3, 8), (4, 16), (1, 2), (1, 2), (2, 4), (0, 1), (1, 2)] {
             let failed = Failed::new(attempt, Duration::ZERO, Cause::Down);
             assert_eq!(backoff.next_delay(&failed), Some(seconds * SECOND));
@@ -377,8 +383,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_its_value() {
         for (refused, value) in [
-            (Exponential::try_new(Duration::ZERO, SECOND), "0 ns"),
-            (Exponential::try_new(2 * SECOND, SECOND), "2s"),
+            (Exponential::try_new(Duration::ZERO, SECOND), "base is 0ns"),
+            (Exponential::try_new(2 * SECOND, SECOND), "base is 2s"),
             (minute().try_factor(f64::NAN), "NaN"),
             (minute().try_factor(f64::INFINITY), "inf"),
             (minute().try_factor(-2.0), "-2"),
@@ -392,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the base wait 2s is above the cap 1s")]
+    #[should_panic(expected = "base is 2s: it is above the cap of 1s")]
     fn the_plain_forms_panic_with_the_words_of_the_error() {
         let _ = Exponential::new(2 * SECOND, SECOND);
     }

@@ -2,11 +2,8 @@
 
 use core::fmt;
 
-use rand::Rng;
-use rand::rngs::Xoshiro256PlusPlus;
-
 use crate::invalid::InvalidConfig;
-use crate::nanos::scale;
+use crate::rng::Rng;
 
 /// How waits are spread, so that clients that failed together do not return
 /// together.
@@ -63,10 +60,11 @@ impl Spread {
                 (j * (1_u64 << 32) as f64 + 0.5) as u64
             }
             Jitter::Proportional(j) => {
-                return Err(InvalidConfig::new(alloc::format!(
-                    "the proportional jitter is {j}, and must be within 0 and 1, such as 0.2 for \
-                     20 % either way"
-                )));
+                return Err(InvalidConfig::new(
+                    "jitter",
+                    alloc::format!("Proportional({j})"),
+                    "it must be within 0 and 1, such as 0.2 for 20 % either way",
+                ));
             }
         };
         Ok(Self { jitter, above })
@@ -82,7 +80,7 @@ impl Spread {
     /// under the cap; never 0, even for the ceiling 0 that is held under a cap
     /// of 1 ns.
     #[inline]
-    pub(super) fn draw(self, rng: &mut Xoshiro256PlusPlus, ceiling: u64) -> u64 {
+    pub(super) fn draw(self, rng: &mut Rng, ceiling: u64) -> u64 {
         let (least, width) = match self.jitter {
             Jitter::None => return ceiling,
             Jitter::Full => (1, ceiling),
@@ -96,7 +94,7 @@ impl Spread {
                 (least, ceiling + half - (least - 1))
             }
         };
-        least + scale(rng.next_u64(), width)
+        least + rng.below(width)
     }
 }
 
@@ -110,12 +108,11 @@ impl fmt::Debug for Spread {
 mod tests {
     use super::*;
     use alloc::string::ToString;
-    use rand::SeedableRng;
 
     /// The least and the greatest of many draws.
     fn range(jitter: Jitter, ceiling: u64) -> (u64, u64) {
         let spread = Spread::try_new(jitter).unwrap();
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
+        let mut rng = Rng::from_seed(3);
         let draws = (0..10_000).map(|_| spread.draw(&mut rng, ceiling));
         draws.fold((u64::MAX, 0), |(least, most), wait| {
             (least.min(wait), most.max(wait))
@@ -158,7 +155,7 @@ mod tests {
     fn no_proportion_passes_a_cap() {
         for j in [0.0, 1e-9, 0.005, 0.1, 0.2, 1.0 / 3.0, 0.999_999, 1.0] {
             let spread = Spread::try_new(Jitter::Proportional(j)).unwrap();
-            let mut rng = Xoshiro256PlusPlus::seed_from_u64(4);
+            let mut rng = Rng::from_seed(4);
             for cap in (1..100).chain([u64::MAX / 3, u64::MAX - 1, u64::MAX]) {
                 for _ in 0..100 {
                     let wait = spread.draw(&mut rng, spread.held(cap));

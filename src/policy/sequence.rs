@@ -4,12 +4,11 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
-use rand::rngs::Xoshiro256PlusPlus;
-
 use super::jitter::{Jitter, Spread};
-use super::{Failed, Rule, policy_from_rule};
+use super::{Failed, Policy};
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
+use crate::rng::Rng;
 
 /// Waits from a list, in its order; the last one repeats.
 ///
@@ -66,7 +65,9 @@ impl Sequence {
         let waits = waits.into();
         let Some(&longest) = waits.iter().max() else {
             return Err(InvalidConfig::new(
-                "the sequence of waits is empty: give it at least one, which repeats",
+                "waits",
+                "[]",
+                "a sequence needs at least one wait, which repeats",
             ));
         };
         let longest = nanos(longest);
@@ -115,32 +116,33 @@ impl fmt::Debug for Sequence {
     }
 }
 
-impl Rule for Sequence {
+impl Policy for Sequence {
     /// The attempt's number says which entry it is.
     type State = ();
 
+    fn begin(&self, _: &mut Rng) {}
+
     #[inline]
-    fn wait(&self, (): &mut (), rng: &mut Xoshiro256PlusPlus, failed: &Failed) -> Duration {
+    fn next_delay(&self, (): &mut (), rng: &mut Rng, failed: &Failed) -> Option<Duration> {
         let last = self.waits.len() - 1; // not empty
         let at = usize::try_from(failed.attempt).map_or(last, |attempt| attempt.min(last));
         let entry = nanos(self.waits[at]);
         if entry == 0 {
-            return Duration::ZERO;
+            return Some(Duration::ZERO);
         }
-        Duration::from_nanos(self.spread.draw(rng, entry.min(self.held)))
+        Some(Duration::from_nanos(
+            self.spread.draw(rng, entry.min(self.held)),
+        ))
     }
 }
-
-policy_from_rule!(Sequence);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Backoff, Cause, Policy};
+    use crate::policy::Cause;
     use alloc::format;
     use alloc::string::ToString;
     use alloc::vec::Vec;
-    use rand::SeedableRng;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn the_last_wait_repeats_for_ever() {
         let bare = chat().jitter(Jitter::None);
-        let mut backoff = bare.start(Xoshiro256PlusPlus::seed_from_u64(1));
+        let mut backoff = bare.start(Rng::from_seed(1));
         for attempt in [3, 4, 5, 1_000, u32::MAX - 1, u32::MAX] {
             let failed = Failed::new(attempt, Duration::ZERO, Cause::Down);
             assert_eq!(backoff.next_delay(&failed), Some(30 * SECOND));
@@ -242,14 +244,14 @@ mod tests {
 
     #[test]
     fn an_empty_list_and_a_nonsense_jitter_are_refused() {
-        let empty = Sequence::try_new([]).unwrap_err().to_string();
-        assert!(empty.contains("is empty"), "{empty}");
+        let empty = Sequence::try_new([]).unwrap_err();
+        assert_eq!((empty.setting(), empty.value()), ("waits", "[]"));
         let refused = chat().try_jitter(Jitter::Proportional(-0.5)).unwrap_err();
         assert!(refused.to_string().contains("-0.5"), "{refused}");
     }
 
     #[test]
-    #[should_panic(expected = "the sequence of waits is empty")]
+    #[should_panic(expected = "waits is []: a sequence needs at least one wait")]
     fn the_plain_form_panics_with_the_words_of_the_error() {
         let _ = Sequence::new([]);
     }

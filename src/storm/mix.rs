@@ -1,17 +1,13 @@
 //! A fleet in which not all clients are alike.
 
-use alloc::boxed::Box;
-use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-
-use rand::Rng;
-use rand::rngs::Xoshiro256PlusPlus;
+use core::time::Duration;
 
 use crate::invalid::{InvalidConfig, expect};
-use crate::policy::{Backoff, Policy};
+use crate::policy::{AnyPolicy, AnyState, Failed, Policy};
+use crate::rng::Rng;
 
 /// A policy for each part of a fleet: most have the new release, some still
 /// run the old one.
@@ -22,10 +18,10 @@ use crate::policy::{Backoff, Policy};
 ///
 /// ```
 /// use redial::storm::{Mix, Storm};
-/// use redial::{Stratified, Xoshiro256PlusPlus};
+/// use redial::{Stratified, policy};
 /// use std::{iter, time::Duration};
 ///
-/// let old = |_: Xoshiro256PlusPlus| iter::repeat(Duration::from_secs(2));
+/// let old = policy::from_fn(|_rng| iter::repeat(Duration::from_secs(2)));
 /// let fleet = Mix::new(0.9, Stratified::default()).and(0.1, old);
 /// let report = Storm::new(10_000).outage(Duration::from_secs(30)).run(&fleet);
 /// // The tenth that is in step is still a stampede.
@@ -33,22 +29,16 @@ use crate::policy::{Backoff, Policy};
 /// ```
 #[derive(Clone)]
 pub struct Mix {
-    parts: Vec<(f64, Arc<dyn Start + Send + Sync>)>,
+    parts: Vec<(f64, AnyPolicy)>,
     whole: f64,
 }
 
-/// A policy with its backoff's type forgotten.
-trait Start {
-    fn start(&self, rng: Xoshiro256PlusPlus) -> Box<dyn Backoff>;
-}
-
-impl<P: Policy> Start for P
-where
-    P::Backoff: 'static,
-{
-    fn start(&self, rng: Xoshiro256PlusPlus) -> Box<dyn Backoff> {
-        Box::new(Policy::start(self, rng))
-    }
+/// What one outage of a [`Mix`] remembers: which part it drew, and that part's
+/// state.
+#[derive(Debug)]
+pub struct MixState {
+    part: usize,
+    state: AnyState,
 }
 
 impl Mix {
@@ -62,8 +52,7 @@ impl Mix {
     #[track_caller]
     pub fn new<P>(share: f64, policy: P) -> Self
     where
-        P: Policy + Send + Sync + 'static,
-        P::Backoff: 'static,
+        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
     {
         expect(Self::try_new(share, policy))
     }
@@ -75,8 +64,7 @@ impl Mix {
     /// If `share` is not a positive, finite number.
     pub fn try_new<P>(share: f64, policy: P) -> Result<Self, InvalidConfig>
     where
-        P: Policy + Send + Sync + 'static,
-        P::Backoff: 'static,
+        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
     {
         let empty = Self {
             parts: vec![],
@@ -94,8 +82,7 @@ impl Mix {
     #[track_caller]
     pub fn and<P>(self, share: f64, policy: P) -> Self
     where
-        P: Policy + Send + Sync + 'static,
-        P::Backoff: 'static,
+        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
     {
         expect(self.try_and(share, policy))
     }
@@ -107,35 +94,43 @@ impl Mix {
     /// If `share` is not a positive, finite number.
     pub fn try_and<P>(mut self, share: f64, policy: P) -> Result<Self, InvalidConfig>
     where
-        P: Policy + Send + Sync + 'static,
-        P::Backoff: 'static,
+        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
     {
         let whole = self.whole + share;
         if !(share > 0.0 && whole.is_finite()) {
-            return Err(InvalidConfig::new(format!(
-                "a part's share of the fleet is {share}, and must be a positive number, such as \
-                 0.1"
-            )));
+            return Err(InvalidConfig::new(
+                "share",
+                share,
+                "a part of the fleet needs a positive share, such as 0.1",
+            ));
         }
-        self.parts.push((share, Arc::new(policy)));
+        self.parts.push((share, AnyPolicy::new(policy)));
         self.whole = whole;
         Ok(self)
     }
 }
 
 impl Policy for Mix {
-    type Backoff = Box<dyn Backoff>;
+    type State = MixState;
 
-    fn start(&self, mut rng: Xoshiro256PlusPlus) -> Box<dyn Backoff> {
+    fn begin(&self, rng: &mut Rng) -> MixState {
         // 53 random bits, uniform over 0..1.
         let mut place = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 * self.whole;
-        let drawn = self.parts.iter().find(|(share, _)| {
+        let drawn = self.parts.iter().position(|(share, _)| {
             place -= share;
             place < 0.0
         });
         // Past the end by a rounding only.
-        let last = self.parts.last().expect("new() gives it a part");
-        drawn.unwrap_or(last).1.start(rng)
+        let part = drawn.unwrap_or(self.parts.len() - 1);
+        MixState {
+            part,
+            state: self.parts[part].1.begin(rng),
+        }
+    }
+
+    fn next_delay(&self, drawn: &mut MixState, rng: &mut Rng, failed: &Failed) -> Option<Duration> {
+        let (_, policy) = self.parts.get(drawn.part)?;
+        policy.next_delay(&mut drawn.state, rng, failed)
     }
 }
 

@@ -160,18 +160,16 @@ mod run;
 mod server;
 mod sweep;
 
-use alloc::format;
 use core::time::Duration;
-
-use rand::SeedableRng;
-use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
-use crate::outage::Rules;
-use crate::policy::{Fleet, Policy};
+use crate::number::Number;
+use crate::outage::{Config, config_setters};
+use crate::policy::Policy;
+use crate::rng::Rng;
 
-pub use mix::Mix;
+pub use mix::{Mix, MixState};
 pub use report::{Attempts, Recovery, Report, Series};
 pub use server::Server;
 pub use sweep::{Summary, Sweep};
@@ -200,7 +198,7 @@ pub struct Storm {
     backlog: u64,
     span: u64,
     delay: u64,
-    rules: Rules,
+    config: Config,
     horizon: Option<u64>,
     seed: u64,
 }
@@ -224,7 +222,9 @@ impl Storm {
     pub fn try_new(clients: u32) -> Result<Self, InvalidConfig> {
         if clients == 0 {
             return Err(InvalidConfig::new(
-                "a fleet of 0 clients makes no storm: give it at least 1",
+                "clients",
+                clients,
+                "a storm needs a fleet of at least 1",
             ));
         }
         Ok(Self {
@@ -235,7 +235,7 @@ impl Storm {
             backlog: 1_000_000_000,
             span: 0,
             delay: 0,
-            rules: Rules::default(),
+            config: Config::new(),
             horizon: None,
             seed: 0,
         })
@@ -249,7 +249,7 @@ impl Storm {
     /// If `per_second` is not a finite number above 1e-16;
     /// [`try_capacity`](Self::try_capacity) does not.
     #[track_caller]
-    pub fn capacity(self, per_second: impl Into<f64>) -> Self {
+    pub fn capacity(self, per_second: impl Number) -> Self {
         expect(self.try_capacity(per_second))
     }
 
@@ -259,13 +259,15 @@ impl Storm {
     ///
     /// If `per_second` is not a finite number above 1e-16: a handshake of a
     /// billion years is as good as none.
-    pub fn try_capacity(mut self, per_second: impl Into<f64>) -> Result<Self, InvalidConfig> {
-        let per_second = per_second.into();
+    pub fn try_capacity(mut self, per_second: impl Number) -> Result<Self, InvalidConfig> {
+        let per_second = per_second.as_f64();
         if !(per_second.is_finite() && per_second > 1e-16) {
-            return Err(InvalidConfig::new(format!(
-                "the server's capacity is {per_second} clients a second, and must be a finite \
-                 number above 1e-16: give what it was measured to take"
-            )));
+            return Err(InvalidConfig::new(
+                "capacity",
+                per_second,
+                "it must be a finite number of clients a second, above 1e-16; give what the \
+                 server was measured to take",
+            ));
         }
         self.capacity = per_second;
         Ok(self)
@@ -306,33 +308,7 @@ impl Storm {
         self
     }
 
-    /// An attempt that takes longer has stalled: 13 s by default.
-    ///
-    /// # Panics
-    ///
-    /// If `timeout` is zero; [`try_attempt_timeout`](Self::try_attempt_timeout)
-    /// does not.
-    #[track_caller]
-    pub fn attempt_timeout(self, timeout: Duration) -> Self {
-        expect(self.try_attempt_timeout(timeout))
-    }
-
-    /// As [`attempt_timeout`](Self::attempt_timeout).
-    ///
-    /// # Errors
-    ///
-    /// If `timeout` is zero.
-    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidConfig> {
-        self.rules.set_attempt_timeout(timeout)?;
-        Ok(self)
-    }
-
-    /// The most that the attempt timeout grows to: 120 s by default; zero for
-    /// a timeout that does not grow. See [`Outage::patience`](crate::Outage::patience).
-    pub fn patience(mut self, most: Duration) -> Self {
-        self.rules.patience = nanos(most);
-        self
-    }
+    config_setters!(timeouts: this => this.config);
 
     /// How long after the server's return the simulation goes on: 20 times
     /// the longer of N/C and a minute by default. Who is not back by then never
@@ -352,18 +328,14 @@ impl Storm {
 
     /// Lets the storm happen.
     pub fn run<P: Policy>(&self, policy: &P) -> Report {
-        policy.fleet(self, self.generator(0))
-    }
-
-    pub(crate) fn simulate<F: Fleet>(&self, fleet: F) -> Report {
-        run::run(self, fleet)
+        run::run(self, policy)
     }
 
     /// The storm's own generator, or its fleet's.
-    fn generator(&self, stream: u64) -> Xoshiro256PlusPlus {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed);
+    fn generator(&self, stream: u64) -> Rng {
+        let mut rng = Rng::from_seed(self.seed);
         for _ in 0..stream {
-            rng = Xoshiro256PlusPlus::from_rng(&mut rng);
+            rng = rng.fork();
         }
         rng
     }

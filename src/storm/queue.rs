@@ -196,13 +196,12 @@ fn entry(time: u64, client: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
     use alloc::collections::BTreeSet;
-    use rand::rngs::Xoshiro256PlusPlus;
-    use rand::{Rng, SeedableRng};
 
     #[test]
     fn clients_come_out_in_the_order_of_their_times() {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut rng = Rng::from_seed(1);
         let mut queue = Queue::new();
         let mut model = BTreeSet::new();
         let mut now = 0;

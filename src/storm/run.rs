@@ -4,75 +4,76 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::time::Duration;
 
-use rand::Rng;
-use rand::rngs::Xoshiro256PlusPlus;
-
 use super::queue::Queue;
 use super::server::{Answer, Desk};
 use super::{Attempts, Recovery, Report, Series, Storm};
 use crate::nanos::{nanos, scale};
 use crate::outage::{Ask, Next, Progress};
-use crate::policy::{Cause, Failed, Fleet};
+use crate::policy::{Cause, Failed, Policy};
+use crate::rng::Rng;
 use crate::verdict::Verdict;
 
 /// What the simulator holds for a client, besides its place in the queue: one
 /// line of a cache, with the memory of a built-in policy.
 #[repr(align(64))]
-struct Client<M> {
+struct Client<S> {
     progress: Progress,
     /// Attempts since the server's return.
     attempts: u32,
-    memory: M,
+    state: S,
 }
 
-/// A client's backoff within its fleet.
-struct Seat<'a, F: Fleet> {
-    fleet: &'a mut F,
-    memory: &'a mut F::Memory,
-    rng: &'a mut Xoshiro256PlusPlus,
+/// A client's policy within its fleet: all clients share the policy and one
+/// generator.
+struct Seat<'a, P: Policy> {
+    policy: &'a P,
+    state: &'a mut P::State,
+    rng: &'a mut Rng,
+    /// For what the policy does not draw.
+    other: &'a mut Rng,
 }
 
-impl<F: Fleet> Ask for Seat<'_, F> {
-    fn begin(&mut self) {
-        self.fleet.begin(self.memory);
-    }
+impl<P: Policy> Ask for Seat<'_, P> {
+    /// A client has one outage, which its state has begun with.
+    fn begin(&mut self) {}
 
     #[inline]
     fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
-        self.fleet.next_delay(self.memory, failed)
+        self.policy.next_delay(self.state, self.rng, failed)
     }
 
     fn random(&mut self) -> u64 {
-        self.rng.next_u64()
+        self.other.next_u64()
     }
 }
 
 /// A fixed wait of no time at all would have the simulation stand still.
 const MOST_ATTEMPTS: u64 = 10_000;
 
-pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
-    let mut rng = storm.generator(1);
-    let (rules, delay, end) = (storm.rules, storm.delay, storm.end());
+pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
+    let (mut rng, mut other) = (storm.generator(0), storm.generator(1));
+    let (config, delay, end) = (storm.config, storm.delay, storm.end());
     let mut desk = Desk::new(storm);
     let mut queue = Queue::new();
     let mut tally = Tally::new(storm);
 
     // One event a client: the arrival of its next attempt at the server. All
     // that follows from it is known then, as the queue is first in, first out.
-    let mut clients: Vec<Client<F::Memory>> = (0..storm.clients)
+    let mut clients: Vec<Client<P::State>> = (0..storm.clients)
         .map(|client| {
             // A Weyl sequence: even over the span for any run of clients.
             let place = (client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let lost = scale(place, storm.span);
             let mut progress = Progress::default();
-            let mut memory = F::Memory::default();
+            let mut state = policy.begin(&mut rng);
             let mut seat = Seat {
-                fleet: &mut fleet,
-                memory: &mut memory,
+                policy,
+                state: &mut state,
                 rng: &mut rng,
+                other: &mut other,
             };
             let down = Verdict::Retry(Cause::Down);
-            match progress.lost(&rules, lost, down, &mut seat) {
+            match progress.lost(&config, lost, down, &mut seat) {
                 Next::Wait(wait) => {
                     let arrival = lost.saturating_add(nanos(wait)).saturating_add(delay);
                     if arrival <= end {
@@ -84,7 +85,7 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
             Client {
                 progress,
                 attempts: 0,
-                memory,
+                state,
             }
         })
         .collect();
@@ -103,7 +104,7 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
         tally.attempts += 1;
         let client = &mut clients[number as usize];
         let begins = arrival - delay;
-        let leaves = begins.saturating_add(rules.timeout(&client.progress));
+        let leaves = begins.saturating_add(config.timeout(client.progress.stalled()));
         client.progress.connecting(begins);
         client.attempts += (arrival >= storm.outage) as u32;
 
@@ -124,11 +125,12 @@ pub(super) fn run<F: Fleet>(storm: &Storm, mut fleet: F) -> Report {
             }
         };
         let mut seat = Seat {
-            fleet: &mut fleet,
-            memory: &mut client.memory,
+            policy,
+            state: &mut client.state,
             rng: &mut rng,
+            other: &mut other,
         };
-        match client.progress.failed(&rules, told, verdict, &mut seat) {
+        match client.progress.failed(&config, told, verdict, &mut seat) {
             Next::Wait(wait) => {
                 let arrival = told.saturating_add(nanos(wait)).saturating_add(delay);
                 if arrival <= end {
@@ -254,13 +256,12 @@ fn share(all: u32, percent: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Policy, Rule, Seeded};
-    use crate::{Decorrelated, Exponential, Sequence, Stratified};
+    use crate::policy::{Decorrelated, Exponential, Sequence, Stratified};
 
     #[test]
     fn a_client_on_a_built_in_policy_is_64_bytes() {
-        fn size<R: Rule>(_: &impl Policy<Backoff = Seeded<R>>) -> usize {
-            size_of::<Client<R::State>>()
+        fn size<P: Policy>(_: &P) -> usize {
+            size_of::<Client<P::State>>()
         }
         let second = Duration::from_secs(1);
         let sizes = [

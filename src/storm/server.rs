@@ -76,10 +76,11 @@ impl Server {
         if handshakes.is_finite() && handshakes >= 0.0 {
             return Ok(Self::new(Refusal::Costs(handshakes)));
         }
-        Err(InvalidConfig::new(alloc::format!(
-            "a refusal costs {handshakes} handshakes, and must cost a finite number of at least 0, \
-             such as 0.1"
-        )))
+        Err(InvalidConfig::new(
+            "handshakes",
+            handshakes,
+            "a refusal must cost a finite number of at least 0, such as 0.1",
+        ))
     }
 
     /// Attempts that find the queue full have no answer.

@@ -8,6 +8,7 @@ use core::time::Duration;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::{Report, Storm};
+use crate::invalid::{InvalidConfig, expect};
 use crate::policy::Policy;
 
 /// Storms of one kind for each of several N/C and D, run in parallel.
@@ -29,25 +30,39 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The like of `storm` for each combination of an N/C and an outage, each
+    /// Storms like `storm` for each combination of an N/C and an outage, each
     /// with a seed of its own. The outage changes fastest.
     ///
     /// # Panics
     ///
     /// If a limit is zero, or so long that the capacity would be as good as
-    /// none; see [`Storm::try_capacity`].
+    /// none; [`try_new`](Self::try_new) does not.
     #[track_caller]
     pub fn new(storm: &Storm, limits: &[Duration], outages: &[Duration]) -> Self {
+        expect(Self::try_new(storm, limits, outages))
+    }
+
+    /// As [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// If a limit is zero, or so long that the capacity would be as good as
+    /// none; see [`Storm::try_capacity`].
+    pub fn try_new(
+        storm: &Storm,
+        limits: &[Duration],
+        outages: &[Duration],
+    ) -> Result<Self, InvalidConfig> {
         let mut storms = Vec::with_capacity(limits.len() * outages.len());
         for limit in limits {
             for &outage in outages {
                 let seed = storm.seed.wrapping_add(storms.len() as u64);
                 let capacity = storm.clients as f64 / limit.as_secs_f64();
-                let storm = storm.clone().capacity(capacity).outage(outage);
+                let storm = storm.clone().try_capacity(capacity)?.outage(outage);
                 storms.push(storm.seed(seed));
             }
         }
-        Self { storms }
+        Ok(Self { storms })
     }
 
     /// The 91 storms of the figures that this crate gives: N/C from 0.5 s to

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use redial::{Backoff, Cause, Failed, Policy, Xoshiro256PlusPlus};
-
-use rand::SeedableRng;
+use redial::{Backoff, Cause, Failed, Policy, Rng};
 
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -33,25 +31,23 @@ pub fn seconds(s: f64) -> Duration {
 ///
 /// Client i has seed i: neighbouring seeds are what a careless application
 /// hands out (its user's number), and the spread must not suffer by it.
-#[derive(Debug)]
-pub struct Fleet<B> {
-    clients: Vec<Client<B>>,
+pub struct Fleet<P: Policy> {
+    clients: Vec<Client<P>>,
     waits_so_far: u32,
 }
 
-#[derive(Debug)]
-struct Client<B> {
-    backoff: B,
+struct Client<P: Policy> {
+    backoff: Backoff<P>,
     /// Nanoseconds since the loss: the instant of the latest attempt.
     now: u64,
 }
 
-impl<B: Backoff> Fleet<B> {
-    pub fn of<P: Policy<Backoff = B>>(policy: &P, clients: usize) -> Self {
+impl<P: Policy> Fleet<P> {
+    pub fn of(policy: &P, clients: usize) -> Self {
         Self {
             clients: (0..clients as u64)
                 .map(|seed| Client {
-                    backoff: policy.start(Xoshiro256PlusPlus::seed_from_u64(seed)),
+                    backoff: policy.start(Rng::from_seed(seed)),
                     now: 0,
                 })
                 .collect(),

@@ -4,10 +4,8 @@
 // Each test file uses its own part of this module.
 #![allow(dead_code, unreachable_pub)]
 
+use redial::{Cause, Failed, Policy, Rng};
 use std::time::Duration;
-
-use rand::Rng;
-use redial::{Backoff, Cause, Failed, Policy, Xoshiro256PlusPlus};
 
 /// Widths in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -121,12 +119,11 @@ impl Literal {
     }
 }
 
-impl Policy for Literal {
-    type Backoff = Outage;
-
-    fn start(&self, rng: Xoshiro256PlusPlus) -> Outage {
+impl Literal {
+    /// One outage under the rule, with a generator of its own.
+    pub fn outage(self, rng: Rng) -> Outage {
         Outage {
-            rule: *self,
+            rule: self,
             rng,
             latest: None,
             nearest: f64::INFINITY,
@@ -134,11 +131,26 @@ impl Policy for Literal {
     }
 }
 
+impl Policy for Literal {
+    type State = Outage;
+
+    fn begin(&self, rng: &mut Rng) -> Outage {
+        self.outage(rng.clone())
+    }
+
+    fn next_delay(&self, outage: &mut Outage, _: &mut Rng, failed: &Failed) -> Option<Duration> {
+        let elapsed = failed.elapsed.as_nanos() as f64;
+        let (_, _, at) = outage.next_attempt(elapsed, failed.cause);
+        // At least 1 ns, as instants are whole nanoseconds.
+        Some(Duration::from_nanos((at - elapsed).ceil() as u64))
+    }
+}
+
 /// One outage under the literal rule.
 #[derive(Debug)]
 pub struct Outage {
     rule: Literal,
-    rng: Xoshiro256PlusPlus,
+    rng: Rng,
     latest: Option<(f64, Stratum)>,
     nearest: f64,
 }
@@ -173,14 +185,5 @@ impl Outage {
     /// had passed: rounding may answer otherwise within a few nanoseconds.
     pub fn nearest(&self) -> f64 {
         self.nearest
-    }
-}
-
-impl Backoff for Outage {
-    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
-        let elapsed = failed.elapsed.as_nanos() as f64;
-        let (_, _, at) = self.next_attempt(elapsed, failed.cause);
-        // At least 1 ns, as instants are whole nanoseconds.
-        Some(Duration::from_nanos((at - elapsed).ceil() as u64))
     }
 }

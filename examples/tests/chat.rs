@@ -3,7 +3,6 @@
 //!
 //! The modules of the example are part of this file, so that their own tests
 //! run with these.
-#![cfg(feature = "tokio")]
 #![allow(dead_code)] // the example uses what is not used here
 
 use std::env;
@@ -24,23 +23,23 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 use tokio_util::codec::Framed;
 
-#[path = "../examples/chat/hub.rs"]
+#[path = "../chat/hub.rs"]
 mod hub;
-#[path = "../examples/chat/irc.rs"]
+#[path = "../chat/irc.rs"]
 mod irc;
-#[path = "../examples/chat/link.rs"]
+#[path = "../chat/link.rs"]
 mod link;
-#[path = "../examples/chat/login.rs"]
+#[path = "../chat/login.rs"]
 mod login;
-#[path = "../examples/chat/outbox.rs"]
+#[path = "../chat/outbox.rs"]
 mod outbox;
-#[path = "../examples/chat/server.rs"]
+#[path = "../chat/server.rs"]
 mod server;
-#[path = "../examples/chat/terminal.rs"]
+#[path = "../chat/terminal.rs"]
 mod terminal;
-#[path = "../examples/chat/tls.rs"]
+#[path = "../chat/tls.rs"]
 mod tls;
-#[path = "../examples/chat/trouble.rs"]
+#[path = "../chat/trouble.rs"]
 mod trouble;
 
 use hub::Rules;

@@ -1,0 +1,147 @@
+//! A policy that is chosen at run time.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use core::time::Duration;
+
+use super::{Failed, Policy};
+use crate::rng::Rng;
+
+/// Any policy, its type forgotten: for a policy that is chosen at run time, and
+/// for types that must not depend on the choice.
+///
+/// Clones share the policy. Each outage allocates once, for what the policy
+/// remembers.
+///
+/// ```
+/// use redial::policy::{AnyPolicy, Policy};
+/// use redial::{Exponential, Stratified};
+/// use std::time::Duration;
+///
+/// fn policy(name: &str) -> AnyPolicy {
+///     match name {
+///         "full jitter" => AnyPolicy::new(Exponential::new(
+///             Duration::from_secs(1),
+///             Duration::from_secs(60),
+///         )),
+///         _ => AnyPolicy::new(Stratified::default()),
+///     }
+/// }
+///
+/// let first = policy("full jitter").delays_from_seed(1).next();
+/// assert!(first <= Some(Duration::from_secs(1)));
+/// ```
+#[derive(Clone)]
+pub struct AnyPolicy(Arc<dyn Erased>);
+
+/// What one outage remembers of an [`AnyPolicy`].
+pub struct AnyState(Box<dyn Any + Send + Sync>);
+
+/// A policy whose state is erased.
+trait Erased: fmt::Debug + Send + Sync {
+    fn begin_erased(&self, rng: &mut Rng) -> AnyState;
+    fn next_erased(&self, state: &mut AnyState, rng: &mut Rng, failed: &Failed)
+    -> Option<Duration>;
+}
+
+impl<P> Erased for P
+where
+    P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync,
+{
+    fn begin_erased(&self, rng: &mut Rng) -> AnyState {
+        AnyState(Box::new(self.begin(rng)))
+    }
+
+    fn next_erased(
+        &self,
+        state: &mut AnyState,
+        rng: &mut Rng,
+        failed: &Failed,
+    ) -> Option<Duration> {
+        // A state that another policy has begun is begun anew.
+        if !state.0.is::<P::State>() {
+            *state = self.begin_erased(rng);
+        }
+        let state = state.0.downcast_mut()?;
+        self.next_delay(state, rng, failed)
+    }
+}
+
+impl AnyPolicy {
+    /// `policy`, its type forgotten.
+    pub fn new<P>(policy: P) -> Self
+    where
+        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
+    {
+        Self(Arc::new(policy))
+    }
+}
+
+impl Policy for AnyPolicy {
+    type State = AnyState;
+
+    fn begin(&self, rng: &mut Rng) -> AnyState {
+        self.0.begin_erased(rng)
+    }
+
+    fn next_delay(&self, state: &mut AnyState, rng: &mut Rng, failed: &Failed) -> Option<Duration> {
+        self.0.next_erased(state, rng, failed)
+    }
+}
+
+impl Default for AnyPolicy {
+    /// [`Stratified::default()`](crate::Stratified).
+    fn default() -> Self {
+        Self::new(crate::policy::Stratified::default())
+    }
+}
+
+impl fmt::Debug for AnyPolicy {
+    /// As the policy itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for AnyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyState").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Exponential, Stratified, from_fn};
+    use alloc::format;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_erased_policy_waits_as_the_policy_itself() {
+        let policy = Stratified::default();
+        let erased = AnyPolicy::new(policy);
+        let waits = erased.delays_from_seed(3).take(50);
+        assert!(waits.eq(policy.delays_from_seed(3).take(50)));
+        assert_eq!(format!("{erased:?}"), format!("{policy:?}"));
+        assert_eq!(format!("{:?}", AnyPolicy::default()), format!("{policy:?}"));
+    }
+
+    #[test]
+    fn an_erased_policy_gives_up_when_its_policy_does() {
+        let erased = AnyPolicy::new(from_fn(|_| [SECOND; 2]));
+        assert_eq!(erased.delays_from_seed(1).count(), 2);
+    }
+
+    #[test]
+    fn the_state_of_another_policy_is_begun_anew() {
+        let exponential = Exponential::new(SECOND, SECOND);
+        let (one, other) = (AnyPolicy::default(), AnyPolicy::new(exponential));
+        let mut rng = Rng::from_seed(1);
+        let mut state = one.begin(&mut rng);
+        let failed = Failed::new(0, Duration::ZERO, crate::policy::Cause::Down);
+        assert!(other.next_delay(&mut state, &mut rng, &failed) <= Some(SECOND));
+    }
+}

@@ -1,0 +1,75 @@
+//! A token bucket's rate as a policy, with an account for each outage.
+
+use core::time::Duration;
+
+use super::{Failed, Policy};
+use crate::nanos::nanos;
+use crate::rng::Rng;
+
+/// The rate of a [`TokenBucket`](crate::TokenBucket) as a policy: made by
+/// [`TokenBucket::as_policy`](crate::TokenBucket::as_policy).
+///
+/// Each outage has an account of its own, whether the bucket is empty or not:
+/// `burst` tokens when the outage begins, and one more each period. A wait lasts
+/// until the outage's next token and then for a time that is uniform over
+/// (0, `period`]. So clients that lost their server together do not return in
+/// step. A wait is never longer than two periods.
+///
+/// So each client has that rate, and a thousand clients have a thousand times
+/// the rate. To limit many connections together, share the bucket as their
+/// [budget](crate::Redial::budget).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketPolicy {
+    burst: u32,
+    period: Duration,
+}
+
+/// What one outage remembers of [`BucketPolicy`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BucketState {
+    /// When the account is full again, in nanoseconds since the outage began.
+    full_at: u64,
+}
+
+impl BucketPolicy {
+    /// Neither number is 0, as the bucket has checked.
+    pub(crate) const fn new(burst: u32, period: u64) -> Self {
+        Self {
+            burst,
+            period: Duration::from_nanos(period),
+        }
+    }
+}
+
+impl Policy for BucketPolicy {
+    type State = BucketState;
+
+    fn begin(&self, _: &mut Rng) -> BucketState {
+        BucketState::default()
+    }
+
+    #[inline]
+    fn next_delay(
+        &self,
+        account: &mut BucketState,
+        rng: &mut Rng,
+        failed: &Failed,
+    ) -> Option<Duration> {
+        let period = nanos(self.period);
+        let elapsed = nanos(failed.elapsed);
+        // The latest `full_at` that leaves a token now.
+        let tolerance = period.saturating_mul(self.burst as u64 - 1);
+        let latest = elapsed.saturating_add(tolerance).min(u64::MAX - 1);
+        // Each attempt has moved it by a period at least, those included that
+        // this account did not see. But an outage whose waits were cut short
+        // (retry now) waits for one period, not for all of them.
+        let full_at = account
+            .full_at
+            .max(period.saturating_mul(failed.attempt as u64))
+            .min(latest.saturating_add(period));
+        let token = full_at.saturating_sub(latest);
+        account.full_at = full_at.max(elapsed).saturating_add(period);
+        let spread = 1 + rng.below(period);
+        Some(Duration::from_nanos(token.saturating_add(spread)))
+    }
+}

@@ -1,0 +1,126 @@
+//! Powers and logarithms of two in integers: the same on every platform, which
+//! the `exp2` and `log2` of floats are not.
+
+use crate::nanos::scale;
+
+/// Bits of a logarithm behind the point, which leaves seven before it.
+pub(super) const FRACTION: u32 = 57;
+/// The logarithm of a nanosecond in our count, in which none is negative.
+pub(super) const NANOSECOND: u64 = 64 << FRACTION;
+/// A logarithm that is as good as none, about 1e-12.
+pub(super) const ROUNDING: u64 = 1 << (FRACTION - 40);
+
+/// The power of two in nanoseconds, rounded down. Monotonic.
+#[inline]
+pub(super) const fn exp2(log: u64) -> u64 {
+    // 2^(i/512) from a table, times 2^t for the rest t of less than 1/512, by
+    // the parabola through its ends and its middle: exact to 2e-11.
+    let power = POWERS[(log >> (FRACTION - 9)) as usize % POWERS.len()];
+    let t = log << (64 - FRACTION + 9); // as a fraction of 2^64
+    let rise = scale(t, SLOPE + scale(t, BEND));
+    let power = power + scale(rise, power);
+    match power.checked_shr(127 - (log >> FRACTION) as u32) {
+        Some(nanoseconds) => nanoseconds,
+        None => 0,
+    }
+}
+
+/// 2^(i/512), in units of 2^-63.
+const POWERS: [u64; 512] = {
+    let mut powers = [1 << 63; 512];
+    let mut i = 1;
+    while i < powers.len() {
+        powers[i] = ((powers[i - 1] as u128 * ROOT as u128) >> 63) as u64;
+        i += 1;
+    }
+    powers
+};
+
+/// 2^(1/512), in units of 2^-63.
+const ROOT: u64 = root(9);
+/// The parabola from 0 at t = 0, through 2^(1/1024) - 1, to 2^(1/512) - 1 at
+/// t = 1, in units of 2^-64. It rises to a little less than the table does, or
+/// the roundings of both might make a step down.
+const SLOPE: u64 = 8 * (root(10) - (1 << 63)) - 2 * (ROOT - (1 << 63)) - 64;
+const BEND: u64 = 4 * (ROOT - (1 << 63)) - 8 * (root(10) - (1 << 63));
+
+/// 2^(2^-n), in units of 2^-63, by square roots of integers.
+const fn root(n: u32) -> u64 {
+    let mut root = 1_u128 << 64;
+    let mut i = 0;
+    while i < n {
+        root = (root << 63).isqrt();
+        i += 1;
+    }
+    root as u64
+}
+
+/// log2 of `x`, which is at least 1, rounded down: bit by bit, by squaring.
+pub(super) const fn log2(x: u64) -> u64 {
+    let whole = x.ilog2();
+    let mut log = (whole as u64) << FRACTION;
+    let mut mantissa = (x as u128) << (63 - whole); // in 1..2, in units of 2^-63
+    let mut bit = 1 << (FRACTION - 1);
+    while bit > 0 {
+        mantissa = (mantissa * mantissa) >> 63;
+        if mantissa >> 64 != 0 {
+            mantissa >>= 1;
+            log |= bit;
+        }
+        bit >>= 1;
+    }
+    log
+}
+
+/// log2 of a float from 2^-12 up to 2^63.
+pub(super) const fn log2_of_float(x: f64) -> i64 {
+    const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
+    let bits = x.to_bits();
+    let exponent = (bits >> MANTISSA) as i64 - 1023;
+    let mantissa = bits & ((1 << MANTISSA) - 1) | 1 << MANTISSA;
+    log2(mantissa) as i64 + ((exponent - MANTISSA as i64) << FRACTION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_are_exact_to_ten_digits_and_logarithms_to_sixteen() {
+        extern crate std;
+        let unit = 2_f64.powi(-(FRACTION as i32));
+        for i in 0..100_000_u64 {
+            let log = NANOSECOND + i * ((62 << FRACTION) / 100_000);
+            let exact = ((log - NANOSECOND) as f64 * unit).exp2();
+            let ours = exp2(log) as f64;
+            assert!((ours - exact).abs() <= 1.0 + 3e-11 * exact, "2^{log}");
+            if ours > 1e12 {
+                let back = log2(exp2(log)) as f64;
+                assert!((back - (log - NANOSECOND) as f64).abs() * unit < 1e-10);
+            }
+        }
+        for x in [1, 2, 3, 1_000_000_000, 6_871_947_674, u64::MAX] {
+            assert!(
+                (log2(x) as f64 * unit - (x as f64).log2()).abs() < 1e-14,
+                "{x}"
+            );
+        }
+        assert_eq!(log2(1 << 62), 62 << FRACTION);
+        for x in [0.001, 0.6, 1.0, 1.001, 1.6, 2.0, 1e9] {
+            assert!(
+                (log2_of_float(x) as f64 * unit - x.log2()).abs() < 1e-14,
+                "{x}"
+            );
+        }
+        assert_eq!([exp2(0), exp2(NANOSECOND - 1), exp2(NANOSECOND)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn powers_do_not_fall_where_one_cell_of_the_table_ends() {
+        for cell in 1..=512_u64 {
+            // The most digits there are, so that a step of one would show.
+            let log = NANOSECOND + (62 << FRACTION) + (cell << (FRACTION - 9));
+            assert!(exp2(log - 1) <= exp2(log), "{cell}");
+        }
+    }
+}

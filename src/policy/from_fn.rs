@@ -1,0 +1,59 @@
+//! A closure as a policy.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::{Failed, Policy};
+use crate::rng::Rng;
+
+/// A policy from a closure that returns an iterator of waits, one iterator for
+/// each outage.
+///
+/// The outage is given up when the iterator ends. The closure is handed a
+/// generator of its own for each outage, and may ignore it. This is how the
+/// delays of another crate plug in.
+///
+/// The closure must be `Clone`, as every policy is. It is if all that it
+/// captures is.
+///
+/// ```
+/// use redial::policy::{self, Policy};
+/// use std::time::Duration;
+///
+/// let linear = policy::from_fn(|_rng| (1..=5).map(Duration::from_secs));
+/// let waits: Vec<u64> = linear.delays_from_seed(7).map(|d| d.as_secs()).collect();
+/// assert_eq!(waits, [1, 2, 3, 4, 5]);
+/// ```
+pub fn from_fn<F, I>(start: F) -> FromFn<F>
+where
+    F: Fn(Rng) -> I + Clone,
+    I: IntoIterator<Item = Duration>,
+{
+    FromFn(start)
+}
+
+/// The policy that [`from_fn`] makes.
+#[derive(Clone, Copy)]
+pub struct FromFn<F>(F);
+
+impl<F, I> Policy for FromFn<F>
+where
+    F: Fn(Rng) -> I + Clone,
+    I: IntoIterator<Item = Duration>,
+{
+    type State = I::IntoIter;
+
+    fn begin(&self, rng: &mut Rng) -> I::IntoIter {
+        (self.0)(rng.fork()).into_iter()
+    }
+
+    fn next_delay(&self, waits: &mut I::IntoIter, _: &mut Rng, _: &Failed) -> Option<Duration> {
+        waits.next()
+    }
+}
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FromFn").finish_non_exhaustive()
+    }
+}

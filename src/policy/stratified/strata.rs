@@ -1,0 +1,447 @@
+//! The strata of [`Stratified`](super::Stratified): windows of time, and one
+//! outage's way through them.
+
+use core::time::Duration;
+
+use crate::nanos::{nanos, scale};
+use crate::policy::fixed_point::{NANOSECOND, ROUNDING, exp2, log2, log2_of_float};
+use crate::policy::{Cause, Failed};
+use crate::rng::Rng;
+
+/// The longest stratum, 73 years: sums of two, and of the longest elapsed time,
+/// stay within a u64.
+pub(super) const MOST_WIDTH: u64 = 1 << 61;
+const MOST_ELAPSED: u64 = 1 << 62;
+
+/// Below this growth strata count as not growing: A would be so much longer
+/// than they are that too few digits would be left for them.
+const LEAST_GROWTH: f64 = 1.001;
+/// Beyond this growth the second stratum is the cap in all but name.
+const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
+
+/// The width of strata under a cap on waits, which are at most 5/4 of it.
+pub(super) const fn width(cap: Duration) -> u64 {
+    let cap = nanos(cap);
+    let width = cap - cap / 5 - (cap % 5 != 0) as u64; // floor(4/5 cap)
+    if width == 0 {
+        1
+    } else if width > MOST_WIDTH {
+        MOST_WIDTH
+    } else {
+        width
+    }
+}
+
+pub(super) const fn longest(a: u64, b: u64) -> u64 {
+    if a > b { a } else { b }
+}
+
+/// A window of time since the outage began.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Stratum {
+    /// Where it begins: an instant, or while strata grow its logarithm.
+    start: u64,
+    /// Its width, or 0 while strata grow.
+    width: u64,
+}
+
+/// What one outage remembers of [`Stratified`](super::Stratified).
+#[derive(Clone, Copy, Debug)]
+pub struct StratifiedState {
+    /// The position within the stratum, as a fraction of 2^64.
+    u: u64,
+    /// The stratum of the latest attempt.
+    stratum: Stratum,
+    /// The instant of the latest attempt, since the outage began; 0 before the
+    /// first.
+    at: u64,
+}
+
+/// What the strata of every outage have in common.
+///
+/// While strata grow, position u of stratum k lies at base * (g^(k + u) - 1) /
+/// (g - 1). With A = base / (g - 1) that is 2^(log2 A + (k + u) log2 g) - A: one
+/// power of two, whatever the stratum. So a growing stratum is known by the
+/// logarithm of its start, and the next one is a sum away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Strata {
+    // Widths in nanoseconds, each at most MOST_WIDTH.
+    pub(super) cap: u64,
+    pub(super) busy: u64,
+    pub(super) stalled: u64,
+    /// log2 g; 0 where strata do not grow.
+    log2: u64,
+    /// log2 A, where the first stratum starts; its width, where it is flat.
+    first: u64,
+    /// Where the last growing stratum ends, in logarithms; 0 where there is
+    /// none. The next one would have none after it that is g times as wide and
+    /// fits under the cap: it is flat, and after it come those at the cap.
+    grown: u64,
+    /// A in nanoseconds: what is taken off a power of two to get an instant.
+    origin: u64,
+}
+
+impl Strata {
+    /// The caps under which nothing is set yet.
+    pub(super) const fn under(cap: u64, busy: u64, stalled: u64) -> Self {
+        Self {
+            cap,
+            busy: longest(cap, busy),
+            stalled: longest(cap, stalled),
+            log2: 0,
+            first: 0,
+            grown: 0,
+            origin: 0,
+        }
+    }
+
+    /// The same with strata of at most this width after `Busy`.
+    pub(super) const fn busy(self, busy: u64) -> Self {
+        Self { busy, ..self }
+    }
+
+    /// The same with strata of at most this width after `Stalled`.
+    pub(super) const fn stalled(self, stalled: u64) -> Self {
+        Self { stalled, ..self }
+    }
+
+    /// The width of the first stratum, in nanoseconds.
+    pub(super) const fn base(&self) -> u64 {
+        if self.grown == 0 {
+            self.first
+        } else {
+            exp2(self.first + self.log2) - self.origin
+        }
+    }
+
+    /// The same under the same caps, growing from `base`.
+    pub(super) const fn growing(self, base: u64, growth: f64) -> Self {
+        let mut flat = Self {
+            log2: 0,
+            first: base,
+            grown: 0,
+            origin: 0,
+            ..self
+        };
+        if growth < LEAST_GROWTH {
+            return flat;
+        }
+        let growth = growth.min(MOST_GROWTH);
+        let log2_growth = log2_of_float(growth) as u64; // positive, as growth is above 1
+        // In 128 bits, as A may be more than time has nanoseconds.
+        let first = (NANOSECOND + log2(base)) as i128 - log2_of_float(growth - 1.0) as i128;
+        let last = (NANOSECOND + log2(MOST_ELAPSED)) as i128;
+        flat.log2 = log2_growth;
+        if first > last {
+            return flat;
+        }
+        let first = first as u64;
+        // As many as fit under the cap, and into time. A cap that is a power of
+        // the growth shall not be missed by the rounding of a logarithm.
+        let fit = (log2(self.cap) - log2(base) + ROUNDING) / log2_growth;
+        let room = (last as u64 - first) / log2_growth;
+        let strata = if fit < room { fit } else { room };
+        if strata == 0 {
+            return flat;
+        }
+        Self {
+            log2: log2_growth,
+            first,
+            grown: first + strata * log2_growth,
+            // So that the first stratum ends at `base` to the nanosecond.
+            origin: exp2(first + log2_growth).saturating_sub(base),
+            ..self
+        }
+    }
+
+    /// The next stratum.
+    #[inline]
+    fn advance(&self, stratum: &mut Stratum, cause: Cause) {
+        if stratum.width == 0 {
+            stratum.start += self.log2;
+            if stratum.start >= self.grown {
+                *stratum = self.flat();
+            }
+        } else {
+            stratum.start += stratum.width;
+            stratum.width = self.next_width(stratum.width, cause);
+        }
+    }
+
+    /// The first stratum after those that grow.
+    #[cold]
+    fn flat(&self) -> Stratum {
+        let start = exp2(self.grown);
+        let end = exp2(self.grown.saturating_add(self.log2));
+        Stratum {
+            // Less the nanosecond that flat instants are rounded up by, or the
+            // wait into this stratum could be one longer than the cap.
+            start: start.saturating_sub(self.origin + 1),
+            width: (end - start).clamp(1, self.cap),
+        }
+    }
+
+    /// The width of the stratum after a flat one.
+    #[inline]
+    fn next_width(&self, width: u64, cause: Cause) -> u64 {
+        if width < self.cap {
+            return if self.log2 == 0 { width } else { self.cap };
+        }
+        match cause {
+            Cause::Down => self.cap,
+            Cause::Busy => (width + width.div_ceil(4)).min(self.busy),
+            Cause::Stalled => (2 * width).min(self.stalled),
+        }
+    }
+
+    /// The instant of the attempt at `u`: at least 1 ns.
+    #[inline]
+    fn instant(&self, u: u64, stratum: Stratum) -> u64 {
+        if stratum.width == 0 {
+            let grown = exp2(stratum.start + scale(u, self.log2));
+            grown.saturating_sub(self.origin).max(1)
+        } else {
+            stratum.start + scale(u, stratum.width) + 1
+        }
+    }
+
+    /// Moves on to the first stratum whose attempt lies after `elapsed`: those
+    /// in between went by while an attempt was in flight.
+    ///
+    /// By value, so that the common path can keep the place in registers.
+    #[cold]
+    fn catch_up(&self, mut place: StratifiedState, cause: Cause, elapsed: u64) -> StratifiedState {
+        let mut strata = 0;
+        while place.at <= elapsed {
+            if strata == FAR {
+                self.skip(&mut place.stratum, cause, elapsed);
+            } else {
+                self.advance(&mut place.stratum, cause);
+            }
+            strata += 1;
+            place.at = self.instant(place.u, place.stratum);
+        }
+        place
+    }
+
+    /// Moves on to the stratum that `elapsed` lies in, without visiting each
+    /// before it: a laptop may have slept for a week.
+    fn skip(&self, stratum: &mut Stratum, cause: Cause, elapsed: u64) {
+        if stratum.width == 0 {
+            let now = NANOSECOND + log2(elapsed.saturating_add(self.origin).max(1));
+            let strata = now.saturating_sub(stratum.start) / self.log2;
+            stratum.start += strata * self.log2;
+            if stratum.start < self.grown {
+                return;
+            }
+            *stratum = self.flat();
+        }
+        while stratum.start + stratum.width < elapsed {
+            let next = self.next_width(stratum.width, cause);
+            if next == stratum.width {
+                // Once widths are constant, a division.
+                stratum.start += (elapsed - stratum.start) / next * next;
+                return;
+            }
+            // Beyond the cap by 1.25 or 2, up to 2^61: a few dozen steps.
+            stratum.start += stratum.width;
+            stratum.width = next;
+        }
+    }
+}
+
+/// How many strata to visit one by one, before a logarithm is worth its cost.
+const FAR: u32 = 8;
+
+impl Strata {
+    /// The state before the first wait.
+    #[inline]
+    pub(super) fn begin(&self) -> StratifiedState {
+        let stratum = if self.grown == 0 {
+            Stratum {
+                start: 0,
+                width: self.first,
+            }
+        } else {
+            Stratum {
+                start: self.first,
+                width: 0,
+            }
+        };
+        StratifiedState {
+            u: 0,
+            stratum,
+            at: 0,
+        }
+    }
+
+    /// The wait after `failed`.
+    // So that the two conversions between nanoseconds and a `Duration`, here
+    // and at the caller, cancel out.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    pub(super) fn wait(
+        &self,
+        place: &mut StratifiedState,
+        rng: &mut Rng,
+        failed: &Failed,
+    ) -> Duration {
+        let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
+        if place.at == 0 {
+            place.u = rng.next_u64();
+        } else if elapsed < place.at {
+            // An attempt out of turn (retry now) failed: the stratum keeps
+            // the attempt that it was given.
+            return Duration::from_nanos(place.at - elapsed);
+        } else {
+            place.u = walk(place.u, rng.next_u64());
+            self.advance(&mut place.stratum, failed.cause);
+        }
+        place.at = self.instant(place.u, place.stratum);
+        if place.at <= elapsed {
+            *place = self.catch_up(*place, failed.cause, elapsed);
+        }
+        Duration::from_nanos(place.at - elapsed)
+    }
+}
+
+/// One step of the walk: at most a quarter of the window, reflected at its ends.
+///
+/// A symmetric step with reflection keeps the uniform law exactly.
+#[inline]
+const fn walk(u: u64, random: u64) -> u64 {
+    // Uniform over -2^62 ..= 2^62 - 1, in units of 2^-64 of the window.
+    let step = (random >> 1) as i64 - (1 << 62);
+    let (moved, passed_an_end) = u.overflowing_add_signed(step);
+    // Having passed 2^64 by k leaves `moved` = k; its mirror image is !k. The
+    // same holds below 0.
+    if passed_an_end { !moved } else { moved }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Stratified;
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_walk_that_passes_an_end_is_reflected() {
+        assert_eq!(walk(5, 0), (1 << 62) - 6); // 5 - 2^62, and its image
+        assert_eq!(walk(u64::MAX, u64::MAX), u64::MAX - ((1 << 62) - 2));
+        assert_eq!(walk(1 << 63, 1 << 63), 1 << 63); // a step of zero
+    }
+
+    /// The strata of an outage whose attempts fail at once.
+    fn strata(policy: Stratified) -> impl Iterator<Item = Stratum> {
+        let mut stratum = policy.strata.begin().stratum;
+        core::iter::from_fn(move || {
+            let now = stratum;
+            policy.strata.advance(&mut stratum, Cause::Down);
+            Some(now)
+        })
+    }
+
+    #[test]
+    fn strata_grow_up_to_the_last_whose_successor_fits_under_the_cap() {
+        for (growth, cap, growing) in [
+            (1.0, 1_000, 0),
+            (1.0009, 1_000, 0),
+            (1.6, 30, 7), // 1.6^7 is 26.8
+            (2.0, 31, 4),
+            (2.0, 32, 5),
+            (2.0, 33, 5),
+            (10.0, 9, 0),
+            (10.0, 1_000, 3),
+            (1.001, 32, 3_467), // ln 32 / ln 1.001
+            (f64::MAX, 1_000_000, 0),
+        ] {
+            let policy = Stratified::new(SECOND, SECOND * cap * 5 / 4).growth(growth);
+            let mut strata = strata(policy);
+            for i in 0..growing {
+                assert_eq!(strata.next().unwrap().width, 0, "{growth}, {cap} s: {i}");
+            }
+            let flat = strata.next().unwrap();
+            let exact = growth.min(MOST_GROWTH).powi(growing);
+            assert!(
+                (flat.width as f64 / 1e9 - exact).abs() < 1e-5 * exact,
+                "{flat:?}"
+            );
+            if growth >= LEAST_GROWTH {
+                let start = (exact - 1.0) / (growth.min(MOST_GROWTH) - 1.0);
+                assert!(
+                    (flat.start as f64 / 1e9 - start).abs() <= 1e-5 * start,
+                    "{flat:?}"
+                );
+            }
+            let next = strata.next().unwrap();
+            assert_eq!(next.start, flat.start + flat.width);
+            let cap = if growth < LEAST_GROWTH { 1 } else { cap };
+            assert_eq!(next.width, u64::from(cap) * 1_000_000_000, "{growth}");
+        }
+    }
+
+    #[test]
+    fn the_first_stratum_ends_at_the_base() {
+        for growth in [1.001, 1.6, 2.0, 1_000.0, 2e9] {
+            for base in [1, 2, 3, 1_000, 999_999_937, 30_000_000_000, 1 << 50] {
+                let policy = Stratified::new(Duration::from_nanos(base), Duration::MAX);
+                let strata = policy.growth(growth).strata;
+                let first = strata.begin().stratum;
+                let at = |u| strata.instant(u, first);
+                // A part in 1e10 of A, which is 1000 times the base at most.
+                let rounding = 2 + base / 10_000_000;
+                assert!(
+                    (1..=rounding).contains(&at(0)),
+                    "{growth}, {base}: {}",
+                    at(0)
+                );
+                assert!(at(u64::MAX) <= base && at(u64::MAX) + rounding >= base);
+            }
+        }
+    }
+
+    /// The strata that `skip` jumps to are those that a walk over each finds.
+    #[test]
+    fn skipping_strata_ends_where_visiting_each_ends() {
+        for (growth, cause) in [
+            (1.0, Cause::Down),
+            (1.01, Cause::Down),
+            (1.6, Cause::Down),
+            (1.6, Cause::Busy),
+            (1.6, Cause::Stalled),
+            (50.0, Cause::Down),
+        ] {
+            let strata = Stratified::default().growth(growth).strata;
+            for seconds in [20, 100, 1_000, 10_000, 86_400 * 7] {
+                let elapsed = seconds * 1_000_000_000;
+                let is_over = |stratum| strata.instant(u64::MAX, stratum) <= elapsed;
+                let mut walked = strata.begin().stratum;
+                let mut jumped = walked;
+                strata.skip(&mut jumped, cause, elapsed);
+                if is_over(jumped) {
+                    strata.advance(&mut jumped, cause); // a logarithm was rounded
+                }
+                while is_over(walked) {
+                    strata.advance(&mut walked, cause);
+                }
+                assert_eq!(jumped, walked, "{growth} {cause:?} {seconds} s");
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_out_of_turn_leaves_the_schedule_alone() {
+        let strata = Stratified::default().strata;
+        let mut place = strata.begin();
+        let mut rng = Rng::from_seed(1);
+        let first = strata.wait(
+            &mut place,
+            &mut rng,
+            &Failed::new(0, Duration::ZERO, Cause::Down),
+        );
+        let early = first / 3;
+        let rest = strata.wait(&mut place, &mut rng, &Failed::new(1, early, Cause::Down));
+        assert_eq!(early + rest, first);
+    }
+}
