@@ -1176,7 +1176,7 @@ async fn a_boxed_driver_does_what_it_did_before() {
         attempts: 0,
         polls: 0,
     };
-    let mut redial: BoxRedial<u32, io::Error, _> = Redial::new(numbered).policy(doubling()).boxed();
+    let mut redial: BoxRedial<u32, io::Error> = Redial::new(numbered).policy(doubling()).boxed();
     let start = Instant::now();
     assert_eq!(*redial.ready().await.unwrap(), 9, "with its own state");
     assert!((since(start) - 3.0).abs() < 0.01);
@@ -1192,6 +1192,38 @@ async fn a_boxed_driver_does_what_it_did_before() {
     let mut redial = redial.boxed();
     assert_eq!(*redial.ready().await.unwrap(), 2);
     assert_eq!(attempts.load(SeqCst), 2);
+}
+
+/// The waits of the first minutes, boxed after the first.
+async fn waits(boxed: bool) -> Vec<Duration> {
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let seen = waits.clone();
+    let mut redial = Redial::new(after_failures(100).0)
+        .seed(7)
+        .observe(move |event| {
+            if let Event::Waiting { wait, .. } = event {
+                seen.lock().unwrap().push(*wait);
+            }
+        });
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    if boxed {
+        let _ = timeout(secs(300), redial.boxed().ready()).await;
+    } else {
+        let _ = timeout(secs(300), redial.ready()).await;
+    }
+    let waits = waits.lock().unwrap();
+    waits.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_boxed_in_an_outage_goes_on_with_its_policy() {
+    let plain = waits(false).await;
+    assert!(plain.len() > 5, "{plain:?}");
+    let boxed = waits(true).await;
+    assert_eq!(boxed.len(), plain.len());
+    for (boxed, plain) in boxed.iter().zip(plain) {
+        assert!(boxed.abs_diff(plain) < Duration::from_millis(10));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,18 +11,20 @@ use pin_project_lite::pin_project;
 use super::Redial;
 use super::connect::Connect;
 use super::maybe_send::MaybeSend;
-use crate::policy::{Policy, Stratified};
+use crate::outage::Outage;
+use crate::policy::{AnyPolicy, Policy};
 
-/// A [`Redial`] whose type can be written down, because its connector is
-/// [boxed](Redial::boxed): makes connections of type `T`, or fails with an `E`.
-pub type BoxRedial<T, E, P = Stratified> = Redial<BoxConnect<T, E>, P>;
+/// A [`Redial`] whose type can be written down, because its connector and its
+/// policy are [boxed](Redial::boxed): makes connections of type `T`, or fails with
+/// an `E`.
+pub type BoxRedial<T, E> = Redial<BoxConnect<T, E>, AnyPolicy>;
 
 impl<C, P> Redial<C, P>
 where
     C: Connect<Attempt: MaybeSend + 'static> + MaybeSend + 'static,
-    P: Policy,
+    P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
 {
-    /// Puts the connector in a box, so that the type of the driver can be
+    /// Puts connector and policy in boxes, so that the type of the driver can be
     /// written down: in the field of a struct, or in a static.
     ///
     /// ```
@@ -56,17 +58,19 @@ where
     /// }
     /// ```
     ///
-    /// Each attempt then costs one allocation. Connector and attempts must be
-    /// `Send`, except on wasm32; see [`MaybeSend`].
+    /// Each attempt then costs one allocation, and so does each outage.
+    /// Connector and attempts must be `Send`, except on wasm32; see
+    /// [`MaybeSend`].
     ///
     /// On a driver that is in use, an attempt in flight is dropped, and counts as
-    /// one that stalled. A connection and the place in a wait stay.
-    pub fn boxed(self) -> BoxRedial<C::Connection, C::Error, P> {
+    /// one that stalled. The connection, the
+    /// outage and the place in a wait stay.
+    pub fn boxed(self) -> BoxRedial<C::Connection, C::Error> {
         Redial {
             connector: BoxConnect::new(self.connector),
             connection: self.connection,
             flight: None,
-            core: self.core,
+            core: self.core.with_outage(Outage::with_any_policy),
         }
     }
 }

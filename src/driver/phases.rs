@@ -102,6 +102,22 @@ pub(super) enum Over {
 }
 
 impl<E, P: Policy> Core<E, P> {
+    /// The same with another outage, or the same one of another type.
+    pub(super) fn with_outage<Q: Policy>(
+        self,
+        change: impl FnOnce(Outage<P>) -> Outage<Q>,
+    ) -> Core<E, Q> {
+        Core {
+            phase: self.phase,
+            timers: self.timers,
+            watch: self.watch,
+            outage: change(self.outage),
+            judge: self.judge,
+            extras: self.extras,
+            control: self.control,
+        }
+    }
+
     /// The number of the attempt that is made or waited for.
     pub(super) fn attempt_number(&self) -> u32 {
         self.outage.attempts().saturating_add(1)
