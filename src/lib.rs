@@ -166,7 +166,9 @@ pub use clock::Instant;
 #[cfg(feature = "tokio")]
 pub use control::{Handle, Status, Watch};
 #[cfg(feature = "tokio")]
-pub use driver::{BoxError, Connect, Error, Event, MaybeSend, Redial};
+pub use driver::{
+    BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend, Redial,
+};
 #[cfg(feature = "tokio")]
 pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared};
 

@@ -13,9 +13,10 @@ use std::task::{Context, Poll};
 use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::policy::BucketPolicy;
 use redial::{
-    BoxError, Cause, Connect, Decorrelated, Delays, Error, Event, Exponential, Failed, Handle,
-    InvalidConfig, Jitter, Lent, Next, Outage, Reason, Redial, RedialIo, SavedOutage, SendError,
-    Sequence, Session, SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict, Watch,
+    BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
+    Event, Exponential, Failed, Handle, InvalidConfig, Jitter, Lent, Next, Outage, Reason, Redial,
+    RedialIo, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Status, Stratified,
+    TokenBucket, Verdict, Watch,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -111,6 +112,11 @@ facts! {
     Redial<Unshared>: + Send, - Sync, + Unpin;
     Redial<Local>: - Send, - Sync, + Unpin;
     Redial<Immovable>: + Send, - Sync, + Unpin;
+    BoxConnect<Vec<u8>, io::Error>: + Send, - Sync, + Unpin;
+    BoxConnect<Rc<()>, io::Error>: + Send, - Sync, + Unpin;
+    BoxAttempt<Vec<u8>, io::Error>: + Send, - Sync, + Unpin;
+    BoxRedial<Vec<u8>, io::Error>: + Send, - Sync, + Unpin;
+    BoxRedial<Rc<()>, io::Error>: - Send, - Sync, + Unpin;
     RedialReady<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
     RedialReady<'static, Local, Stratified>: - Send, - Sync, + Unpin;
     RedialReady<'static, Immovable, Stratified>: + Send, - Sync, + Unpin;
@@ -172,6 +178,17 @@ fn what_a_task_owns_and_waits_for_may_cross_threads() {
         let _ = shared.ready().await;
         let mut watch = shared.handle().watch();
         watch.next().await
+    }));
+    // Errors that are borrowed for ever, which a bound on `Connect` would break.
+    drop(is_send(async {
+        let mut redial = Redial::new(|| std::future::ready(Err::<u8, _>("refused")));
+        let _ = redial.ready().await;
+        let _ = redial.connect().await;
+        let _ = redial.run(async move |_| Ok(ControlFlow::Break(()))).await;
+        let mut boxed = redial.observe(|_| {}).boxed();
+        let _ = boxed.ready().await;
+        let _ = boxed.connect().await;
+        boxed.into_shared().ready().await.map(drop).is_ok()
     }));
     drop(is_send(async {
         let mut session =

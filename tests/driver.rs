@@ -15,8 +15,8 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
 use redial::policy::from_fn;
 use redial::{
-    Cause, Connect, Event, Exponential, Jitter, Policy, Reason, Redial, Sequence, Status,
-    TokenBucket, Verdict,
+    BoxConnect, BoxRedial, Cause, Connect, Event, Exponential, Jitter, Policy, Reason, Redial,
+    Sequence, Status, TokenBucket, Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -1168,6 +1168,105 @@ async fn an_attempt_is_dropped_when_it_times_out() {
             .is_err()
     );
     assert_eq!(Arc::strong_count(&alive), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boxed_driver_does_what_it_did_before() {
+    let numbered = Numbered {
+        attempts: 0,
+        polls: 0,
+    };
+    let mut redial: BoxRedial<u32, io::Error> = Redial::new(numbered).policy(doubling()).boxed();
+    let start = Instant::now();
+    assert_eq!(*redial.ready().await.unwrap(), 9, "with its own state");
+    assert!((since(start) - 3.0).abs() < 0.01);
+
+    // In the middle of a wait, and while it is up.
+    let (connector, attempts) = after_failures(1);
+    let mut redial = Redial::new(connector).policy(doubling());
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    let start = Instant::now();
+    let mut redial = redial.boxed();
+    assert_eq!(*redial.ready().await.unwrap(), 2);
+    assert!((since(start) - 1.0).abs() < 0.01);
+    let mut redial = redial.boxed();
+    assert_eq!(*redial.ready().await.unwrap(), 2);
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+/// The waits of the first minutes, boxed after the first.
+async fn waits(boxed: bool) -> Vec<Duration> {
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let seen = waits.clone();
+    let mut redial = Redial::new(after_failures(100).0)
+        .seed(7)
+        .observe(move |event| {
+            if let Event::Waiting { wait, .. } = event {
+                seen.lock().unwrap().push(*wait);
+            }
+        });
+    assert!(poll_once(&mut redial.ready()).is_pending());
+    if boxed {
+        let _ = timeout(secs(300), redial.boxed().ready()).await;
+    } else {
+        let _ = timeout(secs(300), redial.ready()).await;
+    }
+    let waits = waits.lock().unwrap();
+    waits.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_boxed_in_an_outage_goes_on_with_its_policy() {
+    let plain = waits(false).await;
+    assert!(plain.len() > 5, "{plain:?}");
+    let boxed = waits(true).await;
+    assert_eq!(boxed.len(), plain.len());
+    for (boxed, plain) in boxed.iter().zip(plain) {
+        assert!(boxed.abs_diff(plain) < Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boxed_driver_drops_the_attempt_that_times_out() {
+    let alive = Arc::new(());
+    let mut redial = Redial::new(Hanging(alive.clone()))
+        .policy(doubling())
+        .boxed();
+    let mut future = pin!(redial.ready());
+    assert!(timeout(secs(12), &mut future).await.is_err());
+    assert_eq!(Arc::strong_count(&alive), 3);
+    assert!(
+        timeout(Duration::from_millis(1500), &mut future)
+            .await
+            .is_err()
+    );
+    assert_eq!(Arc::strong_count(&alive), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn boxing_a_driver_drops_its_attempt_which_has_stalled() {
+    let alive = Arc::new(());
+    let verdicts = Arc::new(Mutex::new(Vec::new()));
+    let seen = verdicts.clone();
+    let mut redial = Redial::new(Hanging(alive.clone())).observe(move |event| {
+        if let Event::Failed { verdict, .. } = event {
+            seen.lock().unwrap().push(*verdict);
+        }
+    });
+    assert!(timeout(secs(1), redial.ready()).await.is_err());
+    let mut redial = redial.boxed();
+    assert_eq!(Arc::strong_count(&alive), 2);
+    assert!(timeout(secs(0), redial.ready()).await.is_err());
+    assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Stalled)]);
+}
+
+#[test]
+#[should_panic(expected = "an attempt is polled by its own connector")]
+fn a_boxed_connector_refuses_the_attempt_of_another() {
+    let mut one = BoxConnect::new(after_failures(0).0);
+    let mut other = BoxConnect::new(|| ready(Ok::<u32, io::Error>(1)));
+    let mut attempt = pin!(one.connect());
+    let _ = other.poll_attempt(attempt.as_mut(), &mut Context::from_waker(Waker::noop()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 //!
 //! Nothing in an outage and nothing for an item, on the built-in path. What is
 //! left, all but the last once: a bucket's shared word, a sequence's list, the
-//! place of `ready()`'s attempt and its timer, what a driver's handles share, room
+//! place of `ready()`'s attempt and its timer, that of the error of a driver that
+//! gives up, what a driver's handles share, room
 //! for a wrapper's wakers and events, and each error that says that there is no
 //! more to try.
 #![cfg(feature = "tokio")]
@@ -140,9 +141,15 @@ fn an_outage_of_a_driver_allocates_nothing() {
 }
 
 #[test]
-fn giving_up_allocates_its_error() {
+fn giving_up_allocates_its_error_and_once_a_place_for_it() {
+    let runtime = paused_runtime();
     let mut redial = Redial::new(|| -> Attempt { ready(Err("refused")) }).max_attempts(1);
-    assert_eq!(allocations(|| assert!(now(redial.connect()).is_err())), 1);
+    let mut give_up = || {
+        let asked = || assert!(runtime.block_on(redial.connect()).is_err());
+        allocations(asked)
+    };
+    assert_eq!(give_up(), 2);
+    assert_eq!(give_up(), 1);
 }
 
 #[test]

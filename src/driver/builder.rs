@@ -7,7 +7,7 @@ use super::Redial;
 use super::connect::Connect;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
-use super::phases::{Core, Phase};
+use super::phases::Phase;
 use crate::bucket::TokenBucket;
 use crate::clock::WallTime;
 use crate::outage::{SavedOutage, config_setters};
@@ -26,21 +26,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// Takes effect with the next wait. An outage that goes on keeps its
     /// attempts and its time, and the new policy begins with its first wait.
     pub fn policy<Q: Policy>(self, policy: Q) -> Redial<C, Q> {
-        let core = self.core;
         Redial {
             connector: self.connector,
             connection: self.connection,
             flight: self.flight,
-            core: Core {
-                phase: core.phase,
-                timers: core.timers,
-                watch: core.watch,
-                outage: core.outage.with_policy(policy),
-                last: core.last,
-                judge: core.judge,
-                extras: core.extras,
-                control: core.control,
-            },
+            core: self.core.with_outage(|outage| outage.with_policy(policy)),
         }
     }
 

@@ -20,6 +20,9 @@ pub(super) struct Extras<E> {
     pub(super) classify: Option<Box<dyn Classify<E>>>,
     pub(super) wall_clock: Option<Box<dyn WallClock>>,
     pub(super) observe: Option<Box<dyn Observe<E>>>,
+    /// The error of the last attempt, for the caller that is told that the
+    /// driver gave up.
+    last: Option<E>,
 }
 
 impl<E> Default for Extras<E> {
@@ -30,6 +33,7 @@ impl<E> Default for Extras<E> {
             classify: None,
             wall_clock: None,
             observe: None,
+            last: None,
         }
     }
 }
@@ -73,6 +77,16 @@ impl<E, P: Policy> Core<E, P> {
             }) => classify(error),
             _ => (self.judge)(error),
         }
+    }
+
+    pub(super) fn set_last(&mut self, error: Option<E>) {
+        if error.is_some() || self.extras.is_some() {
+            self.extras().last = error;
+        }
+    }
+
+    pub(super) fn take_last(&mut self) -> Option<E> {
+        self.extras.as_mut()?.last.take()
     }
 
     pub(super) fn extras(&mut self) -> &mut Extras<E> {

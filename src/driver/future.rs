@@ -96,9 +96,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// driver, and so does the place in a wait.
     #[inline]
     pub fn connect(&mut self) -> Connecting<'_, C, P> {
+        self.disarm();
         Connecting {
             redial: Some(self),
-            waits: false,
             flight: Flight::none(),
         }
     }
@@ -190,13 +190,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     #[inline(never)]
     fn poll_taking_over(
         &mut self,
-        waits: &mut bool,
         own: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<C::Connection, Over>> {
-        if !mem::replace(waits, true) {
-            self.disarm();
-        }
         if let Some(connection) = self.take() {
             return Poll::Ready(Ok(connection));
         }
@@ -273,8 +269,6 @@ pin_project! {
     pub struct Connecting<'a, C: Connect, P: Policy> {
         // Until it is ready.
         redial: Option<&'a mut Redial<C, P>>,
-        // It was polled, and was not ready.
-        waits: bool,
         // Here and not in a box: it need not outlive this future.
         #[pin]
         flight: Flight<C::Attempt>,
@@ -290,7 +284,7 @@ impl<C: Connect, P: Policy> Future for Connecting<'_, C, P> {
         let outcome = if redial.connection.is_none() && redial.flight.is_none() {
             ready!(redial.core.poll(&mut redial.connector, this.flight, cx))
         } else {
-            ready!(redial.poll_taking_over(this.waits, this.flight, cx))
+            ready!(redial.poll_taking_over(this.flight, cx))
         };
         let redial = this.redial.take().expect("it was there before");
         Poll::Ready(outcome.map_err(|over| redial.core.error(over)))

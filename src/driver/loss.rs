@@ -53,7 +53,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// connection follows.
     pub(crate) fn keep(&mut self, error: C::Error) {
         if let Phase::GivingUp(_) = self.core.phase {
-            self.core.last = Some(error);
+            self.core.set_last(Some(error));
         }
     }
 }

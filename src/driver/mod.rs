@@ -10,6 +10,7 @@
 //! - a press of a handle has no effect: `control`;
 //! - a limit is ignored: `outage`. The driver only obeys its answers.
 
+mod boxed;
 mod budget;
 mod builder;
 mod connect;
@@ -39,6 +40,7 @@ use crate::outage::{Outage, SavedOutage};
 use crate::policy::{Policy, Stratified};
 use crate::verdict::Verdict;
 
+pub use boxed::{BoxAttempt, BoxConnect, BoxRedial};
 pub use connect::Connect;
 pub use error::{BoxError, Error};
 pub use event::Event;
@@ -133,7 +135,6 @@ where
                 outage: Outage::new(Stratified::default()),
                 timers: Timers::none(),
                 watch: None,
-                last: None,
                 judge: Verdict::on,
                 extras: None,
                 control: Controls::default(),

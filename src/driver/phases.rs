@@ -37,9 +37,10 @@ pub(super) struct Core<E, P: Policy> {
     /// The driver's own time, which starts when it is first asked for.
     pub(super) watch: Option<Stopwatch>,
     pub(super) outage: Outage<P>,
-    /// The error that `GaveUp` is to report.
-    pub(super) last: Option<E>,
-    /// Judges errors if there is no classifier.
+    /// Judges errors if there is no classifier. A pointer, because only
+    /// [`Redial::new`](super::Redial::new) knows that `E` is `'static`. As a
+    /// bound of `Connect` that would keep drivers with an error of `&'static
+    /// str` from being spawned.
     pub(super) judge: fn(&E) -> Verdict,
     pub(super) extras: Option<Box<Extras<E>>>,
     pub(super) control: Controls,
@@ -100,6 +101,22 @@ pub(super) enum Over {
 }
 
 impl<E, P: Policy> Core<E, P> {
+    /// The same with another outage, or the same one of another type.
+    pub(super) fn with_outage<Q: Policy>(
+        self,
+        change: impl FnOnce(Outage<P>) -> Outage<Q>,
+    ) -> Core<E, Q> {
+        Core {
+            phase: self.phase,
+            timers: self.timers,
+            watch: self.watch,
+            outage: change(self.outage),
+            judge: self.judge,
+            extras: self.extras,
+            control: self.control,
+        }
+    }
+
     /// The number of the attempt that is made or waited for.
     pub(super) fn attempt_number(&self) -> u32 {
         self.outage.attempts().saturating_add(1)
@@ -275,8 +292,8 @@ impl<E, P: Policy> Core<E, P> {
                 self.announce_wait(wait);
             }
             Next::GiveUp(reason) => {
-                self.last = error;
                 self.enter(Phase::GivingUp(reason));
+                self.set_last(error);
                 // Before the observer, which may panic: nothing else says it.
                 self.publish(Status::GaveUp { reason });
                 self.tell(&Event::GaveUp { reason });
@@ -293,7 +310,7 @@ impl<E, P: Policy> Core<E, P> {
     /// Forgets the present outage, and goes on with `saved` when it is polled.
     pub(super) fn restore(&mut self, saved: SavedOutage) {
         self.refund();
-        self.last = None;
+        self.set_last(None);
         self.enter(Phase::Restored);
         self.extras().restored = Some(saved);
         self.publish(Status::Idle);
@@ -340,7 +357,7 @@ impl<E, P: Policy> Core<E, P> {
         let now = Duration::from_nanos(self.now());
         let (attempts, elapsed) = (self.outage.attempts(), self.outage.elapsed(now));
         match over {
-            Over::GaveUp(reason) => Error::gave_up(reason, attempts, elapsed, self.last.take()),
+            Over::GaveUp(reason) => Error::gave_up(reason, attempts, elapsed, self.take_last()),
             Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
             Over::Closed => Error::closed(0, Duration::ZERO),
         }

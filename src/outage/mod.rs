@@ -10,6 +10,8 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::nanos::nanos;
+#[cfg(feature = "tokio")]
+use crate::policy::{AnyPolicy, AnyState};
 use crate::policy::{Cause, Failed, Policy};
 use crate::rng::Rng;
 use crate::verdict::Verdict;
@@ -351,6 +353,23 @@ impl<P: Policy> Outage<P> {
     /// The limits, for the setters of the driver.
     pub(crate) fn config_mut(&mut self) -> &mut Config {
         &mut self.config
+    }
+
+    /// The same outage, the type of its policy forgotten.
+    pub(crate) fn with_any_policy(self) -> Outage<AnyPolicy>
+    where
+        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
+    {
+        Outage {
+            config: self.config,
+            progress: self.progress,
+            policy: AnyPolicy::new(self.policy),
+            memory: self.memory.map(|(state, rng)| (AnyState::new(state), rng)),
+            seeds: self.seeds,
+            ahead: self.ahead,
+            latest: self.latest,
+            due: self.due,
+        }
     }
 
     /// The same limits and seed under another policy.

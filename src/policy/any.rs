@@ -39,6 +39,14 @@ pub struct AnyPolicy(Arc<dyn Erased>);
 /// What one outage remembers of an [`AnyPolicy`].
 pub struct AnyState(Box<dyn Any + Send + Sync>);
 
+#[cfg(feature = "tokio")]
+impl AnyState {
+    /// The state of a policy of any type.
+    pub(crate) fn new(state: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(state))
+    }
+}
+
 /// A policy whose state is erased.
 trait Erased: fmt::Debug + Send + Sync {
     fn begin_erased(&self, rng: &mut Rng) -> AnyState;
