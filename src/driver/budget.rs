@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::phases::{Core, Phase};
+use super::state::{Core, Phase};
 use crate::bucket::TokenBucket;
 use crate::clock::{Stopwatch, Timer, after};
 use crate::policy::Policy;
