@@ -22,9 +22,10 @@ const CAP: Duration = Duration::from_secs(60);
 /// The server's side: counts attempts.
 type Server = Arc<AtomicU32>;
 
-/// One client: a connection that is lost at once, and then as many attempts as
-/// there are waits, of which the last succeeds.
-async fn redial(server: Server, policy: impl Policy, seed: u64) {
+/// One client, which makes its policy itself, as the clients of the peers do: a
+/// connection that is lost at once, and then as many attempts as there are waits.
+/// The last attempt succeeds.
+async fn redial<P: Policy>(server: Server, policy: impl Fn() -> P, seed: u64) {
     let mut made = 0;
     let mut redial = Redial::new(move || {
         server.fetch_add(1, Ordering::Relaxed);
@@ -35,7 +36,7 @@ async fn redial(server: Server, policy: impl Policy, seed: u64) {
             Err("refused")
         })
     })
-    .policy(policy)
+    .policy(policy())
     .seed(seed);
     redial.connect().await.unwrap();
     redial.connect().await.unwrap();
@@ -119,11 +120,11 @@ impl Waiting {
 }
 
 fn stratified(server: Server, n: u32) -> impl Future<Output = ()> {
-    redial(server, Stratified::default(), n.into())
+    redial(server, Stratified::default, n.into())
 }
 
 fn exponential(server: Server, n: u32) -> impl Future<Output = ()> {
-    redial(server, Exponential::new(BASE, CAP), n.into())
+    redial(server, || Exponential::new(BASE, CAP), n.into())
 }
 
 fn wake_ups(c: &mut Criterion) {

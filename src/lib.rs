@@ -128,6 +128,8 @@ mod sync;
 mod verdict;
 
 #[cfg(feature = "std")]
+// Without a TokenBucket nothing but seeds asks for the time.
+#[cfg_attr(not(target_has_atomic = "64"), allow(dead_code))]
 mod clock;
 #[cfg(feature = "std")]
 mod entropy;

@@ -1,4 +1,4 @@
-//! What is lost where a future is dropped, at any point at which it waits?
+//! What is lost if a future is dropped, at any point at which it waits?
 //!
 //! Each public future is polled k times and dropped, for every k until it is
 //! ready sooner; then the state must be whole.
@@ -118,7 +118,7 @@ impl Outage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ready_dropped_anywhere_loses_nothing() {
+async fn ready_loses_nothing_wherever_it_is_dropped() {
     let mut undisturbed = outage();
     soon(undisturbed.redial.ready()).await.unwrap();
     let took = undisturbed.start.elapsed().as_secs();
@@ -140,7 +140,7 @@ async fn a_ready_dropped_anywhere_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_dropped_anywhere_leaves_no_token_behind() {
+async fn a_driver_gives_its_token_back_wherever_it_is_dropped() {
     for (polls, how) in every_drop() {
         let mut it = outage();
         let ready = dropped_after(polls, how, it.redial.ready()).await.is_some();
@@ -154,7 +154,7 @@ async fn a_driver_dropped_anywhere_leaves_no_token_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connect_dropped_anywhere_loses_at_most_its_attempt() {
+async fn connect_loses_at_most_its_attempt_wherever_it_is_dropped() {
     for (polls, how) in every_drop() {
         let mut it = outage();
         let handle = it.redial.handle();
@@ -176,7 +176,7 @@ async fn a_connect_dropped_anywhere_loses_at_most_its_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_dropped_anywhere_loses_at_most_its_session() {
+async fn run_loses_at_most_its_session_wherever_it_is_dropped() {
     for (polls, how) in every_drop() {
         let mut it = outage();
         let handle = it.redial.handle();
@@ -213,7 +213,7 @@ async fn a_run_dropped_anywhere_loses_at_most_its_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_dropped_anywhere_takes_nothing_from_the_others() {
+async fn a_task_that_shares_takes_nothing_from_others_wherever_it_is_dropped() {
     for (polls, how) in every_drop() {
         let it = outage();
         let shared = it.redial.into_shared();
@@ -234,7 +234,7 @@ async fn a_share_dropped_anywhere_takes_nothing_from_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_dropped_anywhere_misses_no_status() {
+async fn a_watch_misses_no_status_wherever_its_future_is_dropped() {
     let mut all = None;
     for (polls, how) in [(9, Drop::Pending), (1, Drop::Pending), (1, Drop::Woken)] {
         let mut it = outage();
@@ -291,7 +291,7 @@ fn server(
                     break;
                 }
             }
-            // What the client writes takes a while to be read.
+            // The server takes a while to read what the client writes.
             let mut buf = [0; 4];
             while let Ok(Ok(n @ 1..)) = timeout(secs(20), stream.read(&mut buf)).await {
                 got.extend(&buf[..n]);
@@ -321,7 +321,7 @@ fn waits() -> Exponential {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_next_dropped_anywhere_loses_no_event() {
+async fn next_loses_no_event_wherever_it_is_dropped() {
     for (polls, how) in [(1, Drop::Pending), (1, Drop::Woken)] {
         let (connector, _serving) = server(64, &LINES);
         let mut session = Redial::new(lines(connector)).policy(waits()).into_session();
@@ -346,7 +346,7 @@ async fn a_next_dropped_anywhere_loses_no_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_dropped_anywhere_is_sent_once_or_not_at_all() {
+async fn send_sends_once_or_not_at_all_wherever_it_is_dropped() {
     let mut outcomes = Vec::new();
     for (polls, how) in every_drop() {
         let (connector, serving) = server(8, &[]);
@@ -373,7 +373,7 @@ async fn a_send_dropped_anywhere_is_sent_once_or_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_or_a_close_dropped_anywhere_can_be_asked_for_again() {
+async fn flush_and_close_can_be_repeated_wherever_they_are_dropped() {
     for close in [false, true] {
         for (polls, how) in every_drop() {
             let (connector, serving) = server(8, &[]);
@@ -399,7 +399,7 @@ async fn a_flush_or_a_close_dropped_anywhere_can_be_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_dropped_anywhere_loses_no_byte() {
+async fn read_loses_no_byte_wherever_it_is_dropped() {
     for (polls, how) in [(1, Drop::Pending), (1, Drop::Woken)] {
         let (connector, _serving) = server(64, &LINES);
         let mut io = Redial::new(connector).policy(waits()).into_io();
@@ -423,7 +423,7 @@ async fn a_read_dropped_anywhere_loses_no_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_dropped_anywhere_has_not_happened() {
+async fn write_has_not_happened_wherever_it_is_dropped() {
     for (polls, how) in [(1, Drop::Pending), (1, Drop::Woken)] {
         let (connector, serving) = server(8, &[]);
         let mut io = Redial::new(connector).policy(waits()).into_io();

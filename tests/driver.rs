@@ -15,8 +15,8 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
 use redial::policy::from_fn;
 use redial::{
-    BoxConnect, BoxRedial, Cause, Connect, Event, Exponential, Jitter, Policy, Reason, Redial,
-    Sequence, Status, TokenBucket, Verdict,
+    Cause, Event, Exponential, Jitter, Policy, Reason, Redial, Sequence, Status, TokenBucket,
+    Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -122,7 +122,7 @@ async fn the_first_reconnect_is_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_lie_between_attempts_and_the_connector_is_not_called_before_its_wait() {
+async fn the_connector_is_called_at_the_end_of_each_wait() {
     let start = Instant::now();
     let times = Arc::new(Mutex::new(Vec::new()));
     let seen = times.clone();
@@ -201,7 +201,7 @@ async fn lost_without_a_connection_does_nothing() {
 // ---- timeouts
 
 #[tokio::test(start_paused = true)]
-async fn a_tarpit_is_left_and_patience_grows_and_is_set_back() {
+async fn patience_grows_with_each_stall_and_another_failure_sets_it_back() {
     let start = Instant::now();
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
@@ -356,7 +356,7 @@ async fn no_wait_outlives_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_sets_no_alarm() {
+async fn a_paused_driver_sets_no_timer() {
     let (connector, _) = after_failures(1);
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
@@ -451,7 +451,7 @@ async fn a_connector_that_panicked_is_a_stalled_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panicked_at_the_end_leaves_the_status_right() {
+async fn an_observer_that_panics_at_the_end_leaves_the_status_right() {
     let (connector, _) = after_failures(100);
     let mut redial = Redial::new(connector).max_attempts(1).observe(|event| {
         if let Event::GaveUp { .. } = event {
@@ -497,7 +497,7 @@ async fn an_attempt_that_panicked_is_not_polled_again_and_has_stalled() {
 // ---- errors
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_is_told_with_its_error_and_asking_again_begins_anew() {
+async fn a_stop_returns_its_error_and_the_next_call_begins_a_new_outage() {
     let mut attempts = 0;
     let mut redial = Redial::new(move || {
         attempts += 1;
@@ -523,7 +523,7 @@ async fn a_stop_is_told_with_its_error_and_asking_again_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_are_told_with_attempts_and_elapsed_time() {
+async fn the_error_of_a_limit_says_how_many_attempts_and_how_long() {
     let (connector, attempts) = after_failures(100);
     let mut redial = Redial::new(connector).policy(doubling()).max_attempts(4);
     let error = redial.ready().await.unwrap_err();
@@ -610,7 +610,7 @@ async fn without_a_classifier_io_errors_are_judged_by_their_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_that_the_server_gave_a_slot_for_is_obeyed() {
+async fn a_slot_that_came_with_a_loss_is_kept() {
     let mut redial =
         Redial::new(|| ready(Ok::<_, Duration>(()))).classify(|&slot| Verdict::Slot(slot));
     redial.ready().await.unwrap();
@@ -623,7 +623,7 @@ async fn a_loss_that_the_server_gave_a_slot_for_is_obeyed() {
 // ---- connect
 
 #[tokio::test(start_paused = true)]
-async fn asking_for_another_connection_says_that_the_last_is_gone() {
+async fn connecting_again_reports_the_previous_connection_as_lost() {
     let (connector, attempts) = after_failures(0);
     let mut redial = Redial::new(connector).policy(doubling());
     let start = Instant::now();
@@ -794,7 +794,7 @@ async fn run_goes_on_until_a_session_breaks_the_loop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn run_gives_up_where_a_sessions_error_is_a_stop() {
+async fn run_gives_up_if_the_error_of_a_session_is_a_stop() {
     let mut redial = Redial::new(|| ready(Ok::<_, &str>(()))).classify(|_| Verdict::Stop);
     let error = redial
         .run(async |()| Err::<ControlFlow<()>, _>("banned"))
@@ -1084,193 +1084,10 @@ async fn a_wall_clock_that_goes_back_changes_nothing() {
     assert!((since(start) - 100.0).abs() < 0.01);
 }
 
-// ---- connectors
-
-/// Its attempts take three polls each, which the connector counts.
-struct Numbered {
-    attempts: u32,
-    polls: u32,
-}
-
-impl Connect for Numbered {
-    type Connection = u32;
-    type Error = io::Error;
-    /// The polls that are left.
-    type Attempt = u32;
-
-    fn connect(&mut self) -> u32 {
-        self.attempts += 1;
-        2
-    }
-
-    fn poll_attempt(
-        &mut self,
-        mut left: Pin<&mut u32>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<u32>> {
-        self.polls += 1;
-        if *left > 0 {
-            *left -= 1;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(if self.attempts > 2 {
-            Ok(self.polls)
-        } else {
-            Err(refused())
-        })
-    }
-}
+// ---- policies
 
 #[tokio::test(start_paused = true)]
-async fn a_connector_keeps_its_own_state_across_the_polls_of_an_attempt() {
-    let numbered = || Numbered {
-        attempts: 0,
-        polls: 0,
-    };
-    let mut redial = Redial::new(numbered()).policy(doubling());
-    assert_eq!(*redial.ready().await.unwrap(), 9);
-    redial.lost();
-    assert_eq!(redial.connect().await.unwrap(), 12);
-
-    let mut redial = Redial::new(numbered()).policy(doubling());
-    assert!(poll_once(&mut redial.ready()).is_pending());
-    assert_eq!(redial.connect().await.unwrap(), 9, "the attempt goes on");
-}
-
-/// Its attempts never end, and it knows how many of them are alive.
-struct Hanging(Arc<()>);
-
-impl Connect for Hanging {
-    type Connection = ();
-    type Error = io::Error;
-    type Attempt = Arc<()>;
-
-    fn connect(&mut self) -> Arc<()> {
-        self.0.clone()
-    }
-
-    fn poll_attempt(&mut self, _: Pin<&mut Arc<()>>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_attempt_is_dropped_when_it_times_out() {
-    let alive = Arc::new(());
-    let mut redial = Redial::new(Hanging(alive.clone())).policy(doubling());
-    let mut future = pin!(redial.ready());
-    assert!(timeout(secs(12), &mut future).await.is_err());
-    assert_eq!(Arc::strong_count(&alive), 3);
-    assert!(
-        timeout(Duration::from_millis(1500), &mut future)
-            .await
-            .is_err()
-    );
-    assert_eq!(Arc::strong_count(&alive), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_boxed_driver_does_what_it_did_before() {
-    let numbered = Numbered {
-        attempts: 0,
-        polls: 0,
-    };
-    let mut redial: BoxRedial<u32, io::Error> = Redial::new(numbered).policy(doubling()).boxed();
-    let start = Instant::now();
-    assert_eq!(*redial.ready().await.unwrap(), 9, "with its own state");
-    assert!((since(start) - 3.0).abs() < 0.01);
-
-    // In the middle of a wait, and while it is up.
-    let (connector, attempts) = after_failures(1);
-    let mut redial = Redial::new(connector).policy(doubling());
-    assert!(poll_once(&mut redial.ready()).is_pending());
-    let start = Instant::now();
-    let mut redial = redial.boxed();
-    assert_eq!(*redial.ready().await.unwrap(), 2);
-    assert!((since(start) - 1.0).abs() < 0.01);
-    let mut redial = redial.boxed();
-    assert_eq!(*redial.ready().await.unwrap(), 2);
-    assert_eq!(attempts.load(SeqCst), 2);
-}
-
-/// The waits of the first minutes, boxed after the first.
-async fn waits(boxed: bool) -> Vec<Duration> {
-    let waits = Arc::new(Mutex::new(Vec::new()));
-    let seen = waits.clone();
-    let mut redial = Redial::new(after_failures(100).0)
-        .seed(7)
-        .observe(move |event| {
-            if let Event::Waiting { wait, .. } = event {
-                seen.lock().unwrap().push(*wait);
-            }
-        });
-    assert!(poll_once(&mut redial.ready()).is_pending());
-    if boxed {
-        let _ = timeout(secs(300), redial.boxed().ready()).await;
-    } else {
-        let _ = timeout(secs(300), redial.ready()).await;
-    }
-    let waits = waits.lock().unwrap();
-    waits.clone()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_driver_that_is_boxed_in_an_outage_goes_on_with_its_policy() {
-    let plain = waits(false).await;
-    assert!(plain.len() > 5, "{plain:?}");
-    let boxed = waits(true).await;
-    assert_eq!(boxed.len(), plain.len());
-    for (boxed, plain) in boxed.iter().zip(plain) {
-        assert!(boxed.abs_diff(plain) < Duration::from_millis(10));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_boxed_driver_drops_the_attempt_that_times_out() {
-    let alive = Arc::new(());
-    let mut redial = Redial::new(Hanging(alive.clone()))
-        .policy(doubling())
-        .boxed();
-    let mut future = pin!(redial.ready());
-    assert!(timeout(secs(12), &mut future).await.is_err());
-    assert_eq!(Arc::strong_count(&alive), 3);
-    assert!(
-        timeout(Duration::from_millis(1500), &mut future)
-            .await
-            .is_err()
-    );
-    assert_eq!(Arc::strong_count(&alive), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn boxing_a_driver_drops_its_attempt_which_has_stalled() {
-    let alive = Arc::new(());
-    let verdicts = Arc::new(Mutex::new(Vec::new()));
-    let seen = verdicts.clone();
-    let mut redial = Redial::new(Hanging(alive.clone())).observe(move |event| {
-        if let Event::Failed { verdict, .. } = event {
-            seen.lock().unwrap().push(*verdict);
-        }
-    });
-    assert!(timeout(secs(1), redial.ready()).await.is_err());
-    let mut redial = redial.boxed();
-    assert_eq!(Arc::strong_count(&alive), 2);
-    assert!(timeout(secs(0), redial.ready()).await.is_err());
-    assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Stalled)]);
-}
-
-#[test]
-#[should_panic(expected = "an attempt is polled by its own connector")]
-fn a_boxed_connector_refuses_the_attempt_of_another() {
-    let mut one = BoxConnect::new(after_failures(0).0);
-    let mut other = BoxConnect::new(|| ready(Ok::<u32, io::Error>(1)));
-    let mut attempt = pin!(one.connect());
-    let _ = other.poll_attempt(attempt.as_mut(), &mut Context::from_waker(Waker::noop()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn any_policy_fits_also_one_that_gives_up() {
+async fn a_policy_may_give_up_by_itself() {
     let mut redial = Redial::new(after_failures(100).0).policy(from_fn(|_| [secs(1)]));
     let error = redial.ready().await.unwrap_err();
     assert!(error.is_exhausted());
@@ -1328,7 +1145,7 @@ async fn a_driver_goes_on_with_a_wait_that_was_saved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_may_be_told_outside_of_the_runtime() {
+async fn a_loss_may_be_reported_outside_of_the_runtime() {
     let (connector, _) = after_failures(0);
     let mut redial = Redial::new(connector).policy(doubling());
     redial.ready().await.unwrap();
@@ -1344,7 +1161,7 @@ async fn a_loss_may_be_told_outside_of_the_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_at_once_yields_though_no_wait_follows() {
+async fn a_session_that_ends_at_once_yields_before_the_next_one() {
     let (connector, attempts) = after_failures(0);
     let mut redial = Redial::new(connector).policy(Sequence::new([Duration::ZERO]));
     let mut future = pin!(redial.run(async |_| Ok(ControlFlow::<()>::Continue(()))));
@@ -1372,7 +1189,7 @@ async fn a_loss_that_nobody_acts_on_takes_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_pause_in_the_budgets_wait_do_not_resume_all_at_once() {
+async fn clients_that_pause_while_they_wait_for_the_budget_do_not_resume_at_once() {
     let bucket = TokenBucket::new(1, secs(1));
     let attempts = Arc::new(AtomicU32::new(0));
     let mut clients: Vec<_> = (0..20)
@@ -1408,7 +1225,7 @@ async fn clients_that_pause_in_the_budgets_wait_do_not_resume_all_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_nobody_polled_in_the_budgets_wait_take_a_token_anew() {
+async fn clients_that_are_polled_late_take_another_token() {
     let bucket = TokenBucket::new(1, secs(10));
     let mut clients: Vec<_> = (0..3)
         .map(|_| {

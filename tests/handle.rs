@@ -1,4 +1,4 @@
-//! What may be pressed when, and what do those who look on see?
+//! What does each press do, and what do handles and watchers show?
 
 mod paused;
 
@@ -104,7 +104,7 @@ async fn a_press_while_idle_connecting_or_up_does_not_skip_the_next_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stored_permit_would_skip_the_next_outages_wait() {
+async fn a_press_at_the_end_of_a_wait_does_not_skip_the_next_wait() {
     let (connector, _) = after_failures(0, Duration::ZERO);
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
@@ -113,7 +113,7 @@ async fn a_stored_permit_would_skip_the_next_outages_wait() {
         sleep(secs(20)).await;
         redial.lost();
         let lost = Instant::now();
-        // It is pressed away in the instant in which it ends by itself.
+        // Two presses in the instant in which the wait ends by itself.
         let (connected, ()) = tokio::join!(soon(redial.ready()), async {
             sleep(secs(1)).await;
             handle.retry_now();
@@ -240,7 +240,7 @@ async fn a_pause_while_connecting_lets_a_connection_come_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_pause_in_the_budgets_wait_its_countdown_is_told_again() {
+async fn after_a_pause_the_wait_for_the_budget_shows_its_deadline_again() {
     let bucket = TokenBucket::new(1, secs(100));
     bucket.try_take().unwrap();
     let (connector, attempts) = after_failures(1, Duration::ZERO);
@@ -263,7 +263,7 @@ async fn after_a_pause_in_the_budgets_wait_its_countdown_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_resume_together_have_saved_no_tokens_while_they_were_paused() {
+async fn clients_that_resume_together_saved_no_tokens_in_the_pause() {
     let bucket = TokenBucket::new(2, secs(10));
     let mut handles = Vec::new();
     let clients: Vec<_> = (0..10)
@@ -452,7 +452,7 @@ async fn close_ends_a_session_that_writes_in_every_phase() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_ends_those_who_share_in_every_phase() {
+async fn close_ends_every_task_that_shares_in_every_phase() {
     #[derive(Clone)]
     struct Client;
     for phase in ["connecting", "waiting", "paused"] {
@@ -582,7 +582,7 @@ async fn a_watcher_in_a_task_of_its_own_wakes_for_each_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_ends_with_a_driver_that_was_closed_though_it_is_still_there() {
+async fn a_watch_ends_when_its_driver_is_closed() {
     let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())));
     let handle = redial.handle();
     let watch = handle.watch();
@@ -634,7 +634,7 @@ async fn a_handle_outlives_its_driver() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_made_late_knows_where_the_driver_stands() {
+async fn a_handle_made_late_shows_what_the_driver_does() {
     let (connector, _) = after_failures(1, secs(2));
     let mut redial = Redial::new(connector).policy(doubling());
     assert!(timeout(secs(1), redial.ready()).await.is_err());

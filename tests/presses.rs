@@ -123,9 +123,9 @@ fn client(
 }
 
 fn check(log: &[(Instant, Seen)], presses: &[(Instant, Press)]) {
-    // No wait ends before its time, but where something was pressed in it; and
-    // that of the budget not even there, unless it was paused: it is then paid
-    // again, perhaps with a token that somebody has given back.
+    // No wait ends early unless something was pressed during it. A wait for the
+    // budget does not end early even then, unless the driver was paused: it then
+    // pays again, perhaps with a token that somebody gave back.
     let mut of_budget = false;
     for (i, &(at, seen)) in log.iter().enumerate() {
         let (until, then) = log.get(i + 1).copied().unwrap_or((at, Seen::Lost));
@@ -148,8 +148,8 @@ fn check(log: &[(Instant, Seen)], presses: &[(Instant, Press)]) {
         }
     }
 
-    // Between two losses there are no more attempts than waits that passed by
-    // themselves, and presses.
+    // Between two losses there are at most as many attempts as presses and waits
+    // that ended by themselves.
     for outage in log.split(|(_, seen)| *seen == Seen::Lost).skip(1) {
         let (Some((first, _)), Some((last, _))) = (outage.first(), outage.last()) else {
             continue;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::phases::{Core, Phase};
+use super::state::{Core, Phase};
 use crate::bucket::{Reserved, TokenBucket};
 use crate::clock::{Timer, after};
 use crate::policy::Policy;

@@ -7,7 +7,7 @@ use super::Redial;
 use super::connect::Connect;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
-use super::phases::Phase;
+use super::state::Phase;
 use crate::bucket::TokenBucket;
 use crate::clock::WallTime;
 use crate::outage::{SavedOutage, config_setters};

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::budget::Budget;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
-use super::phases::Core;
+use super::state::Core;
 use crate::clock::{self, WallTime};
 use crate::outage::SavedOutage;
 use crate::policy::Policy;

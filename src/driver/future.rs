@@ -12,7 +12,7 @@ use super::Redial;
 use super::connect::Connect;
 use super::error::Error;
 use super::flight::Flight;
-use super::phases::Over;
+use super::state::Over;
 use crate::policy::Policy;
 
 impl<C: Connect, P: Policy> Redial<C, P> {

@@ -2,7 +2,7 @@
 
 use super::Redial;
 use super::connect::Connect;
-use super::phases::Phase;
+use super::state::Phase;
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
 

@@ -2,13 +2,14 @@
 //!
 //! Where to look, if
 //!
-//! - a wait is too long: [`nap`] (a device slept), [`budget`] (no token), and
+//! - a wait is too long: [`nap`] (the device slept), [`budget`] (no token), and
 //!   the policy;
-//! - an attempt is made too early, twice or never: [`phases`];
+//! - an attempt is made too early, twice or never: [`phases`], and [`outcome`] for
+//!   what follows from a failure or a loss;
 //! - an attempt or a timer is left behind: [`flight`];
 //! - a call hangs, or loses something when it is dropped: [`future`], [`run`];
-//! - a press of a handle has no effect: `control`;
-//! - a limit is ignored: `outage`. The driver only obeys its answers.
+//! - a press has no effect, or a status is wrong: [`pressed`], and `control`;
+//! - a limit is ignored: `outage`. The driver only does what that says.
 
 mod boxed;
 mod budget;
@@ -22,8 +23,12 @@ mod future;
 mod loss;
 mod maybe_send;
 mod nap;
+mod outcome;
 mod phases;
+mod pressed;
 mod run;
+mod saved;
+mod state;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -32,7 +37,7 @@ use core::pin::Pin;
 use core::task::{Context, Waker};
 
 use flight::Flight;
-use phases::{Controls, Core, Phase};
+use state::{Controls, Core, Phase};
 
 use crate::clock::Timers;
 use crate::control::{Control, Handle};
@@ -134,7 +139,7 @@ where
                 phase: Phase::Due,
                 outage: Outage::new(Stratified::default()),
                 timers: Timers::none(),
-                watch: None,
+                stopwatch: None,
                 judge: Verdict::on,
                 extras: None,
                 control: Controls::default(),

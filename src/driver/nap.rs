@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use super::phases::{Core, Phase};
+use super::state::{Core, Phase};
 use crate::clock::{Timer, wall_nanos};
 use crate::nanos::{nanos, scale};
 use crate::policy::Policy;

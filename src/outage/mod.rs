@@ -133,7 +133,7 @@ impl<P: Policy> Outage<P> {
     /// its first outage begins.
     #[cfg(feature = "std")]
     pub fn new(policy: P) -> Self {
-        Self::with_seeds(policy, Seeds::Fresh)
+        Self::with_seeds(policy, Seeds::fresh())
     }
 
     /// A machine that gives the same waits for the same seed and events, on

@@ -152,36 +152,38 @@ impl Progress {
         if self.attempts >= config.max_attempts && verdict != Verdict::Stop {
             return self.give_up(Reason::MaxAttempts);
         }
-        let elapsed = self.elapsed(now);
-        match self.wait(elapsed, verdict, ask) {
-            Ok(wait) if elapsed.saturating_add(nanos(wait)) <= config.max_elapsed => {
-                Next::Wait(wait)
-            }
-            Ok(_) => self.give_up(Reason::MaxElapsed),
-            Err(reason) => self.give_up(reason),
+        if verdict == Verdict::Stop {
+            return self.give_up(Reason::Stopped);
         }
+        let elapsed = self.elapsed(now);
+        let Some(wait) = self.wait(elapsed, verdict, ask) else {
+            return self.give_up(Reason::Policy);
+        };
+        if elapsed.saturating_add(nanos(wait)) > config.max_elapsed {
+            return self.give_up(Reason::MaxElapsed);
+        }
+        Next::Wait(wait)
     }
 
     /// The wait of a restored outage whose connection or attempt did not survive
     /// the restart. No limit applies: each launch makes one attempt at least.
     pub(super) fn resume(&mut self, now: u64, ask: &mut impl Ask) -> Next {
-        match self.wait(self.elapsed(now), Verdict::default(), ask) {
-            Ok(wait) => Next::Wait(wait),
-            Err(_) => Next::Wait(Duration::ZERO),
-        }
+        let wait = self.wait(self.elapsed(now), Verdict::default(), ask);
+        Next::Wait(wait.unwrap_or_default())
     }
 
+    /// The wait before the next attempt; `None` if the policy gives up, or if the
+    /// verdict is `Stop`.
     #[inline]
-    fn wait(&self, elapsed: u64, verdict: Verdict, ask: &mut impl Ask) -> Result<Duration, Reason> {
+    fn wait(&self, elapsed: u64, verdict: Verdict, ask: &mut impl Ask) -> Option<Duration> {
         let waits = self.attempts - self.eager as u32;
         let since = Duration::from_nanos(elapsed);
-        let wait = match verdict {
+        match verdict {
             Verdict::Slot(wait) => Some(wait),
             Verdict::RetryAfter(floor) => after(floor, waits, since, ask),
             Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, since, cause)),
-            Verdict::Stop => return Err(Reason::Stopped),
-        };
-        wait.ok_or(Reason::Policy)
+            Verdict::Stop => None,
+        }
     }
 
     #[cold]

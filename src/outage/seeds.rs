@@ -1,67 +1,70 @@
 //! A seed for each outage.
 
-/// Where the seeds of one client come from.
+/// The seeds of one client: those of its outages, and random numbers apart from
+/// the policy's.
 #[derive(Clone, Debug)]
-pub(super) enum Seeds {
-    /// To be drawn when the first is needed: a healthy client draws none.
-    #[cfg(feature = "std")]
-    Fresh,
-    Sequence {
-        seed: u64,
-        outages: u32,
-        randoms: u32,
-    },
+pub(super) struct Seeds {
+    seed: u64,
+    /// How many outages have begun; [`FRESH`] before the seed is drawn.
+    outages: u32,
+    /// How many random numbers were drawn.
+    randoms: u32,
 }
 
+/// The seed is drawn when the first outage needs it: a healthy client draws none.
+const FRESH: u32 = u32::MAX;
+
 impl Seeds {
+    /// From entropy.
+    #[cfg(feature = "std")]
+    pub(super) fn fresh() -> Self {
+        Self {
+            outages: FRESH,
+            ..Self::given(0)
+        }
+    }
+
+    /// From the caller's seed.
     pub(super) fn given(seed: u64) -> Self {
-        Self::Sequence {
+        Self {
             seed,
             outages: 0,
             randoms: 0,
         }
     }
 
-    /// The seed of the next outage: the seed itself, and then hashes of it and
-    /// a counter.
+    /// The seed of the next outage: the seed itself for the first one, and then
+    /// hashes of it and a counter.
     pub(super) fn next(&mut self) -> u64 {
-        let (seed, outages, _) = self.sequence();
-        let n = *outages;
-        *outages = outages.wrapping_add(1);
+        self.draw();
+        let n = self.outages;
+        self.outages = (n + 1) % FRESH;
         if n == 0 {
-            seed
+            self.seed
         } else {
-            split_mix(seed, n as u64)
+            split_mix(self.seed, n as u64)
         }
     }
 
     /// A uniform random number, from the other end of the same hashes.
     pub(super) fn random(&mut self) -> u64 {
-        let (seed, _, randoms) = self.sequence();
-        *randoms = randoms.wrapping_add(1);
-        split_mix(seed, (*randoms as u64).wrapping_neg())
+        self.draw();
+        self.randoms = self.randoms.wrapping_add(1);
+        split_mix(self.seed, (self.randoms as u64).wrapping_neg())
     }
 
-    fn sequence(&mut self) -> (u64, &mut u32, &mut u32) {
+    fn draw(&mut self) {
         #[cfg(feature = "std")]
-        if let Self::Fresh = self {
+        if self.outages == FRESH {
             *self = Self::given(crate::entropy::fresh());
-        }
-        match self {
-            #[cfg(feature = "std")]
-            Self::Fresh => unreachable!("drawn above"),
-            Self::Sequence {
-                seed,
-                outages,
-                randoms,
-            } => (*seed, outages, randoms),
         }
     }
 }
 
-/// The n-th output of `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014) from a
-/// seed that is itself scrambled first, so that neighbouring seeds do not give
-/// each other's sequences one step apart.
+/// The n-th output of `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014).
+///
+/// The seed is scrambled first. Otherwise neighbouring seeds would give the same
+/// sequence, one step apart.
 fn split_mix(seed: u64, n: u64) -> u64 {
     const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
     let scramble = |mut z: u64| {

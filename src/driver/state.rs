@@ -1,0 +1,136 @@
+//! What a driver knows between two polls.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::cell::OnceCell;
+
+use super::extras::Extras;
+use crate::clock::{Instant, Stopwatch, Timer, Timers};
+use crate::control::Control;
+use crate::nanos::nanos;
+use crate::outage::{Outage, Reason};
+use crate::policy::Policy;
+use crate::verdict::Verdict;
+
+/// All of a driver except its connector and what that makes.
+pub(super) struct Core<E, P: Policy> {
+    pub(super) phase: Phase,
+    /// The deadlines of the present phase.
+    pub(super) timers: Timers,
+    /// The driver's own time, which starts when it is first read. The deadlines
+    /// and the outage count in it.
+    pub(super) stopwatch: Option<Stopwatch>,
+    pub(super) outage: Outage<P>,
+    /// Judges errors if there is no classifier. A pointer, because only
+    /// [`Redial::new`](super::Redial::new) knows that `E` is `'static`. As a
+    /// bound of `Connect` that would keep drivers with an error of `&'static
+    /// str` from being spawned.
+    pub(super) judge: fn(&E) -> Verdict,
+    pub(super) extras: Option<Box<Extras<E>>>,
+    pub(super) control: Controls,
+}
+
+/// What the handles share, once there is one.
+#[derive(Default)]
+pub(super) struct Controls(pub(super) OnceCell<Arc<Control>>);
+
+impl Drop for Controls {
+    fn drop(&mut self) {
+        if let Some(control) = self.0.get() {
+            control.finish();
+        }
+    }
+}
+
+/// What the driver does now; `phases` has the way from one to the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// The next attempt is due.
+    Due,
+    /// An outage was carried over a restart of the program. It goes on when the
+    /// driver is polled.
+    Restored,
+    /// An attempt is in flight. Its deadline is set once it was pending.
+    Connecting,
+    /// A wait of zero, in which other tasks get their turn. So no poll makes
+    /// two attempts.
+    Yielding { yielded: bool },
+    /// The policy's wait, which `retry_now` ends.
+    Waiting {
+        /// What the wall clock showed when the present nap began.
+        wall: u64,
+    },
+    /// The budget's wait. The token is already taken.
+    Paying,
+    /// There is a connection.
+    Up {
+        /// When it came up, if that was noted.
+        since: Option<u64>,
+    },
+    /// No attempt follows. The caller has not been told yet.
+    GivingUp(Reason),
+    /// The caller has been told. The next call begins anew.
+    GaveUp(Reason),
+    /// No attempt will ever follow.
+    Closed,
+}
+
+/// Why there is no connection.
+///
+/// It is small, because each connection is returned beside it. The `Error` that
+/// the caller gets says more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Over {
+    GaveUp(Reason),
+    Closed,
+}
+
+impl<E, P: Policy> Core<E, P> {
+    /// The same with another outage, or the same one of another type.
+    pub(super) fn with_outage<Q: Policy>(
+        self,
+        change: impl FnOnce(Outage<P>) -> Outage<Q>,
+    ) -> Core<E, Q> {
+        Core {
+            phase: self.phase,
+            timers: self.timers,
+            stopwatch: self.stopwatch,
+            outage: change(self.outage),
+            judge: self.judge,
+            extras: self.extras,
+            control: self.control,
+        }
+    }
+
+    /// The number of the attempt that is made or waited for.
+    pub(super) fn attempt_number(&self) -> u32 {
+        self.outage.attempts().saturating_add(1)
+    }
+
+    /// The present time on the driver's stopwatch, in nanoseconds.
+    pub(super) fn now(&mut self) -> u64 {
+        if let Some(stopwatch) = &self.stopwatch {
+            return nanos(stopwatch.elapsed());
+        }
+        self.stopwatch = Some(Stopwatch::start());
+        0
+    }
+
+    /// The instant of a time on the driver's stopwatch.
+    pub(super) fn instant(&self, time: u64) -> Instant {
+        let stopwatch = self.stopwatch.as_ref();
+        stopwatch.map_or_else(Instant::now, |stopwatch| stopwatch.instant(time))
+    }
+
+    /// When the present wait ends, if there is one.
+    pub(super) fn wait_ends(&self) -> Option<u64> {
+        let wait = self.timers.get(Timer::Wait);
+        wait.or_else(|| self.timers.get(Timer::Budget))
+    }
+
+    /// Begins a phase, without the deadlines of the one before.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.timers = Timers::none();
+    }
+}
