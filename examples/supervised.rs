@@ -31,7 +31,7 @@ async fn supervise(
             event = session.next() => match event {
                 Some(Ok(SessionEvent::Up)) => println!("online"),
                 Some(Ok(SessionEvent::Item(line))) => drop(heard.send(line).await),
-                Some(Ok(SessionEvent::Down(cause))) => println!("offline: {cause:?}"),
+                Some(Ok(SessionEvent::Down { error, .. })) => println!("offline: {error:?}"),
                 Some(Err(error)) => return println!("{error}"),
                 None => return,
             },

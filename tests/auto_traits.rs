@@ -96,8 +96,8 @@ facts! {
     Event<'static, io::Error>: + Send, + Sync, + Unpin;
     SessionEvent<String, io::Error>: + Send, + Sync, + Unpin;
     SessionEvent<Rc<()>, io::Error>: - Send, - Sync, + Unpin;
-    Lent<Vec<u8>>: + Send, + Sync, + Unpin;
-    Lent<Rc<()>>: - Send, - Sync, + Unpin;
+    Lent<Dial>: + Send, + Sync, + Unpin;
+    Lent<Local>: - Send, - Sync, + Unpin;
 
     // Policies.
     Stratified: + Send, + Sync, + Unpin;

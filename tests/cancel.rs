@@ -331,7 +331,7 @@ async fn next_loses_no_event_wherever_it_is_dropped() {
             match dropped_after(polls, how, soon(session.next())).await {
                 Some(Some(Ok(SessionEvent::Item(line)))) => seen.push(line),
                 Some(Some(Ok(SessionEvent::Up))) => seen.push("up".into()),
-                Some(Some(Ok(SessionEvent::Down(None)))) => seen.push("down".into()),
+                Some(Some(Ok(SessionEvent::Down { error: None, .. }))) => seen.push("down".into()),
                 Some(other) => panic!("{other:?}"),
                 None => {
                     drops += 1;

@@ -3,12 +3,12 @@
 use std::future::{Ready, ready};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use redial::{Exponential, Jitter, Redial, Status};
+use redial::{Cause, Event, Exponential, Jitter, Redial, Status, Verdict};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
@@ -514,6 +514,29 @@ async fn a_connection_lost_after_the_shutdown_is_a_reset_and_then_the_end() {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     assert_eq!(error.to_string(), "connection 1 was lost");
     assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_reported_as_ended_is_busy_and_followed_by_another() {
+    let (connector, mut accepted) = server(64);
+    let verdicts = Arc::new(Mutex::new(Vec::new()));
+    let seen = verdicts.clone();
+    let mut io = Redial::new(connector)
+        .policy(waits())
+        .observe(move |event| {
+            if let Event::Lost { verdict, .. } = event {
+                seen.lock().unwrap().push(*verdict);
+            }
+        })
+        .into_io();
+    io.ended(); // without a connection it does nothing
+    soon(io.write_all(b"x")).await.unwrap();
+    let _first = accepted.recv().await.unwrap();
+    io.ended();
+    assert_eq!(kind(io.write_all(b"y").await), ErrorKind::ConnectionReset);
+    soon(io.write_all(b"y")).await.unwrap();
+    assert_eq!(io.generation(), 2);
+    assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Busy)]);
 }
 
 /// A connection that says nothing, and answers each write alike.

@@ -651,7 +651,7 @@ impl Items {
                 assert!(self.up, "an item between connections");
                 at(&mut self.read, self.ups - 1).push(item);
             }
-            Some(Ok(SessionEvent::Down(_))) => {
+            Some(Ok(SessionEvent::Down { .. })) => {
                 assert!(self.up);
                 self.up = false;
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::FutureExt;
 use futures::stream::FusedStream;
 use futures::{Sink, SinkExt, StreamExt};
-use redial::{Event, Exponential, Jitter, Redial, SessionEvent};
+use redial::{Cause, Event, Exponential, Jitter, Redial, SessionEvent, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -42,8 +42,10 @@ fn told(
     match event {
         Some(Ok(SessionEvent::Up)) => "up".into(),
         Some(Ok(SessionEvent::Item(line))) => line,
-        Some(Ok(SessionEvent::Down(None))) => "down".into(),
-        Some(Ok(SessionEvent::Down(Some(error)))) => format!("down: {error}"),
+        Some(Ok(SessionEvent::Down { error: None, .. })) => "down".into(),
+        Some(Ok(SessionEvent::Down {
+            error: Some(error), ..
+        })) => format!("down: {error}"),
         Some(Err(error)) => format!("error: {error}"),
         None => "end".into(),
     }
@@ -64,6 +66,46 @@ async fn every_connection_is_announced_with_its_items_between() {
         assert_eq!(told(session.next().await), format!("hello {round}"));
         assert_eq!(told(session.next().await), "bye");
         assert_eq!(told(session.next().await), "down");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_carries_the_verdict_that_the_next_wait_obeys() {
+    let (connector, mut accepted) = server();
+    let hint = Verdict::RetryAfter(Duration::from_millis(10_500));
+    let mut session = Redial::new(connector)
+        .policy(waits())
+        .classify(move |_| hint)
+        .into_session();
+    let mut server = Vec::new();
+    for expected in [
+        hint,
+        Verdict::Retry(Cause::Busy),
+        Verdict::Retry(Cause::Down),
+    ] {
+        assert_eq!(told(session.next().await), "up");
+        server.push(accepted.recv().await.unwrap());
+        match expected {
+            Verdict::RetryAfter(_) => session.lost_with(LinesCodecError::MaxLineLengthExceeded),
+            // The server closes in good order.
+            Verdict::Retry(Cause::Busy) => drop(server.pop()),
+            _ => session.lost(),
+        }
+        let Some(Ok(SessionEvent::Down { verdict, .. })) = session.next().await else {
+            panic!("the connection is lost");
+        };
+        assert_eq!(verdict, expected);
+        let lost = Instant::now();
+        if let Verdict::RetryAfter(floor) = verdict {
+            assert_eq!(told(session.next().await), "up");
+            assert!(lost.elapsed() >= floor, "the wait obeys the hint");
+            server.push(accepted.recv().await.unwrap());
+            session.lost();
+            assert!(matches!(
+                session.next().await,
+                Some(Ok(SessionEvent::Down { .. }))
+            ));
+        }
     }
 }
 

@@ -190,15 +190,69 @@ async fn many_who_find_it_dead_make_one_loss() {
     let start = Instant::now();
     for _ in 0..100 {
         shared.lost(&first);
-        shared.lost_to(&first, ErrorKind::ConnectionReset.into());
+        shared.lost_with(&first, ErrorKind::ConnectionReset.into());
     }
     let second = soon(shared.ready()).await.unwrap();
     assert_eq!((second.generation(), *second), (2, 2));
     assert_eq!(start.elapsed().as_secs(), 1);
     // Some find out late.
     shared.lost(&first);
-    assert_eq!(shared.ready().await.unwrap(), second);
+    assert_eq!(shared.ready().await.unwrap().generation(), 2);
     assert_eq!(attempts.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lent_connection_reports_its_own_loss() {
+    let (connector, attempts) = numbered(Duration::ZERO);
+    let shared = Redial::new(connector).policy(waits()).into_shared();
+    let mut last = shared.ready().await.unwrap();
+    for generation in 2..=4 {
+        let late = last.clone();
+        for lent in [&last, &late] {
+            match generation {
+                2 => lent.lost(),
+                3 => lent.lost_with(ErrorKind::ConnectionReset.into()),
+                _ => lent.ended(),
+            }
+        }
+        last = soon(shared.ready()).await.unwrap();
+        assert_eq!(last.generation(), generation);
+        // Another task finds the same loss later.
+        late.lost();
+        assert!(shared.get().is_some());
+    }
+    assert_eq!(attempts.load(SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_another_shared_cannot_be_reported_here() {
+    let new = || Redial::new(numbered(Duration::ZERO).0).into_shared();
+    let (one, other) = (new(), new());
+    let lent = one.ready().await.unwrap();
+    // Both are the first of their kind.
+    assert_eq!(other.ready().await.unwrap().generation(), lent.generation());
+    other.lost(&lent);
+    other.lost_with(&lent, ErrorKind::ConnectionReset.into());
+    other.ended(&lent);
+    assert!(other.get().is_some(), "a healthy connection was ended");
+    one.lost(&lent);
+    assert!(one.get().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_present_connection_is_lent_without_waiting() {
+    let shared = Redial::new(numbered(secs(1)).0)
+        .policy(waits())
+        .into_shared();
+    assert!(shared.get().is_none(), "there is none yet");
+    soon(shared.ready()).await.unwrap();
+    let lent = shared.get().unwrap();
+    assert_eq!((lent.generation(), *lent), (1, 1));
+    lent.lost();
+    assert!(shared.get().is_none());
+    soon(shared.ready()).await.unwrap();
+    shared.handle().close();
+    assert!(shared.get().is_none(), "a handle has closed the driver");
 }
 
 #[tokio::test(start_paused = true)]

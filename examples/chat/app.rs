@@ -134,7 +134,7 @@ impl App {
                     self.screen.line(&text)?;
                 }
             }
-            SessionEvent::Down(error) => {
+            SessionEvent::Down { error, .. } => {
                 self.is_online = false;
                 if let Some(error) = error {
                     self.cause.send_replace(error.to_string());

@@ -1,10 +1,10 @@
-//! What the wrappers share: a driver that two halves poll, from one task or
-//! from two.
+//! A driver that two halves poll, from one task or from two: the part that
+//! [`Session`](super::Session) and [`RedialIo`](super::RedialIo) share.
 
 use alloc::sync::Arc;
 use core::task::{Context, Poll, Waker, ready};
 
-use super::wakers::Wakers;
+use super::wakers::{Seat, Wakers};
 use crate::control::Handle;
 use crate::driver::{Connect, Error, Redial};
 use crate::policy::Policy;
@@ -19,18 +19,20 @@ pub(crate) enum Half {
 
 /// A driver with two halves, each with a waker of its own.
 ///
-/// While there is a connection each half polls its side of it with its own
-/// waker, and costs nothing more. While there is none both wait for the same
-/// attempt, and whichever polls it, both are woken.
+/// While there is a connection, each half polls its side of it with its own
+/// waker. While there is none, both wait for the same attempt, and both are woken
+/// by it.
 pub(crate) struct Halves<C: Connect, P: Policy> {
     pub(crate) redial: Redial<C, P>,
     /// How many connections there have been.
     pub(crate) generation: u64,
-    /// The halves that have nothing more to hear before the present connection.
+    /// Whether a half has heard all that came before the present connection.
     settled: [bool; 2],
-    /// Of the halves, by their discriminant, where they were pending last.
+    /// The wakers with which the halves last waited for the connection.
     wakers: [Option<Waker>; 2],
     both: Arc<Wakers>,
+    /// The places of the halves in `both`.
+    seats: [Seat; 2],
     shared: Waker,
 }
 
@@ -40,12 +42,13 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         let both = Arc::new(Wakers::default());
         let shared = Waker::from(both.clone());
         Self {
-            // One that was lent before is the first.
+            // A connection that was lent before is the first.
             generation: redial.connection.is_some() as u64,
             redial,
             settled: [false; 2],
             wakers: [None, None],
             both,
+            seats: Default::default(),
             shared,
         }
     }
@@ -55,7 +58,7 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         self.redial.connection.is_some() && !self.redial.is_closed()
     }
 
-    /// Calls of `half` go straight to the connection: it was
+    /// Whether calls of `half` go straight to the connection: the half is
     /// [settled](Self::settle), and no handle has closed the driver since.
     #[inline]
     pub(crate) fn is_settled(&self, half: Half) -> bool {
@@ -74,12 +77,12 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         connection.expect("a half is settled, or was polled until it is up")
     }
 
-    /// Both halves have to look what there is, before they go on.
+    /// Makes both halves look at the state again before they go on.
     pub(crate) fn unsettle(&mut self) {
         self.settled = [false; 2];
     }
 
-    /// Until there is a connection. Tells whether it is a new one.
+    /// Ready once there is a connection; true if it is a new one.
     #[cold]
     pub(crate) fn poll_up(
         &mut self,
@@ -87,10 +90,10 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         cx: &Context<'_>,
     ) -> Poll<Result<bool, Error<C::Error>>> {
         let fresh = self.redial.connection.is_none();
-        self.both.wait(half as u64, cx.waker());
+        self.both.wait(&mut self.seats[half as usize], cx.waker());
         let mut shared = Context::from_waker(&self.shared);
         let up = ready!(self.redial.poll_connection(&mut shared));
-        self.both.forget(half as u64);
+        self.both.leave(&mut self.seats[half as usize]);
         if fresh || up.is_err() {
             self.both.wake_all();
             self.wake();
@@ -109,15 +112,15 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         }
         if self.redial.has_handle() {
             // So that closing is noticed while a connection is up.
-            self.both.wait(half as u64, cx.waker());
+            self.both.wait(&mut self.seats[half as usize], cx.waker());
             if self.redial.await_close(&self.shared) {
                 cx.waker().wake_by_ref();
             }
         }
     }
 
-    /// A handle, of which the halves hear that pend already: they are polled
-    /// once, and then wait for it too.
+    /// A handle. Halves that already wait are polled once, so that they notice what
+    /// the handle does.
     pub(crate) fn handle(&self) -> Handle {
         let handle = self.redial.handle();
         self.both.wake_all();
@@ -125,15 +128,15 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         handle
     }
 
-    /// The connection is gone, which both halves must hear of.
+    /// The connection is lost, and both halves must notice.
     pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
-        // First, as what is called next is others' code, and may panic.
+        // First, because the code that is called next may panic.
         self.unsettle();
         self.redial.lose(verdict, error);
         self.wake();
     }
 
-    /// There is no connection, and none follows.
+    /// Ends it: there is no connection, and none follows.
     pub(crate) fn close(&mut self) {
         self.unsettle();
         self.redial.close();
@@ -141,7 +144,7 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         self.wake();
     }
 
-    /// Wakes whoever pends on a connection that it does not have any more.
+    /// Wakes the halves that wait for a connection that is lost.
     pub(crate) fn wake(&mut self) {
         for waker in &mut self.wakers {
             if let Some(waker) = waker.take() {

@@ -1,4 +1,7 @@
-//! The wrappers: what stays while connections come and go.
+//! The wrappers: a stream and a sink, bytes, or a client that many tasks clone,
+//! which stay while connections come and go.
+//!
+//! [`halves`] and [`wakers`] see to it that each waiting task is woken.
 
 mod halves;
 mod io;

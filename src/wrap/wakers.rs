@@ -1,4 +1,4 @@
-//! One waker that wakes many.
+//! One waker that wakes many tasks.
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -8,64 +8,102 @@ use core::task::Waker;
 
 use crate::sync::{Mutex, lock};
 
-/// Everybody who waits for one thing that can tell only one waker: two halves
-/// of a stream, or many tasks that share a connection.
+/// The tasks that wait for one event whose source can wake only one waker: the
+/// two halves of a stream, or many tasks that share a connection.
 ///
-/// Whoever polled last may be gone when the thing happens, so it must not be
-/// the only one to be told.
+/// The source holds this as its waker, and all tasks are woken. The task that
+/// polled last may be gone by then, so it must not be the only one.
+///
+/// Each task holds a [`Seat`]. To wait, to wait again and to leave take a
+/// constant number of steps, and to wake takes one step for each task.
 #[derive(Default)]
 pub(crate) struct Wakers {
-    lists: Mutex<Lists>,
+    hall: Mutex<Hall>,
+}
+
+/// A task's place among those that wait; empty until it first waits.
+///
+/// It must [leave](Wakers::leave) before it is dropped, or its place is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Seat(Option<usize>);
+
+#[derive(Default)]
+struct Hall {
+    places: Vec<Place>,
+    /// The places without a task.
+    vacant: Vec<usize>,
+    /// The places that have, or had, a waker since the last wake-up.
+    waiting: Vec<usize>,
+    /// Empty. It keeps the room for the wakers of the next wake-up.
+    spare: Vec<Waker>,
 }
 
 #[derive(Default)]
-struct Lists {
-    waiting: Vec<(u64, Waker)>,
-    /// Empty: the room for those who wait while others are woken.
-    spare: Vec<(u64, Waker)>,
+struct Place {
+    waker: Option<Waker>,
+    /// Whether `waiting` has this place.
+    is_listed: bool,
 }
 
 impl Wakers {
-    /// Has `waker` woken, in place of what `id` waited with before.
-    pub(crate) fn wait(&self, id: u64, waker: &Waker) {
-        let mut lists = lock(&self.lists);
-        let waiting = &mut lists.waiting;
-        let before = match waiting.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, known)) if known.will_wake(waker) => None,
-            Some((_, known)) => Some(mem::replace(known, waker.clone())),
-            None => {
-                waiting.push((id, waker.clone()));
-                None
-            }
+    /// Registers `waker` to be woken once, in place of the waker that this seat
+    /// waited with before.
+    pub(crate) fn wait(&self, seat: &mut Seat, waker: &Waker) {
+        let mut guard = lock(&self.hall);
+        let hall = &mut *guard;
+        let index = *seat.0.get_or_insert_with(|| hall.take_place());
+        let place = &mut hall.places[index];
+        if !mem::replace(&mut place.is_listed, true) {
+            hall.waiting.push(index);
+        }
+        let before = match &mut place.waker {
+            Some(known) if known.will_wake(waker) => None,
+            known => known.replace(waker.clone()),
         };
         // It may be the last to hold a task, and the task may hold anything, so
-        // it is not dropped under the lock either.
-        drop(lists);
+        // it is not dropped under the lock.
+        drop(guard);
         drop(before);
     }
 
-    /// `id` waits no more.
-    pub(crate) fn forget(&self, id: u64) {
-        let mut lists = lock(&self.lists);
-        let waiting = &mut lists.waiting;
-        let known = waiting.iter().position(|(known, _)| *known == id);
-        let before = known.map(|index| waiting.swap_remove(index));
-        drop(lists);
+    /// This seat waits no more.
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        let Some(index) = seat.0.take() else { return };
+        let mut hall = lock(&self.hall);
+        let before = hall.places[index].waker.take();
+        hall.vacant.push(index);
+        drop(hall);
         drop(before);
     }
 
     /// Wakes all that wait, once.
     pub(crate) fn wake_all(&self) {
-        // A waker may run anything, so not under the lock.
-        let mut lists = lock(&self.lists);
-        let spare = mem::take(&mut lists.spare);
-        let mut woken = mem::replace(&mut lists.waiting, spare);
-        drop(lists);
-        for (_, waker) in woken.drain(..) {
-            waker.wake();
+        // A waker may run anything, so it is not woken under the lock.
+        let mut hall = lock(&self.hall);
+        let mut woken = hall.take_wakers();
+        drop(hall);
+        woken.drain(..).for_each(Waker::wake);
+        // The room is used again.
+        lock(&self.hall).spare = woken;
+    }
+}
+
+impl Hall {
+    fn take_place(&mut self) -> usize {
+        self.vacant.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() - 1
+        })
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = mem::take(&mut self.spare);
+        for index in self.waiting.drain(..) {
+            let place = &mut self.places[index];
+            place.is_listed = false;
+            wakers.extend(place.waker.take());
         }
-        // Their room is used again.
-        lock(&self.lists).spare = woken;
+        wakers
     }
 }
 
@@ -100,15 +138,16 @@ mod interleavings {
     }
 
     #[test]
-    fn whoever_registers_and_then_looks_misses_no_event() {
+    fn a_task_that_registers_and_then_looks_misses_no_event() {
         loom::model(|| {
             let wakers = Arc::new(Wakers::default());
             let happened = Arc::new(AtomicBool::new(false));
-            let threads = [1, 2].map(|id| {
+            let threads = [(); 2].map(|()| {
                 let (wakers, happened) = (wakers.clone(), happened.clone());
                 thread::spawn(move || {
                     let (count, waker) = woken();
-                    wakers.wait(id, &waker);
+                    let mut seat = Seat::default();
+                    wakers.wait(&mut seat, &waker);
                     let seen = happened.load(SeqCst);
                     (seen, count)
                 })
@@ -123,22 +162,46 @@ mod interleavings {
     }
 
     #[test]
-    fn one_that_leaves_takes_no_other_with_it() {
+    fn a_task_that_leaves_removes_no_other() {
         loom::model(|| {
             let wakers = Arc::new(Wakers::default());
             let (stays, waker) = woken();
-            wakers.wait(1, &waker);
+            let mut seat = Seat::default();
+            wakers.wait(&mut seat, &waker);
             let leaver = {
                 let wakers = wakers.clone();
                 thread::spawn(move || {
                     let (_, waker) = woken();
-                    wakers.wait(2, &waker);
-                    wakers.forget(2);
+                    let mut seat = Seat::default();
+                    wakers.wait(&mut seat, &waker);
+                    wakers.leave(&mut seat);
                 })
             };
             wakers.wake_all();
             leaver.join().unwrap();
             assert_eq!(stays.load(SeqCst), 1);
+        });
+    }
+
+    #[test]
+    fn a_task_that_takes_a_vacated_place_is_woken() {
+        loom::model(|| {
+            let wakers = Arc::new(Wakers::default());
+            let mut seat = Seat::default();
+            wakers.wait(&mut seat, &woken().1);
+            wakers.leave(&mut seat);
+            let (count, waker) = woken();
+            let waits = {
+                let wakers = wakers.clone();
+                thread::spawn(move || {
+                    let mut seat = Seat::default();
+                    wakers.wait(&mut seat, &waker);
+                })
+            };
+            wakers.wake_all();
+            waits.join().unwrap();
+            wakers.wake_all();
+            assert_eq!(count.load(SeqCst), 1);
         });
     }
 }

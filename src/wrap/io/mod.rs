@@ -1,0 +1,280 @@
+//! Bytes across connections.
+
+mod read;
+mod write;
+
+use alloc::format;
+use alloc::string::ToString;
+use core::fmt;
+use core::task::{Context, Poll, ready};
+use std::io::{self, ErrorKind};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::halves::{Half, Halves};
+use crate::control::Handle;
+use crate::driver::{Connect, Error, Redial};
+use crate::outage::SavedOutage;
+use crate::policy::{Cause, Policy, Stratified};
+use crate::verdict::Verdict;
+
+/// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
+/// go; made by [`Redial::into_io`].
+///
+/// # When a connection is lost
+///
+/// After each loss, reads and writes each fail once with
+/// [`ConnectionReset`](ErrorKind::ConnectionReset), then continue on the next
+/// connection. So each half can begin the next connection as the protocol
+/// demands, and a frame that the loss has cut is never continued on another
+/// connection. [`generation`](Self::generation) tells the connections apart.
+///
+/// While there is no connection, reading and writing wait.
+///
+/// Bytes that were written may be lost with the connection. They are never sent
+/// again. "Flushed" means that the operating system has them, not that the server
+/// has. If a write finds the loss, bytes that had arrived and were not read yet
+/// are lost, too.
+///
+/// A `Framed` around this type does not know about the loss and keeps half a
+/// frame of the old connection. Keep `Framed` inside the connector, in a
+/// [`Session`](crate::Session).
+///
+/// If the driver gives up or is [closed](Handle::close), both halves fail with
+/// [`NotConnected`](ErrorKind::NotConnected) from then on, and
+/// [`error`](Self::error) says why. After `tokio::io::split` that method is out of
+/// reach: keep a [`handle`](Self::handle), whose status tells.
+///
+/// # Shutting down
+///
+/// `shutdown` closes for good: no new connection is made, and writes fail with
+/// [`BrokenPipe`](ErrorKind::BrokenPipe). The present connection can still be read
+/// to its end, which is the end of the stream. If an earlier loss has not been
+/// reported to the writing half yet, the result of `shutdown` reports it.
+///
+/// # Two tasks
+///
+/// The halves of `tokio::io::split` may live in two tasks; each has a waker of
+/// its own.
+///
+/// # Cancel safety
+///
+/// As for the connection itself: a read or a write that is dropped has not
+/// happened. A reset that a dropped future waited for is reported to the next
+/// call.
+pub struct RedialIo<C: Connect, P: Policy = Stratified> {
+    halves: Halves<C, P>,
+    /// How many connections were lost.
+    losses: u64,
+    /// How many losses were reported to each half.
+    reported: [u64; 2],
+    end: End,
+    /// The writing side of the last connection has shut down.
+    shut: bool,
+    error: Option<Error<C::Error>>,
+    /// Whether the latest connection writes vectored, for writers that ask while
+    /// there is none.
+    vectored: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Connections come and go.
+    Open,
+    /// Shut down, or shutting down: this connection is the last.
+    Last,
+    /// As `Last`; the reading side has ended already, and the writing side is still
+    /// shutting down.
+    ReadOut,
+    /// Shut down, without a connection.
+    Over,
+    /// The driver gave up, or was closed.
+    GaveUp,
+}
+
+impl<C, P> Redial<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    P: Policy,
+{
+    /// A reader and writer of bytes that stays while connections come and go.
+    ///
+    /// The runtime in which a wait began times it, so that runtime must go on.
+    pub fn into_io(self) -> RedialIo<C, P> {
+        let lent = self.connection.as_ref();
+        RedialIo {
+            vectored: lent.is_some_and(AsyncWrite::is_write_vectored),
+            halves: Halves::new(self),
+            losses: 0,
+            reported: [0; 2],
+            end: End::Open,
+            shut: false,
+            error: None,
+        }
+    }
+}
+
+// Nothing in it is ever pinned. A connection moves into it, so the connection
+// must be `Unpin`.
+impl<C: Connect, P: Policy> Unpin for RedialIo<C, P> {}
+
+impl<C: Connect, P: Policy> RedialIo<C, P> {
+    /// How many connections there have been: 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.halves.generation
+    }
+
+    /// Why no connection follows, once the driver has given up or was closed.
+    pub fn error(&self) -> Option<&Error<C::Error>> {
+        self.error.as_ref()
+    }
+
+    /// A handle, which shows the status, skips a wait, pauses, resumes and closes
+    /// from anywhere in the program.
+    pub fn handle(&self) -> Handle {
+        self.halves.handle()
+    }
+
+    /// The connection, if it is up.
+    pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
+        self.halves.redial.get_mut()
+    }
+
+    /// Reports the present connection as lost: a ping went unanswered, or the
+    /// device woke from sleep. Does nothing if there is no connection.
+    pub fn lost(&mut self) {
+        self.lose(Verdict::default(), None);
+    }
+
+    /// As [`lost`](Self::lost), with an error for the
+    /// [classifier](Redial::classify) to judge.
+    pub fn lost_with(&mut self, error: C::Error) {
+        if self.halves.redial.connection.is_some() {
+            let verdict = self.halves.redial.judge(&error);
+            self.lose(verdict, Some(error));
+        }
+    }
+
+    /// As [`lost`](Self::lost), if the server announced that it will close the
+    /// connection in good order; see [`Redial::ended`].
+    pub fn ended(&mut self) {
+        self.lose(Verdict::Retry(Cause::Busy), None);
+    }
+
+    /// The present outage, to carry it over a restart of the program; see
+    /// [`Redial::save`].
+    pub fn save(&self) -> Option<SavedOutage> {
+        self.halves.redial.save()
+    }
+
+    fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+        if self.halves.redial.connection.is_none() {
+            return;
+        }
+        self.losses += 1;
+        if self.end == End::Open {
+            self.halves.lose(verdict, error.as_ref());
+            if let Some(error) = error {
+                self.halves.redial.keep(error);
+            }
+        } else {
+            self.finish();
+        }
+    }
+
+    /// No connection follows.
+    fn finish(&mut self) {
+        self.end = End::Over;
+        self.halves.close();
+    }
+
+    /// The loss that was not reported to `half` yet, if there is one.
+    #[cold]
+    fn seam(&mut self, half: Half) -> io::Result<()> {
+        let reported = &mut self.reported[half as usize];
+        if *reported == self.losses {
+            return Ok(());
+        }
+        *reported += 1;
+        let follows = match self.end {
+            End::Open => ", and another one follows",
+            _ => "",
+        };
+        Err(io::Error::new(
+            ErrorKind::ConnectionReset,
+            format!("connection {reported} was lost{follows}"),
+        ))
+    }
+
+    #[cold]
+    fn gave_up(&self) -> io::Error {
+        let reason = self
+            .error
+            .as_ref()
+            .map_or("closed".into(), ToString::to_string);
+        io::Error::new(ErrorKind::NotConnected, reason)
+    }
+}
+
+impl<C, P> RedialIo<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    P: Policy,
+{
+    /// Ready once there is a connection.
+    fn poll_up(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.end == End::GaveUp {
+            return Poll::Ready(Err(self.gave_up()));
+        }
+        if !self.halves.is_up() {
+            ready!(self.poll_down(half, cx))?;
+        }
+        if self.end == End::Open {
+            self.halves.settle(half);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_down(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(self.halves.poll_up(half, cx)) {
+            Ok(_) => {
+                let connection = self.halves.redial.connection.as_ref();
+                self.vectored = connection.is_some_and(AsyncWrite::is_write_vectored);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.error = Some(error);
+                self.end = End::GaveUp;
+                Poll::Ready(Err(self.gave_up()))
+            }
+        }
+    }
+
+    /// Fails if the driver gave up or was closed.
+    #[cold]
+    fn poll_closed(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let closed = self.end != End::Over && self.halves.redial.is_closed();
+        if self.end == End::GaveUp || closed {
+            ready!(self.poll_up(half, cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection has failed under `half`.
+    #[cold]
+    fn failed(&mut self, half: Half, error: io::Error) -> io::Error {
+        let error = C::Error::from(error);
+        let verdict = self.halves.redial.judge(&error);
+        self.lose(verdict, Some(error));
+        self.seam(half).expect_err("just lost")
+    }
+}
+
+impl<C: Connect, P: Policy> fmt::Debug for RedialIo<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedialIo")
+            .field("redial", &self.halves.redial)
+            .field("generation", &self.halves.generation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,309 @@
+//! A stream and a sink across connections.
+
+mod error;
+mod event;
+mod sink;
+mod stream;
+
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::mem;
+use core::task::{Context, Poll, ready};
+
+use futures_core::stream::TryStream;
+
+use super::halves::{Half, Halves};
+use crate::control::Handle;
+use crate::driver::{Connect, Error, Redial};
+use crate::outage::SavedOutage;
+use crate::policy::{Cause, Policy, Stratified};
+use crate::verdict::Verdict;
+
+pub use error::SendError;
+pub use event::SessionEvent;
+
+/// A stream and a sink that stay while connections come and go; made by
+/// [`Redial::into_session`].
+///
+/// The connection must itself be a [`Stream`] of results and a [`Sink`]. Both
+/// tokio-util's `Framed` and the WebSocket crates are. An error of the stream
+/// ends its connection.
+///
+/// ```
+/// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+/// use futures::{SinkExt, StreamExt};
+/// use redial::{Redial, SessionEvent};
+/// use tokio::net::TcpStream;
+/// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+///
+/// let mut chat = Redial::new(|| async {
+///     let stream = TcpStream::connect("chat.example:6667").await?;
+///     Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
+/// })
+/// .into_session();
+/// while let Some(event) = chat.next().await {
+///     match event? {
+///         SessionEvent::Up => chat.send("hello").await?,
+///         SessionEvent::Item(line) => println!("{line}"),
+///         SessionEvent::Down { error, .. } => println!("offline: {error:?}"),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Errors of the connection
+///
+/// The connector's error type must be able to hold the errors of the stream and
+/// of the sink: `From<LinesCodecError>`, for example. If the compiler says that
+/// the trait `Sink` or the method `send` is not there for a `Session`, an
+/// `impl From<the sink's error> for YourError` is what is missing.
+///
+/// # Receiving
+///
+/// The stream yields [`SessionEvent`]s: `Up`, items, `Down`, `Up`, items, and so
+/// on. If the driver gives up or is [closed](Handle::close), the stream yields an
+/// [`Error`] and ends. The error of a loss arrives in `Down`; the final `Error`
+/// does not repeat it.
+///
+/// # Sending
+///
+/// While there is no connection, a send waits for one. With
+/// [`fail_while_down`](Self::fail_while_down) it fails at once instead.
+///
+/// "Flushed" means that the operating system has the item, not that the server
+/// has it. Only an answer of the server's proves that an item has arrived.
+///
+/// If the connection is lost, each item that was accepted and not flushed may
+/// have arrived or not. The session never sends it again. The next call on the
+/// sink returns a [`SendError`] that says how many such items there were, once.
+/// The program decides what to do about them.
+///
+/// Closing the sink closes the session: no new connection is made. The rest of
+/// what the present connection receives can still be read. While there is no
+/// connection, closing takes effect at once.
+///
+/// # Two tasks
+///
+/// The halves of `StreamExt::split` may live in two tasks; each has a waker of
+/// its own. If a write fails, the reader gets a `Down` with that error. Before it,
+/// the reader gets up to a thousand items that the connection had already
+/// received. If nobody reads, more than sixty-four losses are reported as fewer.
+///
+/// # Cancel safety
+///
+/// If a future of `StreamExt::next` or of `SinkExt::flush` is dropped, nothing is
+/// lost. If a future of `SinkExt::send` is dropped while it waits for the
+/// connection to take its item, the item is lost.
+///
+/// [`Stream`]: futures_core::Stream
+/// [`Sink`]: futures_sink::Sink
+pub struct Session<C, P = Stratified>
+where
+    C: Connect<Connection: TryStream>,
+    P: Policy,
+{
+    halves: Halves<C, P>,
+    /// What the reader gets before it reads from the connection.
+    events: VecDeque<SessionEvent<Item<C>, C::Error>>,
+    /// What the reader gets last.
+    error: Option<Error<C::Error>>,
+    end: End,
+    sending: Sending,
+    has_reader: bool,
+    fail_while_down: bool,
+}
+
+type Item<C> = <<C as Connect>::Connection as TryStream>::Ok;
+
+/// An error of the connection as a stream.
+type StreamError<C> = <<C as Connect>::Connection as TryStream>::Error;
+
+/// What the stream yields.
+type News<C> = Result<SessionEvent<Item<C>, <C as Connect>::Error>, Error<<C as Connect>::Error>>;
+
+/// How far the end of the whole session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Connections come and go.
+    Open,
+    /// This connection is the last.
+    Last,
+    /// There is no connection, and none follows.
+    Over,
+}
+
+#[derive(Debug, Default)]
+struct Sending {
+    /// The connection was found ready for one item.
+    ready: bool,
+    /// Items that the connection has taken and not flushed.
+    unflushed: usize,
+    /// Items that lost connections had taken and not flushed, until the sink has
+    /// reported them.
+    lost: usize,
+}
+
+/// How many events may wait for a reader before losses are reported as fewer.
+const MOST_EVENTS: usize = 128;
+
+impl<C, P> Redial<C, P>
+where
+    C: Connect<Connection: TryStream + Unpin, Error: From<StreamError<C>>>,
+    P: Policy,
+{
+    /// A stream and a sink that stay while connections come and go.
+    ///
+    /// The runtime in which a wait began times it, so that runtime must go on.
+    pub fn into_session(self) -> Session<C, P> {
+        let halves = Halves::new(self);
+        let mut events = VecDeque::new();
+        if halves.generation > 0 {
+            events.push_back(SessionEvent::Up);
+        }
+        Session {
+            halves,
+            events,
+            error: None,
+            end: End::Open,
+            sending: Sending::default(),
+            has_reader: false,
+            fail_while_down: false,
+        }
+    }
+}
+
+impl<C, P> Session<C, P>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    /// Makes sends fail while there is no connection, instead of waiting for one.
+    ///
+    /// A send that fails still polls the driver. So the driver makes progress
+    /// whenever something is sent or read.
+    pub fn fail_while_down(mut self) -> Self {
+        self.fail_while_down = true;
+        self
+    }
+
+    /// A handle, which shows the status, skips a wait, pauses, resumes and closes
+    /// from anywhere in the program.
+    pub fn handle(&self) -> Handle {
+        self.halves.handle()
+    }
+
+    /// The connection, if it is up.
+    ///
+    /// Use it for settings of the connection. The session does not count items that
+    /// are read or written through it.
+    pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
+        self.halves.redial.get_mut()
+    }
+
+    /// Reports the present connection as lost: a ping went unanswered, or the
+    /// device woke from sleep. Does nothing if there is no connection.
+    pub fn lost(&mut self) {
+        self.down(Verdict::default(), None);
+    }
+
+    /// As [`lost`](Self::lost), with an error for the
+    /// [classifier](Redial::classify) to judge. The reader gets the error in
+    /// [`Down`](SessionEvent::Down).
+    pub fn lost_with(&mut self, error: C::Error) {
+        if self.halves.redial.connection.is_some() {
+            let verdict = self.halves.redial.judge(&error);
+            self.down(verdict, Some(error));
+        }
+    }
+
+    /// As [`lost`](Self::lost), if the server announced that it will close the
+    /// connection in good order; see [`Redial::ended`].
+    pub fn ended(&mut self) {
+        self.down(Verdict::Retry(Cause::Busy), None);
+    }
+
+    /// The present outage, to carry it over a restart of the program; see
+    /// [`Redial::save`].
+    pub fn save(&self) -> Option<SavedOutage> {
+        self.halves.redial.save()
+    }
+
+    /// The connection is lost.
+    #[cold]
+    fn down(&mut self, verdict: Verdict, error: Option<C::Error>) {
+        if self.halves.redial.connection.is_none() {
+            return;
+        }
+        self.sending.lost += mem::take(&mut self.sending.unflushed);
+        self.sending.ready = false;
+        if self.end == End::Open {
+            self.halves.lose(verdict, error.as_ref());
+        } else {
+            self.finish();
+        }
+        self.push(SessionEvent::Down { error, verdict });
+    }
+
+    /// No connection follows.
+    fn finish(&mut self) {
+        self.end = End::Over;
+        self.halves.close();
+    }
+
+    fn push(&mut self, event: SessionEvent<Item<C>, C::Error>) {
+        if self.events.len() >= MOST_EVENTS {
+            // Nobody reads. Items stay; a connection without items is left out.
+            let empty = (1..self.events.len()).find(|&i| {
+                matches!(self.events[i - 1], SessionEvent::Up)
+                    && matches!(self.events[i], SessionEvent::Down { .. })
+            });
+            if let Some(i) = empty {
+                self.events.drain(i - 1..=i);
+            }
+        }
+        self.events.push_back(event);
+    }
+
+    /// Ready once there is a connection, or once none will follow.
+    fn poll_up(&mut self, half: Half, cx: &Context<'_>) -> Poll<Result<(), Over>> {
+        match ready!(self.halves.poll_up(half, cx)) {
+            Ok(fresh) => {
+                if fresh {
+                    self.push(SessionEvent::Up);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.sending.lost += mem::take(&mut self.sending.unflushed);
+                self.error = Some(error);
+                self.end = End::Over;
+                Poll::Ready(Err(Over))
+            }
+        }
+    }
+}
+
+/// No connection will follow.
+struct Over;
+
+// Nothing in a session is ever pinned. A connection moves into it, so the
+// connection must be `Unpin`.
+impl<C, P> Unpin for Session<C, P>
+where
+    C: Connect<Connection: TryStream>,
+    P: Policy,
+{
+}
+
+impl<C, P> fmt::Debug for Session<C, P>
+where
+    C: Connect<Connection: TryStream>,
+    P: Policy,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("redial", &self.halves.redial)
+            .field("sending", &self.sending)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The writing side of a session.
+
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+
+use futures_core::stream::TryStream;
+use futures_sink::Sink;
+
+use super::error::{SendError, Unsent};
+use super::event::SessionEvent;
+use super::{End, MOST_EVENTS, Session};
+use crate::driver::Connect;
+use crate::policy::Policy;
+use crate::wrap::halves::Half;
+
+/// How many items of a connection that can no longer send are still read.
+const MOST_DRAINED: usize = 1024;
+
+impl<C, P> Session<C, P>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    /// Ready once something can be sent.
+    #[cold]
+    fn poll_sendable(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        loop {
+            self.report()?;
+            if self.end != End::Open {
+                return Poll::Ready(Err(SendError(Unsent::Over)));
+            }
+            if self.halves.is_up() {
+                self.halves.settle(Half::Write);
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_up(Half::Write, cx) {
+                Poll::Ready(_) => {}
+                // The driver was polled all the same, because a client that only
+                // sends must get its connection, too.
+                Poll::Pending if self.fail_while_down => {
+                    return Poll::Ready(Err(SendError(Unsent::Down)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Notices that a handle has closed the driver, for calls that would go on
+    /// with the connection.
+    #[cold]
+    fn note_close(&mut self, cx: &Context<'_>) {
+        if self.end != End::Over && self.halves.redial.is_closed() {
+            // It is ready, with the error that the reader gets.
+            let _ = self.poll_up(Half::Write, cx);
+        }
+    }
+
+    /// Reports lost items, which the sink does before anything else.
+    #[cold]
+    fn report(&mut self) -> Result<(), SendError> {
+        match mem::take(&mut self.sending.lost) {
+            0 => Ok(()),
+            lost => Err(SendError(Unsent::Lost(lost))),
+        }
+    }
+
+    /// A write has failed. If there is a reader, it still gets what the connection
+    /// has received, without waiting for more.
+    #[cold]
+    fn write_failed(&mut self, error: C::Error) {
+        if self.has_reader {
+            let mut cx = Context::from_waker(Waker::noop());
+            while self.events.len() < MOST_EVENTS + MOST_DRAINED {
+                let Some(connection) = &mut self.halves.redial.connection else {
+                    break;
+                };
+                match Pin::new(connection).try_poll_next(&mut cx) {
+                    Poll::Ready(Some(Ok(item))) => self.events.push_back(SessionEvent::Item(item)),
+                    _ => break,
+                }
+            }
+        }
+        let verdict = self.halves.redial.judge(&error);
+        self.down(verdict, Some(error));
+    }
+}
+
+impl<C, P, T> Sink<T> for Session<C, P>
+where
+    C: Connect<Connection: TryStream + Sink<T> + Unpin>,
+    C::Error: From<<C::Connection as Sink<T>>::Error>,
+    P: Policy,
+{
+    type Error = SendError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let this = &mut *self;
+        loop {
+            if !this.halves.is_settled(Half::Write) {
+                ready!(this.poll_sendable(cx))?;
+            }
+            match Pin::new(this.halves.connection()).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    this.sending.ready = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => this.write_failed(error.into()),
+                Poll::Pending => {
+                    this.halves.pend(Half::Write, cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: T) -> Result<(), SendError> {
+        let this = &mut *self;
+        // The connection that was ready may be lost, and another one up.
+        let ready = mem::take(&mut this.sending.ready);
+        match &mut this.halves.redial.connection {
+            Some(connection) if ready => {
+                this.sending.unflushed += 1;
+                if let Err(error) = Pin::new(connection).start_send(item) {
+                    this.write_failed(error.into());
+                    this.report()?;
+                }
+                Ok(())
+            }
+            _ => {
+                this.sending.lost += 1;
+                this.report()
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let this = &mut *self;
+        if !this.halves.is_settled(Half::Write) {
+            this.note_close(cx);
+            this.report()?;
+        }
+        let Some(connection) = &mut this.halves.redial.connection else {
+            return Poll::Ready(Ok(())); // nothing was accepted
+        };
+        match Pin::new(connection).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                this.sending.unflushed = 0;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                this.write_failed(error.into());
+                Poll::Ready(this.report())
+            }
+            Poll::Pending => {
+                this.halves.pend(Half::Write, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let this = &mut *self;
+        this.note_close(cx);
+        if this.halves.redial.connection.is_none() {
+            this.finish();
+            return Poll::Ready(this.report());
+        }
+        if this.end == End::Open {
+            this.end = End::Last;
+            this.halves.unsettle();
+        }
+        match Pin::new(this.halves.connection()).poll_close(cx) {
+            Poll::Ready(Ok(())) => {
+                this.sending.unflushed = 0;
+                Poll::Ready(this.report())
+            }
+            Poll::Ready(Err(error)) => {
+                this.write_failed(error.into());
+                Poll::Ready(this.report())
+            }
+            Poll::Pending => {
+                this.halves.pend(Half::Write, cx);
+                Poll::Pending
+            }
+        }
+    }
+}

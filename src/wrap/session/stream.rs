@@ -1,0 +1,85 @@
+//! The reading side of a session.
+
+use core::ops::ControlFlow;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use futures_core::stream::{FusedStream, Stream, TryStream};
+
+use super::event::SessionEvent;
+use super::{End, News, Session, StreamError};
+use crate::driver::Connect;
+use crate::policy::{Cause, Policy};
+use crate::verdict::Verdict;
+use crate::wrap::halves::Half;
+
+impl<C, P> Session<C, P>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    /// What the reader gets before it reads from the connection. `Continue` once
+    /// there is nothing left and the connection is up.
+    #[cold]
+    fn poll_news(&mut self, cx: &Context<'_>) -> Poll<ControlFlow<Option<News<C>>>> {
+        self.has_reader = true;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(ControlFlow::Break(Some(Ok(event))));
+            }
+            if self.end == End::Over {
+                return Poll::Ready(ControlFlow::Break(self.error.take().map(Err)));
+            }
+            if self.halves.is_up() {
+                self.halves.settle(Half::Read);
+                return Poll::Ready(ControlFlow::Continue(()));
+            }
+            let _ = ready!(self.poll_up(Half::Read, cx));
+        }
+    }
+}
+
+impl<C, P> Stream for Session<C, P>
+where
+    C: Connect<Connection: TryStream + Unpin, Error: From<StreamError<C>>>,
+    P: Policy,
+{
+    type Item = News<C>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if !this.halves.is_settled(Half::Read) {
+                if let ControlFlow::Break(told) = ready!(this.poll_news(cx)) {
+                    return Poll::Ready(told);
+                }
+            }
+            match Pin::new(this.halves.connection()).try_poll_next(cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    return Poll::Ready(Some(Ok(SessionEvent::Item(item))));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let error = C::Error::from(error);
+                    let verdict = this.halves.redial.judge(&error);
+                    this.down(verdict, Some(error));
+                }
+                Poll::Ready(None) => this.down(Verdict::Retry(Cause::Busy), None),
+                Poll::Pending => {
+                    this.halves.pend(Half::Read, cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl<C, P> FusedStream for Session<C, P>
+where
+    Self: Stream,
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    fn is_terminated(&self) -> bool {
+        self.end == End::Over && self.events.is_empty() && self.error.is_none()
+    }
+}
