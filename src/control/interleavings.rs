@@ -5,14 +5,13 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
 use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use loom::thread;
 
 use futures_core::Stream;
 
 use super::{Commands, Control, Handle, Status};
-use crate::clock::Instant;
+use crate::clock::Stopwatch;
 
 struct Woken(AtomicU32);
 
@@ -27,13 +26,13 @@ fn woken() -> (Arc<Woken>, Waker) {
     (count.clone(), Waker::from(count))
 }
 
-fn waiting(after: u64) -> Status {
+fn waiting(seconds: u64) -> Status {
     // One zero for all orders of one model.
-    static ZERO: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let zero = *ZERO.get_or_init(Instant::now);
+    static ZERO: std::sync::OnceLock<Stopwatch> = std::sync::OnceLock::new();
+    let zero = ZERO.get_or_init(Stopwatch::start);
     Status::Waiting {
         attempt: 2,
-        until: zero.after(Duration::from_secs(after)),
+        until: zero.instant(seconds * 1_000_000_000),
     }
 }
 
@@ -42,8 +41,8 @@ fn control(status: Status) -> (Arc<Control>, Handle) {
     (control.clone(), Handle::new(control))
 }
 
-/// A driver's poll: it looks at the commands, tells where it stands, and
-/// goes to sleep.
+/// A driver's poll: it reads the commands, publishes its status and goes to
+/// sleep.
 fn poll(control: &Control, status: Status) -> (Commands, Arc<Woken>) {
     let (count, waker) = woken();
     let commands = control.commands(&Context::from_waker(&waker));
@@ -72,22 +71,22 @@ fn presses_are_not_lost(press: fn(&Handle), heard: fn(Commands) -> bool) {
 }
 
 #[test]
-fn a_retry_between_the_drivers_look_and_its_sleep_is_not_lost() {
+fn retry_now_is_not_lost_between_the_drivers_look_and_its_sleep() {
     presses_are_not_lost(Handle::retry_now, |commands| commands.retry);
 }
 
 #[test]
-fn a_close_between_the_drivers_look_and_its_sleep_is_not_lost() {
+fn close_is_not_lost_between_the_drivers_look_and_its_sleep() {
     presses_are_not_lost(Handle::close, |commands| commands.closed);
 }
 
 #[test]
-fn a_pause_between_the_drivers_look_and_its_sleep_is_not_lost() {
+fn pause_is_not_lost_between_the_drivers_look_and_its_sleep() {
     presses_are_not_lost(Handle::pause, |commands| commands.paused);
 }
 
 #[test]
-fn a_resume_between_the_drivers_look_and_its_sleep_is_not_lost() {
+fn resume_is_not_lost_between_the_drivers_look_and_its_sleep() {
     loom::model(|| {
         let (control, handle) = control(waiting(0));
         handle.pause();
@@ -106,7 +105,7 @@ fn a_resume_between_the_drivers_look_and_its_sleep_is_not_lost() {
 }
 
 #[test]
-fn a_retry_is_not_stored_past_the_wait_that_it_ended() {
+fn retry_now_is_not_stored_beyond_the_wait_that_it_ended() {
     loom::model(|| {
         let (control, handle) = control(waiting(0));
         let presser = thread::spawn(move || {
@@ -153,7 +152,7 @@ fn a_watcher_sees_the_last_status_and_the_end() {
 }
 
 #[test]
-fn watchers_come_and_go_while_the_driver_tells() {
+fn watchers_come_and_go_while_the_driver_publishes() {
     loom::model(|| {
         let (control, handle) = control(Status::Idle);
         let mut stays = handle.watch();
