@@ -44,28 +44,28 @@ use crate::sync::{Mutex, lock};
 /// assert_eq!(mine.wait(), second);
 /// assert_eq!(bucket.reserve_at(now).wait(), 2 * second);
 ///
-/// // A token that is not used goes to the next one who asks.
+/// // A token that is not used goes to the next caller.
 /// bucket.give_back(mine);
 /// assert_eq!(bucket.reserve_at(now).wait(), second);
 /// ```
 ///
 /// # Time
 ///
-/// `try_take_at` and `reserve_at` are told the time since an instant that the
-/// caller chose. `try_take` and `reserve` read a clock that starts with the
-/// bucket: tokio's with the feature `tokio`, and so paused where that is
-/// paused, else the standard library's. A bucket keeps one time: use one pair
-/// or the other. A clock that goes back earns nothing.
+/// `try_take_at` and `reserve_at` take the time since an instant that the caller
+/// chose. `try_take` and `reserve` read a clock that starts with the bucket. With
+/// the feature `tokio` it is tokio's clock, which tests can pause; otherwise it is
+/// the standard library's. A bucket keeps one time, so use one pair or the other.
+/// A clock that goes back earns nothing.
 ///
-/// Time is in whole nanoseconds and exact. It ends at `u64::MAX` of them, 584
-/// years, and so does the bucket: once a token is taken that moves the next one
-/// beyond that, it refuses all others, and its answer is 584 years.
+/// Time is exact, in whole nanoseconds. It ends after `u64::MAX` of them, 584
+/// years. If the next token would come after that, the bucket refuses all callers,
+/// and its answer is 584 years.
 ///
 /// # Where it comes from
 ///
 /// The virtual scheduling form of the generic cell rate algorithm (ITU-T
-/// I.371): the state is the instant at which the bucket would be full again. It
-/// is one atomic word of 64 bits, so the few targets that have none have no
+/// I.371). Its state is the instant at which the bucket would be full again, in
+/// one atomic word of 64 bits. The few targets without such atomics have no
 /// `TokenBucket`.
 #[derive(Clone)]
 pub struct TokenBucket {
@@ -142,7 +142,7 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// The time until there will be one, if nobody else takes it.
+    /// The time until there is one, if no other caller takes it.
     #[cfg(feature = "std")]
     pub fn try_take(&self) -> Result<(), Duration> {
         self.try_take_at(self.now())
@@ -152,8 +152,8 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// The time until there will be one, if nobody else takes it: a
-    /// nanosecond earlier there is none.
+    /// The time until there is one, if no other caller takes it. A nanosecond
+    /// earlier there is none.
     #[inline]
     pub fn try_take_at(&self, now: Duration) -> Result<(), Duration> {
         let now = nanos(now);
@@ -311,8 +311,8 @@ impl Reserved {
 
 /// The instants of tokens that were given back, for the next callers.
 ///
-/// They are those of callers that have left the middle of the queue. To move the
-/// end of the queue back instead would give an instant away that somebody holds.
+/// Their callers have left the middle of the queue. If the end of the queue were
+/// moved back instead, it would free an instant that another caller holds.
 #[cfg(feature = "std")]
 struct Returned {
     /// How many there are, so that a bucket without any takes no lock.

@@ -4,13 +4,13 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::clock;
 
-/// A seed that nobody else has.
+/// A seed that no other client has.
 ///
-/// The keys that std draws for hash maps: from the operating system once for a
-/// thread, and others each time. The clock tells a process from its fork, and a
-/// virtual machine from its clone, which have the same keys. Spread matters
-/// here, not secrecy, so this needs neither a system call for each client nor a
-/// dependency.
+/// It hashes the time with the keys that std draws for hash maps. Std asks the
+/// operating system for keys once in each thread, and changes them for each map. A
+/// process and its fork, or a virtual machine and its clone, have the same keys;
+/// the clock tells them apart. The purpose is spread, not secrecy, so a system
+/// call for each client, or a dependency, would be too much.
 pub(crate) fn fresh() -> u64 {
     RandomState::new().hash_one(clock::wall())
 }

@@ -7,8 +7,8 @@ use core::time::Duration;
 pub(crate) const fn nanos(duration: Duration) -> u64 {
     const SECOND: u64 = 1_000_000_000;
     let (seconds, rest) = (duration.as_secs(), duration.subsec_nanos() as u64);
-    // Plain arithmetic where it cannot overflow: the compiler then sees that
-    // this undoes a `Duration::from_nanos`, and leaves both out.
+    // Plain arithmetic if it cannot overflow. Then the compiler sees that this
+    // undoes a `Duration::from_nanos`, and leaves both out.
     if seconds < u64::MAX / SECOND {
         seconds * SECOND + rest
     } else {

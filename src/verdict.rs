@@ -8,8 +8,8 @@ use crate::policy::Cause;
 ///
 /// # `std::io::Error`
 ///
-/// `Verdict::from(&error)` judges an I/O error by its kind, and so does the
-/// driver where no [`classify`](crate::Redial::classify) is given:
+/// `Verdict::from(&error)` judges an I/O error by its kind. So does the driver if
+/// it has no [classifier](crate::Redial::classify):
 ///
 /// | kind | verdict | because |
 /// |---|---|---|
@@ -17,43 +17,44 @@ use crate::policy::Cause;
 /// | `WouldBlock`, `ResourceBusy`, `QuotaExceeded` | `Retry(Busy)` | the other side, or this host, has no room now |
 /// | `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
 /// | `TimedOut` from the OS | `Retry(Down)` | TCP had no answer: the server did nothing |
-/// | `ConnectionRefused`, `HostUnreachable`, `NetworkUnreachable`, `NetworkDown`, `AddrNotAvailable`, `NotFound` | `Retry(Down)` | nobody was there |
-/// | `ConnectionReset`, `ConnectionAborted`, `BrokenPipe`, `NotConnected`, `UnexpectedEof` | `Retry(Down)` | somebody was, and left |
+/// | `ConnectionRefused`, `HostUnreachable`, `NetworkUnreachable`, `NetworkDown`, `AddrNotAvailable`, `NotFound` | `Retry(Down)` | no server was there |
+/// | `ConnectionReset`, `ConnectionAborted`, `BrokenPipe`, `NotConnected`, `UnexpectedEof` | `Retry(Down)` | the server was there, and left |
 /// | `PermissionDenied` from the OS | `Retry(Down)` | a firewall, or a VPN that is being set up: both pass |
 /// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
 ///
 /// `InvalidData` is among the others on purpose: a captive portal answers with
-/// the wrong protocol, until its user has logged in. A certificate that is
-/// expired or wrong is a `Stop`, but it takes the TLS library's own error type
-/// to tell, so that is the classifier's work.
+/// the wrong protocol until its user has logged in. An expired or wrong
+/// certificate should be a `Stop`. Only the TLS library's own error type tells, so
+/// that is the classifier's work.
+///
+/// Later versions may add verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Try again when the policy says so; the cause is what the attempt cost
-    /// the server.
+    /// Try again when the policy says so. The cause is what the attempt cost the
+    /// server.
     Retry(Cause),
-    /// Try again, but not before this time has passed: a floor, on top of
-    /// which the policy's wait is added, or every client that was told the same
-    /// would come back at once.
+    /// Try again, but not before this time has passed.
     ///
-    /// A floor in whole seconds, as HTTP's `Retry-After` (RFC 9110, section
-    /// 10.2.3) gives them, gets up to one more second of spread. Counts as
-    /// [`Cause::Busy`].
+    /// The time is a floor. The policy's wait is added to it, because otherwise all
+    /// clients that got the same answer would come back in one instant. A floor in
+    /// whole seconds, such as HTTP's `Retry-After` (RFC 9110, section 10.2.3), gets
+    /// up to one more second of spread. It counts as [`Cause::Busy`].
     RetryAfter(Duration),
-    /// Try again at exactly this time from now: the server gave this client
+    /// Try again at exactly this time from now, because the server gave this client
     /// its own instant, for example by
     /// [`TokenBucket::reserve`](crate::TokenBucket::reserve).
     ///
-    /// Only for hints that differ from client to client. What all are told
-    /// alike is a [`RetryAfter`](Verdict::RetryAfter).
+    /// Use it only for hints that differ from client to client. If all clients get
+    /// the same hint, it is a [`RetryAfter`](Verdict::RetryAfter).
     Slot(Duration),
-    /// Do not try again, it cannot help: a wrong password, a ban, an expired
+    /// Do not try again, because it cannot help: a wrong password, a ban, an expired
     /// certificate.
     Stop,
 }
 
 impl Default for Verdict {
-    /// `Retry(Down)`, for an error that nothing is known about.
+    /// `Retry(Down)`, for an unknown error.
     fn default() -> Self {
         Self::Retry(Cause::Down)
     }
@@ -77,8 +78,9 @@ impl From<&std::io::Error> for Verdict {
 }
 
 impl Verdict {
-    /// The verdict on any error: as for `io::Error` where it is one, or a
-    /// boxed error that has one among its sources; `Retry(Down)` otherwise.
+    /// The verdict on any error. If it is an `io::Error`, or a boxed error with an
+    /// `io::Error` among its sources, that one is judged. Otherwise the verdict is
+    /// `Retry(Down)`.
     #[cfg(feature = "tokio")]
     pub(crate) fn on<E: 'static>(error: &E) -> Self {
         use core::any::Any;

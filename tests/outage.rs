@@ -592,3 +592,69 @@ fn the_largest_count_of_attempts_is_no_limit() {
     outage.connecting(first);
     assert!(matches!(outage.failed(first, DOWN), Next::Wait(_)));
 }
+
+// ---- waits that an earlier cause or hint has left behind
+
+const LONGEST_DOWN: Duration = Duration::from_millis(37_500);
+
+#[test]
+fn a_skipped_hint_of_a_day_does_not_lengthen_the_next_wait() {
+    for seed in 0..1_000 {
+        let mut outage = Outage::from_seed(Stratified::default(), seed);
+        let day = secs(86_400);
+        assert!(wait(outage.failed(secs(0), Verdict::RetryAfter(day))) >= day);
+        // Somebody presses retry now, and the server asks for five seconds.
+        outage.connecting(secs(10));
+        let next = wait(outage.failed(secs(11), Verdict::RetryAfter(secs(5))));
+        // The hint, the spread of a hint in whole seconds, and the policy's wait.
+        assert!(
+            secs(5) <= next && next <= secs(5 + 1) + LONGEST_DOWN,
+            "{next:?}"
+        );
+    }
+}
+
+#[test]
+fn an_hour_that_the_device_slept_through_is_not_waited_for_again() {
+    for seed in 0..1_000 {
+        let mut outage = Outage::from_seed(Stratified::default(), seed);
+        let _ = outage.failed(secs(0), Verdict::RetryAfter(secs(3600)));
+        // The monotonic clock stood still meanwhile.
+        outage.connecting(secs(2));
+        assert!(wait(outage.failed(secs(3), DOWN)) <= LONGEST_DOWN);
+    }
+}
+
+#[test]
+fn a_loss_after_a_black_hole_waits_no_longer_than_down_promises() {
+    for seed in 0..1_000 {
+        let mut outage = Outage::from_seed(Stratified::default(), seed);
+        let mut now = secs(0);
+        while now < secs(600) {
+            now += outage.connecting(now);
+            now += wait(outage.failed(now, STALLED));
+        }
+        // Somebody presses retry now in a long wait. The server is back for five
+        // seconds.
+        let _ = outage.failed(now, STALLED);
+        outage.connecting(now + secs(1));
+        outage.connected(now + secs(1));
+        let next = wait(outage.lost(now + secs(6)));
+        assert!(next <= LONGEST_DOWN, "{next:?}");
+    }
+}
+
+#[test]
+fn an_attempt_out_of_turn_keeps_a_wait_that_its_cause_allows() {
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    let mut now = secs(0);
+    while now < secs(60) {
+        now += wait(outage.failed(now, DOWN));
+    }
+    let first = wait(outage.failed(now, DOWN));
+    outage.connecting(now + first / 3);
+    assert_eq!(
+        wait(outage.failed(now + first / 3, DOWN)),
+        first - first / 3
+    );
+}

@@ -165,7 +165,7 @@ impl Config {
     /// Gives up rather than wait beyond this time since the outage began: no
     /// limit by default.
     ///
-    /// All time counts, that of attempts and of pauses too.
+    /// All time counts, also the time of attempts and of pauses.
     ///
     /// A wait that would end later is not shortened, because clients that were
     /// lost together would then make their last attempts together. The outage is

@@ -106,7 +106,7 @@ impl fmt::Display for Reason {
 ///
 /// # Limits
 ///
-/// They are those of [`Config`], with the same defaults.
+/// The limits and their defaults are in [`Config`].
 pub struct Outage<P: Policy> {
     config: Config,
     progress: Progress,

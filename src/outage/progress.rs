@@ -37,10 +37,10 @@ enum Phase {
     Over,
 }
 
-/// Where the count of attempts stops: below `u32::MAX`, which is no limit.
+/// The highest count of attempts, below `u32::MAX`, which is no limit.
 const MOST_ATTEMPTS: u32 = u32::MAX - 1;
 
-/// Where an outage gets its waits from.
+/// The source of an outage's waits.
 pub(crate) trait Ask {
     /// An outage begins.
     fn begin(&mut self);

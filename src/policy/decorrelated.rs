@@ -11,19 +11,19 @@ use crate::rng::Rng;
 
 /// Waits that are drawn between `base` and three times the wait before.
 ///
-/// Given a wait d, the next one is uniform over [`base`, min(3d, `cap`)], and
-/// d is `base` before the first. So the mean grows by half with each wait, and
-/// two clients that failed together soon have ceilings of their own.
+/// After a wait d, the next wait is uniform over [`base`, min(3d, `cap`)]. Before
+/// the first wait, d is `base`. So the mean grows by half with each wait, and two
+/// clients that failed together soon have different ceilings.
 ///
-/// No wait is shorter than `base`, which makes the first an exception among
-/// this crate's policies: it lies between `base` and 3 * `base`, not below
-/// `base`. Nor is one longer than `cap`. Where both are equal, so are all waits.
+/// Each wait lies between `base` and `cap`. So the first wait is between `base` and
+/// 3 * `base`, while this crate's other policies begin below `base`. If `base`
+/// equals `cap`, all waits are equal.
 ///
 /// This is the "decorrelated jitter" of "Exponential Backoff And Jitter" (AWS
 /// Architecture Blog, 2015) with one change: the range ends at the cap before
-/// the draw. Clamping the draw to the cap instead, as that article does, puts a
-/// third of all waits at exactly the cap (`cap` = 60 * `base`), where clients
-/// meet again.
+/// the draw. That article clamps the draw to the cap instead. Then, with `cap` =
+/// 60 * `base`, a third of all waits are exactly the cap, and clients meet there
+/// again.
 ///
 /// Lengths of more than 584 years count as 584 years.
 ///
@@ -93,14 +93,14 @@ impl fmt::Debug for Decorrelated {
 pub struct DecorrelatedState {
     /// The latest wait; 0 before the first.
     last: u64,
-    /// How many waits have been drawn: the attempt that the next is for.
+    /// How many waits have been drawn, which is the number of the next attempt.
     drawn: u32,
 }
 
 /// The most waits that are drawn for attempts that this outage did not see,
 /// such as those before the app was restarted. A step multiplies the typical
-/// wait by 3/e, so that 64 of them raise it 550-fold: under a cap below that,
-/// the chain has forgotten where it began.
+/// wait by 3/e, so 64 steps raise it 550-fold. Under a lower cap the chain then
+/// no longer depends on its beginning.
 const MOST_UNSEEN: u32 = 64;
 
 impl Policy for Decorrelated {
@@ -128,8 +128,8 @@ impl Policy for Decorrelated {
 }
 
 impl Decorrelated {
-    /// Draws the waits before `attempt` that are missing; all of them where
-    /// the count went back.
+    /// Draws the missing waits before `attempt`; all of them if the count went
+    /// back.
     #[cold]
     fn catch_up(self, chain: &mut DecorrelatedState, rng: &mut Rng, attempt: u32) {
         if attempt < chain.drawn {

@@ -14,8 +14,8 @@ use crate::rng::Rng;
 /// attempt, and ends at `cap`.
 ///
 /// The ceiling of wait n, counted from 0, is min(`cap`, `base` *
-/// factor<sup>n</sup>), and the wait is drawn from it by the [`Jitter`]: the
-/// cap comes first and the jitter last.
+/// factor<sup>n</sup>). The [`Jitter`] draws the wait from the ceiling: the cap
+/// comes first and the jitter last.
 ///
 /// No wait is longer than `cap`, and none is zero. The first is at most `base`,
 /// except under [`Jitter::Proportional`], whose law reaches `base` * (1 + j).
@@ -43,7 +43,7 @@ pub struct Exponential {
     /// Nanoseconds, as all integers here.
     base: u64,
     cap: u64,
-    /// Where the ceiling ends: the cap, less what the jitter adds to it.
+    /// The highest ceiling: the cap, less what the jitter may add.
     held: u64,
     factor: f64,
     spread: Spread,
@@ -125,8 +125,8 @@ impl Exponential {
         })
     }
 
-    /// The ceiling of `attempt` before the cap, by repeated squaring: `powi`
-    /// is not in core.
+    /// The ceiling of `attempt` before the cap, by repeated squaring, because core
+    /// has no `powi`.
     #[cold]
     fn power(&self, attempt: u32) -> f64 {
         let mut power = self.base as f64;

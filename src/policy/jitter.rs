@@ -8,33 +8,33 @@ use crate::rng::Rng;
 /// How waits are spread, so that clients that failed together do not return
 /// together.
 ///
-/// Each law is drawn anew for each wait, after the cap was applied: at the cap
-/// the waits are as spread as anywhere. `c` is the ceiling of the wait, which
-/// the policy computes.
+/// Each wait is drawn anew, after the cap was applied. So at the cap the waits are
+/// spread as widely as below it. In the laws, `c` is the ceiling of the wait,
+/// which the policy computes.
 ///
-/// The names `Full` and `Equal` are those of "Exponential Backoff And Jitter"
-/// (AWS Architecture Blog, 2015), which compares them.
+/// The names `Full` and `Equal` come from "Exponential Backoff And Jitter" (AWS
+/// Architecture Blog, 2015), which compares these laws.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Jitter {
     /// No randomness: every wait is `c`.
     ///
-    /// For one client alone. A fleet that waits so returns as one.
+    /// Use it only for a single client. A fleet returns in one instant.
     None,
     /// Uniform over (0, `c`].
     ///
-    /// The default: it spreads the widest, and so loads the server the least.
+    /// The default. It has the widest spread, so it loads the server the least.
     #[default]
     Full,
     /// Uniform over (`c`/2, `c`].
     ///
-    /// For a wait that must have some length in any case.
+    /// Use it if each wait must have some length.
     Equal,
     /// Uniform over [`c`(1 - j), `c`(1 + j)] for the given j in 0..=1, and at
     /// least 1 ns.
     ///
-    /// `c` is held at the cap/(1 + j), so that no wait passes the cap. gRPC's
-    /// [connection backoff] is this law with j = 0.2, apart from that bound,
-    /// and from its first retry, which is immediate.
+    /// `c` is at most cap/(1 + j), so no wait is longer than the cap. gRPC's
+    /// [connection backoff] is this law with j = 0.2, but without that bound and
+    /// with an immediate first retry.
     ///
     /// j is rounded to a multiple of 2<sup>-32</sup>.
     ///
@@ -76,9 +76,8 @@ impl Spread {
         (((cap as u128) << 32) / ((1 << 32) + self.above) as u128) as u64
     }
 
-    /// A wait for a `ceiling` that is at most the one [`held`](Self::held)
-    /// under the cap; never 0, even for the ceiling 0 that is held under a cap
-    /// of 1 ns.
+    /// A wait for a `ceiling` that is at most [`held`](Self::held) of the cap. It is
+    /// never 0, although the ceiling is 0 under a cap of 1 ns.
     #[inline]
     pub(super) fn draw(self, rng: &mut Rng, ceiling: u64) -> u64 {
         let (least, width) = match self.jitter {
@@ -86,9 +85,9 @@ impl Spread {
             Jitter::Full => (1, ceiling),
             Jitter::Equal => (ceiling / 2 + 1, ceiling - ceiling / 2),
             Jitter::Proportional(_) => {
-                // Rounds to the nearest, which is at most the ceiling, and at
-                // most what lies between it and the cap: both are integers
-                // that bound the exact product. So nothing overflows.
+                // Rounds to the nearest. The exact product is at most the ceiling,
+                // and at most the distance from the ceiling to the cap. Both are
+                // integers, so the rounded one is, too, and nothing overflows.
                 let half = ((ceiling as u128 * self.above as u128 + (1 << 31)) >> 32) as u64;
                 let least = (ceiling - half).max(1);
                 (least, ceiling + half - (least - 1))

@@ -12,11 +12,10 @@ use crate::rng::Rng;
 
 /// Waits from a list, in its order; the last one repeats.
 ///
-/// Each entry is the ceiling of its wait, which the [`Jitter`] draws from it.
-/// No wait is longer than the longest entry, which under
-/// [`Jitter::Proportional`] takes the part of the cap: entries above
-/// longest/(1 + j) are held there. An entry of zero means no wait at all, under
-/// any jitter.
+/// Each entry is the ceiling of its wait, and the [`Jitter`] draws the wait from
+/// it. No wait is longer than the longest entry. So under
+/// [`Jitter::Proportional`], entries above longest/(1 + j) count as
+/// longest/(1 + j). An entry of zero means no wait, under any jitter.
 ///
 /// # Defaults
 ///
@@ -31,15 +30,15 @@ use crate::rng::Rng;
 /// assert_eq!(waits, [0, 2, 10, 30, 30, 30]);
 /// ```
 ///
-/// A first entry of zero brings a fleet that lost its server at once back at
-/// once, and a last entry of zero retries in a hot loop. Give zeros only to a
-/// client that is alone with its server.
+/// With a first entry of zero, a whole fleet that lost its server comes back in
+/// one instant. A last entry of zero retries in a hot loop. Use zeros only if the
+/// server has no other client.
 #[derive(Clone, PartialEq)]
 pub struct Sequence {
     waits: Arc<[Duration]>,
     /// Nanoseconds, as all integers here.
     longest: u64,
-    /// Where ceilings end: the longest entry, less what the jitter adds to it.
+    /// The highest ceiling: the longest entry, less what the jitter may add.
     held: u64,
     spread: Spread,
 }

@@ -17,18 +17,18 @@ use strata::{MOST_WIDTH, Strata, width};
 
 /// One attempt in each stratum of time: the default policy.
 ///
-/// Time since the loss is cut into windows (strata) that grow geometrically.
-/// A client makes one attempt in each, at a position that is uniform over the
-/// fleet. So the fleet is spread evenly over every window, whatever its size:
-/// no wave, no gap, no pile-up at the cap.
+/// The time since the loss is cut into windows (strata) that grow geometrically.
+/// A client makes one attempt in each window, at a position that is uniform over
+/// the fleet. So a fleet of any size is spread evenly over every window, without
+/// waves, gaps, or a pile-up at the cap.
 ///
-/// - The schedule is absolute: time spent inside an attempt counts, and a
-///   timeout of ten seconds does not shift everybody by ten seconds.
-/// - A client's position takes a random walk of at most a quarter of a window
-///   from one stratum to the next, so that two clients never stay in step,
-///   and no client waits much longer than its window.
-/// - The cap depends on what a failure cost the server ([`Cause`](crate::Cause)): a server
-///   whose failures are dear is never held under.
+/// - The schedule is absolute. The time of an attempt counts, so a timeout of ten
+///   seconds does not shift all clients by ten seconds.
+/// - From one window to the next, a client's position takes a random step of at
+///   most a quarter of a window. So two clients do not stay in step, and no client
+///   waits much longer than a window.
+/// - The cap depends on what a failure cost the server; see
+///   [`Cause`](crate::Cause). After costly failures the client waits longer.
 ///
 /// # Defaults
 ///
@@ -40,18 +40,20 @@ use strata::{MOST_WIDTH, Strata, width};
 /// | [`busy_cap`](Self::busy_cap) | 150 s, or the cap if that is longer | after [`Busy`](crate::Cause::Busy) |
 /// | [`stalled_cap`](Self::stalled_cap) | 750 s, or the cap if that is longer | after [`Stalled`](crate::Cause::Stalled) |
 ///
-/// A cap bounds the wait itself: windows grow to 4/5 of it, as two attempts in
-/// neighbouring windows lie at most 5/4 of a window apart. A window that has
-/// begun is served to its end: a `Down` that follows many a `Stalled` may still
-/// wait out what is left of the long one. Lengths of more than 73 years count
-/// as 73 years.
+/// A cap bounds the wait itself. Two attempts in neighbouring windows are at most
+/// 5/4 of a window apart, so windows grow to 4/5 of the cap. Lengths of more than
+/// 73 years count as 73 years.
+///
+/// If an attempt is made before its time (by `retry_now`, or by a timer that is
+/// early) and fails, the rest of its wait stays, unless the cap for its cause is
+/// shorter. Then the client waits within a window of that cap.
 ///
 /// # Where it comes from
 ///
-/// Stratified sampling of the harmonic arrival curve: within the growing strata
-/// the density of a fleet's attempts falls as 1/t, which is what a server that
-/// takes C clients a second can work off. The walk is reflected at both ends of
-/// the window, which keeps the position exactly uniform at every step.
+/// The rule is stratified sampling of the harmonic arrival curve. Within the
+/// growing strata the density of a fleet's attempts falls as 1/t, which a server
+/// that takes C clients a second can work off. The walk is reflected at both ends
+/// of the window, so the position stays exactly uniform at every step.
 ///
 /// ```
 /// use redial::{Policy, Stratified};
@@ -124,7 +126,7 @@ impl Stratified {
     /// whole fleet arrive at no more than twice `per_second`, the number of
     /// clients that the server takes in a second.
     ///
-    /// The caps rise where the first window needs it.
+    /// If the first window is wider than the default caps, they rise with it.
     ///
     /// # Panics
     ///
@@ -168,8 +170,8 @@ impl Stratified {
                 "it must be a positive number of clients; give what the server was measured to take",
             ));
         }
-        // (g - 1) / ln g clients per base arrive at the start of the first
-        // window, where the density is highest; at most 2 * per_second shall.
+        // At the start of the first window the density is highest: (g - 1) / ln g
+        // clients per base. It must be at most 2 * per_second.
         let seconds = (DEFAULT_GROWTH - 1.0) / LN_GROWTH * clients / (2.0 * per_second);
         // Saturates at 73 years, and is then far below f64's and Duration's ends.
         let base = DEFAULT_BASE.max(Duration::from_nanos(

@@ -13,10 +13,10 @@ use crate::rng::Rng;
 pub(super) const MOST_WIDTH: u64 = 1 << 61;
 const MOST_ELAPSED: u64 = 1 << 62;
 
-/// Below this growth strata count as not growing: A would be so much longer
-/// than they are that too few digits would be left for them.
+/// Below this growth strata count as flat. A would be so much longer than they are
+/// that too few digits would be left for them.
 const LEAST_GROWTH: f64 = 1.001;
-/// Beyond this growth the second stratum is the cap in all but name.
+/// Beyond this growth the second stratum is as good as the cap.
 const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
 
 /// The width of strata under a cap on waits, which are at most 5/4 of it.
@@ -39,7 +39,7 @@ pub(super) const fn longest(a: u64, b: u64) -> u64 {
 /// A window of time since the outage began.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Stratum {
-    /// Where it begins: an instant, or while strata grow its logarithm.
+    /// Its beginning: an instant, or the instant's logarithm while strata grow.
     start: u64,
     /// Its width, or 0 while strata grow.
     width: u64,
@@ -69,20 +69,20 @@ pub(super) struct Strata {
     pub(super) cap: u64,
     pub(super) busy: u64,
     pub(super) stalled: u64,
-    /// log2 g; 0 where strata do not grow.
+    /// log2 g; 0 if strata do not grow.
     log2: u64,
-    /// log2 A, where the first stratum starts; its width, where it is flat.
+    /// log2 A, which is the start of the first stratum. If that is flat: its width.
     first: u64,
-    /// Where the last growing stratum ends, in logarithms; 0 where there is
-    /// none. The next one would have none after it that is g times as wide and
-    /// fits under the cap: it is flat, and after it come those at the cap.
+    /// The logarithm of the end of the last growing stratum; 0 if none grows. The
+    /// stratum after it is flat, because one that is g times as wide would not fit
+    /// under the cap. After that, strata are as wide as the cap.
     grown: u64,
-    /// A in nanoseconds: what is taken off a power of two to get an instant.
+    /// A in nanoseconds, which is subtracted from a power of two to get an instant.
     origin: u64,
 }
 
 impl Strata {
-    /// The caps under which nothing is set yet.
+    /// The caps alone; [`growing`](Self::growing) sets the rest.
     pub(super) const fn under(cap: u64, busy: u64, stalled: u64) -> Self {
         Self {
             cap,
@@ -128,7 +128,7 @@ impl Strata {
         }
         let growth = growth.min(MOST_GROWTH);
         let log2_growth = log2_of_float(growth) as u64; // positive, as growth is above 1
-        // In 128 bits, as A may be more than time has nanoseconds.
+        // In 128 bits, because A may be longer than time in nanoseconds.
         let first = (NANOSECOND + log2(base)) as i128 - log2_of_float(growth - 1.0) as i128;
         let last = (NANOSECOND + log2(MOST_ELAPSED)) as i128;
         flat.log2 = log2_growth;
@@ -136,8 +136,8 @@ impl Strata {
             return flat;
         }
         let first = first as u64;
-        // As many as fit under the cap, and into time. A cap that is a power of
-        // the growth shall not be missed by the rounding of a logarithm.
+        // As many as fit under the cap, and into time. `ROUNDING` is for a cap that
+        // is exactly a power of the growth.
         let fit = (log2(self.cap) - log2(base) + ROUNDING) / log2_growth;
         let room = (last as u64 - first) / log2_growth;
         let strata = if fit < room { fit } else { room };
@@ -174,8 +174,8 @@ impl Strata {
         let start = exp2(self.grown);
         let end = exp2(self.grown.saturating_add(self.log2));
         Stratum {
-            // Less the nanosecond that flat instants are rounded up by, or the
-            // wait into this stratum could be one longer than the cap.
+            // Flat instants are rounded up by a nanosecond. Without this one, the
+            // wait into this stratum could be longer than the cap.
             start: start.saturating_sub(self.origin + 1),
             width: (end - start).clamp(1, self.cap),
         }
@@ -205,10 +205,11 @@ impl Strata {
         }
     }
 
-    /// Moves on to the first stratum whose attempt lies after `elapsed`: those
-    /// in between went by while an attempt was in flight.
+    /// Moves on to the first stratum whose attempt lies after `elapsed`. The strata
+    /// in between have passed while an attempt was in flight.
     ///
-    /// By value, so that the common path can keep the place in registers.
+    /// The state is passed by value, so that the common path can keep it in
+    /// registers.
     #[cold]
     fn catch_up(&self, mut place: StratifiedState, cause: Cause, elapsed: u64) -> StratifiedState {
         let mut strata = 0;
@@ -224,8 +225,8 @@ impl Strata {
         place
     }
 
-    /// Moves on to the stratum that `elapsed` lies in, without visiting each
-    /// before it: a laptop may have slept for a week.
+    /// Moves on to the stratum of `elapsed` without visiting each stratum before it,
+    /// because a laptop may have slept for a week.
     fn skip(&self, stratum: &mut Stratum, cause: Cause, elapsed: u64) {
         if stratum.width == 0 {
             let now = NANOSECOND + log2(elapsed.saturating_add(self.origin).max(1));
@@ -290,9 +291,7 @@ impl Strata {
         if place.at == 0 {
             place.u = rng.next_u64();
         } else if elapsed < place.at {
-            // An attempt out of turn (retry now) failed: the stratum keeps
-            // the attempt that it was given.
-            return Duration::from_nanos(place.at - elapsed);
+            return self.out_of_turn(place, rng, failed.cause, elapsed);
         } else {
             place.u = walk(place.u, rng.next_u64());
             self.advance(&mut place.stratum, failed.cause);
@@ -300,6 +299,37 @@ impl Strata {
         place.at = self.instant(place.u, place.stratum);
         if place.at <= elapsed {
             *place = self.catch_up(*place, failed.cause, elapsed);
+        }
+        Duration::from_nanos(place.at - elapsed)
+    }
+}
+
+impl Strata {
+    /// The wait after an attempt that was made before its time.
+    ///
+    /// The stratum keeps its attempt. But the rest of the wait may be longer than
+    /// this cause allows: a server's hint was skipped, or the server stalled before
+    /// and is down now. Then the client gets a place in a window that begins now.
+    #[cold]
+    fn out_of_turn(
+        &self,
+        place: &mut StratifiedState,
+        rng: &mut Rng,
+        cause: Cause,
+        elapsed: u64,
+    ) -> Duration {
+        let width = match cause {
+            Cause::Down => self.cap,
+            Cause::Busy => self.busy,
+            Cause::Stalled => self.stalled,
+        };
+        if place.at - elapsed > width + width / 4 {
+            place.u = walk(place.u, rng.next_u64());
+            place.stratum = Stratum {
+                start: elapsed,
+                width: self.cap,
+            };
+            place.at = self.instant(place.u, place.stratum);
         }
         Duration::from_nanos(place.at - elapsed)
     }
