@@ -72,6 +72,7 @@ impl Stopwatch {
         Self(source::now())
     }
 
+    #[inline]
     pub(crate) fn elapsed(&self) -> Duration {
         source::now().saturating_duration_since(self.0)
     }

@@ -52,6 +52,7 @@ impl<F: FnMut() -> WallTime + MaybeSend> WallClock for F {}
 
 impl<E, P: Policy> Core<E, P> {
     /// Calls the observers.
+    #[inline]
     pub(super) fn tell(&mut self, event: &Event<'_, E>) {
         if let Some(Extras {
             observe: Some(observe),
@@ -79,12 +80,15 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    /// Stores the error of the last attempt, for the caller.
+    #[cold]
     pub(super) fn set_last(&mut self, error: Option<E>) {
         if error.is_some() || self.extras.is_some() {
             self.extras().last = error;
         }
     }
 
+    /// The error that was stored.
     pub(super) fn take_last(&mut self) -> Option<E> {
         self.extras.as_mut()?.last.take()
     }

@@ -29,6 +29,7 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// Shows a status to the handles.
+    #[inline]
     pub(super) fn publish(&self, status: Status) {
         if let Some(control) = self.control() {
             control.publish(status);
@@ -36,6 +37,7 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// Shows the present phase to the handles.
+    #[inline]
     pub(super) fn publish_phase(&self) {
         if let Some(control) = self.control() {
             control.publish(self.status());
