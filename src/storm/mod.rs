@@ -1,13 +1,12 @@
 //! The fleet simulator: what a whole fleet on one policy does to its server.
 //!
-//! "N of my clients lose the server at once. It comes back after D seconds,
-//! and can take C a second. How long until all are back, how hard is it hit,
-//! can it stay down for good?"
+//! "N of my clients lose the server at once. The server comes back after D
+//! seconds, and can take C clients a second. How long does it take until all
+//! clients are back? How hard is the server hit? Can it stay down for good?"
 //!
-//! A discrete-event simulator answers that before you ship. It drives the
-//! state machine that runs in production ([`Outage`](crate::Outage), with its
-//! patience and its hints) and the policies themselves, not a copy of their
-//! rules.
+//! A discrete-event simulator answers these questions before you ship. It drives
+//! the rules that run in production: those of [`Outage`](crate::Outage), with its
+//! patience and its hints, and the policies themselves.
 //!
 //! ```
 //! use redial::Stratified;
@@ -29,20 +28,20 @@
 //! # What is modelled
 //!
 //! All clients lose the server at the same instant, or over a
-//! [span](Storm::lost_over). While it is down, attempts are refused at once,
-//! or time out. Back again, it serves one client after the other, in the order
-//! of arrival, each in 1/C s, and a [`Server`] model says what becomes of the
-//! attempts that are too many. A client that leaves an attempt after its
-//! timeout is gone, but its handshake, once queued, is done all the same.
+//! [span](Storm::lost_over). While the server is down, attempts are refused at
+//! once, or time out. When it is back, it serves one client after the other, in
+//! the order of arrival, each in 1/C s. A [`Server`] model says what happens to
+//! attempts beyond that. If a client leaves an attempt after its timeout, the
+//! server still does its queued handshake.
 //!
-//! What is not: connections that are lost again, clients that start during the
-//! storm, a network whose delay varies, TCP's own repetitions (an attempt that
-//! had no answer has none when the server returns, either). A storm is the same
-//! for the same seed, on every platform.
+//! The simulator does not model connections that are lost again, clients that
+//! start during the storm, a network whose delay varies, or TCP's repetitions: an
+//! attempt without an answer gets none when the server returns. A storm is the
+//! same for the same seed, on every platform.
 //!
 //! Five thousand real clients, on [`Redial`](crate::Redial) and TCP, came back
-//! within 2 % of what was predicted for them, in time to 99 % and in attempts;
-//! `tests/storm_reality.rs` holds the two within 10 %.
+//! within 2 % of the prediction, in time to 99 % and in attempts. A test,
+//! `tests/storm_reality.rs`, holds the two within 10 %.
 //!
 //! # What it says of the policies
 //!
@@ -60,28 +59,27 @@
 //! | gRPC's, 1 s to 120 s | 1.79 | 5.9 | 2.65 | 0 | 2.68 | 8 | 1.68 | 0 |
 //!
 //! Costly: a refusal costs 0.1 handshakes. Stale: a queue of 30 s, and clients
-//! that always leave it after 10 s, or have
-//! [patience](crate::Outage::patience), which ends the storms that jitter alone
-//! does not. Means are over the storms that
-//! end, so a policy looks better where its worst storms never do.
-//! `tests/storm_table.rs` holds these figures.
+//! that always leave it after 10 s, or that have
+//! [patience](crate::Config::patience), which ends the storms that jitter alone
+//! does not end. Means are over the storms that end, so a policy looks better if
+//! its worst storms never end. A test, `tests/storm_table.rs`, holds these figures.
 //!
 //! # Where the defaults come from, and what else was tried
 //!
-//! The figures below are from a separate simulator, which agrees with this one
-//! within 4 % on the standard sweep. They are of the time to 99 % over the limit,
-//! for 4000 clients on [`Stratified`](crate::Stratified), with N/C at 24 points
-//! from 2 s to 500 s; four seeds or more leave errors of up to one per cent. (The
-//! standard sweep's steps of 1.78 in N/C fall in with strata that grow by about
-//! as much, and flatter or blame a rule by several per cent.) Unless a line says
-//! otherwise every storm ended: in all models, with queues up to 120 s, on a black
+//! The figures below come from a separate simulator, which agrees with this one
+//! within 4 % on the standard sweep. They are the time to 99 % over the limit, for
+//! 4000 clients on [`Stratified`](crate::Stratified), with N/C at 24 points from
+//! 2 s to 500 s. Four seeds or more leave errors of up to one per cent. (The
+//! standard sweep's steps of 1.78 in N/C are close to the growth of the strata, so
+//! they make a rule look better or worse by several per cent.) Unless a line says
+//! otherwise, every storm ended: in all models, with queues up to 120 s, on a black
 //! hole, and with 30 s of network trouble halfway.
 //!
 //! ## Patience
 //!
-//! The attempt timeout at first, what it grows by after each attempt that
-//! stalled, and the most, for queues of 10 s, 30 s and 120 s, and for a server
-//! that leaves unanswered what is too much:
+//! The first attempt timeout, its growth after each attempt that stalled, and its
+//! maximum, for queues of 10 s, 30 s and 120 s, and for a server that does not
+//! answer attempts beyond its capacity:
 //!
 //! | attempt timeout | 10 s | 30 s | 120 s | slow |
 //! |---|---|---|---|---|
@@ -98,29 +96,28 @@
 //! | kept, or halved, after `Busy` and `Down`, not set back | 1.26 | 1.38 | 2.27 | 2.55 |
 //!
 //! The first line is better than the second for each of these queues, and no
-//! different on a slow server. With the loss spread over 10 s it is better at
+//! different on a slow server. If the loss is spread over 10 s, it is better at
 //! each of 13 depths from 3 s to 180 s; 12 s to 13.5 s do about as well. On the
 //! standard sweep it has 1.22, not 1.25, for a queue of 10 s, 1.31, not 1.40, for
 //! 30 s, and 2.00, not 2.36, for 120 s, but 1.73, not 1.69, for 60 s, and 2.69,
-//! not 2.54, on a slow server. What does not stall is as before.
+//! not 2.54, on a slow server. Storms without stalls do not change.
 //!
-//! For other policies it is the difference between an end and none: with a queue
-//! of 120 s, 21 storms of full jitter and 25 of
-//! [`Decorrelated`](crate::Decorrelated) do not end by the second line, and all
-//! do by the first. The price is 6 % and 7 % of time with a queue of 10 s, and
-//! 17 % and 12 % on a slow server.
+//! For other policies, some storms end only by the first line. With a queue of
+//! 120 s, 21 storms of full jitter and 25 of [`Decorrelated`](crate::Decorrelated)
+//! do not end by the second line, and all end by the first. The price is 6 % and
+//! 7 % of time with a queue of 10 s, and 17 % and 12 % on a slow server.
 //!
-//! Who runs a server with a queue of minutes gains by 20 s at first: 1.53, not
-//! 1.94, for 120 s, and 1.50, not 1.24, for 10 s. To learn that from the last
-//! connect is the wrong way round: what a healthy server answers in says nothing
-//! of one that works off a queue.
+//! For a server with a queue of minutes, 20 s at first is better: 1.53, not 1.94,
+//! for 120 s, and 1.50, not 1.24, for 10 s. A client cannot learn that from its
+//! last connect, because the answer time of a healthy server says nothing about a
+//! server that works off a queue.
 //!
 //! ## Strata
 //!
-//! With an attempt timeout of 10 s, times 2, to 60 s, which only the stale column
-//! sees. The lines of growth 2, of growth beyond the cap, of narrower `Stalled`
-//! windows and of the walk of 0.1 are from an earlier run, which had 1.79 and 1.38
-//! where this one has 1.77 and 1.37:
+//! The attempt timeout is 10 s, times 2, to 60 s; it affects only the stale column.
+//! The lines for growth 2, growth beyond the cap, narrower `Stalled` windows and the
+//! walk of 0.1 come from an earlier run, whose first line was 1.79 and 1.38 instead
+//! of 1.77 and 1.37:
 //!
 //! | change | cheap | costly | attempts | stale, 30 s | else |
 //! |---|---|---|---|---|---|
@@ -144,14 +141,16 @@
 //! | a tenth of the windows left out | 1.32 | 2.09 | 5.0 | 1.37 | |
 //! | a window begins when the attempt that stalled ends | 1.12 | 1.77 | 5.4 | 1.40 | 8 storms never end |
 //!
-//! None is better throughout: what saves attempts costs time, by about as much.
+//! No change is better throughout: a rule that saves attempts costs time, by about
+//! as much.
 //!
 //! # Cost
 //!
-//! A storm takes 64 bytes a client and its place in the queue, on a built-in
-//! policy, and 160 bytes for each simulated second. A million clients with six
+//! On a built-in policy, a storm takes 64 bytes for each client beside its place in
+//! the queue, and 160 bytes for each simulated second. A million clients with six
 //! attempts each take about a second. A fleet of ten times as many takes 6 % more
-//! instructions a client, and more time than that where it no longer fits a cache.
+//! instructions for each client, and more time than that if it no longer fits a
+//! cache.
 
 mod mix;
 mod queue;
@@ -295,8 +294,8 @@ impl Storm {
         self
     }
 
-    /// The clients lose their connections evenly over this time rather than
-    /// at one instant, as where keep-alives find out.
+    /// The clients lose their connections evenly over this time rather than at one
+    /// instant, for example if keep-alives discover the loss.
     pub fn lost_over(mut self, span: Duration) -> Self {
         self.span = nanos(span).min(LONGEST);
         self
@@ -311,22 +310,23 @@ impl Storm {
     config_setters!(timeouts: this => this.config);
 
     /// How long after the server's return the simulation goes on: 20 times
-    /// the longer of N/C and a minute by default. Who is not back by then never
-    /// will be.
+    /// the longer of N/C and a minute by default. A client that is not back by then
+    /// counts as never back.
     ///
-    /// It also ends after 10 000 attempts a client, in the mean.
+    /// The simulation also ends after 10 000 attempts for each client, on average.
     pub fn horizon(mut self, after_return: Duration) -> Self {
         self.horizon = Some(nanos(after_return));
         self
     }
 
-    /// Another storm of the same kind: 0 by default.
+    /// The seed of the storm: 0 by default. Another seed is another storm of the same
+    /// kind.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Lets the storm happen.
+    /// Simulates the storm.
     pub fn run<P: Policy>(&self, policy: &P) -> Report {
         run::run(self, policy)
     }

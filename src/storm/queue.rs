@@ -1,4 +1,4 @@
-//! When which client tries next: a calendar queue.
+//! The times of the clients' next attempts: a calendar queue.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec;
@@ -6,19 +6,19 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::mem;
 
-/// Clients by the time of their next attempt; a client stands in it once at
-/// most.
+/// Clients by the time of their next attempt. Each client has at most one entry.
 ///
-/// A calendar queue (Brown, CACM 1988) whose days are fixed: a day is sorted
-/// when it begins, so an entry is moved two or three times, and memory is touched
-/// in long runs. An entry within a day is one word: time since the day began, then the
-/// client. Times never go back: what is pushed is not before what was popped.
+/// It is a calendar queue (Brown, CACM 1988) with days of fixed length. A day is
+/// sorted when it begins, so an entry is moved two or three times, and memory is
+/// read in long runs. An entry within a day is one word: the time since the day
+/// began, then the client. Times never go back: no entry is pushed before the time
+/// of the last entry that was popped.
 pub(super) struct Queue {
     /// The rest of the present day, the next entry last.
     today: Vec<u64>,
-    /// How many of those have not been told as upcoming.
-    untold: usize,
-    /// What was pushed into the present day after it had begun.
+    /// How many of those were not returned by [`upcoming`](Self::upcoming) yet.
+    not_returned: usize,
+    /// The entries that were pushed into the present day after it had begun.
     late: BinaryHeap<Reverse<u64>>,
     /// The number of the present day.
     day: u64,
@@ -30,9 +30,9 @@ pub(super) struct Queue {
     len: usize,
 }
 
-/// log2 of a day in nanoseconds: 16.8 ms. A wait of a second makes the push
-/// into the present day rare, and a million clients over a minute are some
-/// hundreds a day, which sort within the cache.
+/// log2 of a day in nanoseconds: 16.8 ms. Waits are mostly longer, so pushes into
+/// the present day are rare. A million clients over a minute are some hundreds a
+/// day, which are sorted within the cache.
 const DAY: u32 = 24;
 /// Days in the ring, 69 s: longer than the most common caps.
 const YEAR: u64 = 1 << 12;
@@ -41,7 +41,7 @@ impl Queue {
     pub(super) fn new() -> Self {
         Self {
             today: Vec::new(),
-            untold: 0,
+            not_returned: 0,
             late: BinaryHeap::new(),
             day: 0,
             days: vec![Day::default(); YEAR as usize],
@@ -84,25 +84,25 @@ impl Queue {
         }
     }
 
-    /// The clients whose turns come next, each told once; mostly none.
+    /// The clients whose turns come next, each returned once; mostly none.
     ///
-    /// Their memory lies all over the fleet's: who looks at that of many at
-    /// once waits for it once, not once for each.
+    /// Their memory lies all over the fleet's. A caller that reads the memory of many
+    /// clients at once waits for it once, not once for each client.
     #[inline]
     pub(super) fn upcoming<'a>(&mut self, room: &'a mut [u32; 64]) -> &'a [u32] {
         let len = self.today.len();
-        if len > self.untold {
+        if len > self.not_returned {
             return &[];
         }
-        self.untold = len.saturating_sub(room.len());
-        let next = &self.today[self.untold..];
+        self.not_returned = len.saturating_sub(room.len());
+        let next = &self.today[self.not_returned..];
         for (client, &entry) in room.iter_mut().zip(next) {
             *client = entry as u32;
         }
         &room[..next.len()]
     }
 
-    /// The next day begins; where only far ones are left, the first of them.
+    /// Begins the next day. If only far entries are left, it is the day of the first.
     #[cold]
     fn turn(&mut self) {
         self.day += 1;
@@ -116,7 +116,7 @@ impl Queue {
         let day = mem::take(&mut self.days[(self.day % YEAR) as usize]);
         self.pages.read(day, &mut self.today);
         self.today.sort_unstable_by_key(|&entry| Reverse(entry));
-        self.untold = self.today.len();
+        self.not_returned = self.today.len();
     }
 
     /// Moves the far entries that have come within a year into their days.
@@ -137,16 +137,16 @@ impl Queue {
 #[derive(Clone, Copy, Default)]
 struct Day {
     len: usize,
-    /// The page that is being written, where `len` says that there is one.
+    /// The page that is being written, if `len` is not 0.
     page: u32,
 }
 
-/// The room of all days, in pages that are used again: the first days are the
-/// busiest by far, and vectors of their own would keep it, or move what they
-/// hold as they grow.
+/// The entries of all days, in pages that are used again. The first days are the
+/// busiest by far. If each day had a vector, these would keep their room, or move
+/// their entries as they grow.
 #[derive(Default)]
 struct Pages {
-    /// Entries, and the page before.
+    /// The entries of a page, and the page before it.
     pages: Vec<([u64; PAGE], u32)>,
     blank: Vec<u32>,
 }
@@ -173,7 +173,7 @@ impl Pages {
         day.page = page;
     }
 
-    /// Adds a day's entries to `out`, and has its pages used again.
+    /// Moves a day's entries to `out`, and frees its pages.
     fn read(&mut self, mut day: Day, out: &mut Vec<u64>) {
         while day.len > 0 {
             let (entries, before) = &self.pages[day.page as usize];

@@ -1,10 +1,10 @@
-//! What became of a storm.
+//! The result of a storm.
 
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-/// What became of one storm.
+/// The result of one storm.
 ///
 /// Times count from the server's return. `Display` prints a row under
 /// [`Report::HEADER`].
@@ -14,7 +14,7 @@ use core::time::Duration;
 pub struct Report {
     /// How many clients lost the server: N.
     pub clients: u32,
-    /// How many the server takes in a second: C.
+    /// How many clients the server takes in a second: C.
     pub capacity: f64,
     /// How long the server was gone.
     pub outage: Duration,
@@ -22,7 +22,7 @@ pub struct Report {
     pub back: u32,
     /// How many gave up for good.
     pub gave_up: u32,
-    /// When half of the clients were back; `None` if that never was.
+    /// When half of the clients were back; `None` if they never were.
     pub t_50: Option<Recovery>,
     /// When 99 % of the clients were back.
     pub t_99: Option<Recovery>,
@@ -30,22 +30,21 @@ pub struct Report {
     pub t_full: Option<Recovery>,
     /// The attempts of each client after the server's return.
     pub attempts: Attempts,
-    /// Attempts at the dead server, mean for each client.
+    /// Attempts while the server was down, on average for each client.
     pub attempts_down: f64,
     /// The most attempts that arrived in any second after the server's return,
     /// over C.
     pub peak_second: f64,
     /// The most that arrived in any 100 ms, over C/10.
     pub peak_100ms: f64,
-    /// The share of the attempts after the server's return that connected
-    /// nobody.
+    /// The share of the attempts after the server's return that did not connect.
     pub wasted: f64,
-    /// The share of the server's work that connected somebody; the rest went
-    /// into refusals and into handshakes of clients who had left.
+    /// The share of the server's work that connected a client. The rest went into
+    /// refusals and into handshakes of clients that had left.
     pub goodput: f64,
     /// Jain's index over how long each client waited after the server's
-    /// return: 1 where all waited alike, 0.75 where they come back evenly at C
-    /// a second, 1/N where one client waited for all.
+    /// return: 1 if all waited equally long, 0.75 if they come back evenly at C a
+    /// second, 1/N if one client waited and the others did not.
     pub fairness: f64,
     /// Attempts.
     pub arrivals: Series,
@@ -60,8 +59,8 @@ pub struct Report {
 pub struct Recovery {
     /// Since the server's return.
     pub time: Duration,
-    /// That time over the least that the server's capacity allows for: the
-    /// share of N/C.
+    /// That time over the least time that the server's capacity allows: the share of
+    /// N/C.
     pub over_limit: f64,
 }
 
@@ -72,7 +71,7 @@ pub struct Recovery {
 pub struct Attempts {
     /// The mean over all clients.
     pub mean: f64,
-    /// What 99 % of the clients did not exceed.
+    /// 99 % of the clients made no more than this.
     pub p99: u32,
     /// The most that any client made.
     pub max: u32,
@@ -130,8 +129,8 @@ impl Series {
         counts.map(move |(step, &count)| (start(step), count))
     }
 
-    /// The sums over whole seconds, as [`iter`](Self::iter) gives those of 100
-    /// ms; the server's return falls between two of them.
+    /// As [`iter`](Self::iter), for whole seconds. The server's return falls between
+    /// two of them.
     pub fn seconds(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let (before, since) = self.counts.split_at(self.before.min(self.counts.len()));
         let before = before.rchunks(STEPS_A_SECOND).rev();
@@ -161,8 +160,8 @@ impl Report {
 
     /// Whether all clients that did not give up were back within the horizon.
     ///
-    /// Where not, the storm feeds itself: it is metastable, or the horizon is
-    /// too near.
+    /// If not, the storm feeds itself (it is metastable), or the horizon is too
+    /// near.
     pub fn recovered(&self) -> bool {
         self.back + self.gave_up == self.clients
     }

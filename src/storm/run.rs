@@ -13,8 +13,8 @@ use crate::policy::{Cause, Failed, Policy};
 use crate::rng::Rng;
 use crate::verdict::Verdict;
 
-/// What the simulator holds for a client, besides its place in the queue: one
-/// line of a cache, with the memory of a built-in policy.
+/// What the simulator holds for a client, beside its place in the queue. With a
+/// built-in policy it is one cache line.
 #[repr(align(64))]
 struct Client<S> {
     progress: Progress,
@@ -29,12 +29,12 @@ struct Seat<'a, P: Policy> {
     policy: &'a P,
     state: &'a mut P::State,
     rng: &'a mut Rng,
-    /// For what the policy does not draw.
+    /// For random numbers that the policy does not draw.
     other: &'a mut Rng,
 }
 
 impl<P: Policy> Ask for Seat<'_, P> {
-    /// A client has one outage, which its state has begun with.
+    /// A client has only one outage, and its state is made for it.
     fn begin(&mut self) {}
 
     #[inline]
@@ -47,7 +47,7 @@ impl<P: Policy> Ask for Seat<'_, P> {
     }
 }
 
-/// A fixed wait of no time at all would have the simulation stand still.
+/// With waits of zero, simulated time would stand still.
 const MOST_ATTEMPTS: u64 = 10_000;
 
 pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
@@ -57,8 +57,8 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
     let mut queue = Queue::new();
     let mut tally = Tally::new(storm);
 
-    // One event a client: the arrival of its next attempt at the server. All
-    // that follows from it is known then, as the queue is first in, first out.
+    // Each client has one event: the arrival of its next attempt at the server. The
+    // outcome is known then, because the queue is first in, first out.
     let mut clients: Vec<Client<P::State>> = (0..storm.clients)
         .map(|client| {
             // A Weyl sequence: even over the span for any run of clients.
@@ -93,7 +93,7 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
     let mut room = [0; 64];
     let budget = MOST_ATTEMPTS * storm.clients as u64;
     while let Some((arrival, number)) = queue.pop() {
-        // Has their memory fetched, while this one is worked on.
+        // Fetches their memory while this client is simulated.
         for &client in queue.upcoming(&mut room) {
             black_box(clients[client as usize].attempts);
         }

@@ -13,11 +13,10 @@ use crate::nanos::nanos;
 use crate::policy::Cause;
 use crate::verdict::Verdict;
 
-/// How a server takes a storm: what it does with the attempts that are more
-/// than it can serve.
+/// A model of the server: what it does with attempts beyond its capacity.
 ///
-/// Each serves one client after the other, in the order of arrival, each in
-/// 1/C s, where C is the [`capacity`](super::Storm::capacity); they differ in
+/// Each model serves one client after the other, in the order of arrival, each in
+/// 1/C s, with C the [`capacity`](super::Storm::capacity). The models differ in
 /// what happens to an attempt that finds the queue full.
 ///
 /// | model | an attempt that finds the queue full | cause |
@@ -25,11 +24,11 @@ use crate::verdict::Verdict;
 /// | [`cheap`](Self::cheap) | is refused at once, at no cost | `Busy` |
 /// | [`costly`](Self::costly) | is refused at once, and that costs a part of a handshake | `Busy` |
 /// | [`slow`](Self::slow) | has no answer | `Stalled` |
-/// | [`stale`](Self::stale) | has no answer; and the queue is so long that clients leave it, whose handshakes are done all the same | `Stalled` |
-/// | [`slots`](Self::slots) | is told when to come back: a slot of its own. Who has none is too much from half a queue on | |
+/// | [`stale`](Self::stale) | has no answer; the queue is so long that clients leave it, and the server still does their handshakes | `Stalled` |
+/// | [`slots`](Self::slots) | gets a slot: an instant at which to come back. Clients without a slot find the queue full when it is half full | |
 ///
-/// While the server is down it refuses at once (`Down`); or, as a
-/// [`black_hole`](Self::black_hole), it does not answer (`Stalled`, as the
+/// While the server is down, it refuses attempts at once (`Down`). As a
+/// [`black_hole`](Self::black_hole) it does not answer (`Stalled`, because the
 /// client cannot tell).
 #[derive(Clone)]
 pub struct Server {
@@ -104,30 +103,30 @@ impl Server {
     /// Refusals cost nothing and hand out slots: the client comes back at an
     /// instant of its own ([`Verdict::Slot`]), and finds room.
     ///
-    /// The instants are 1/C apart, from a [`TokenBucket`]. They begin half a
-    /// queue from now, so that the queue neither runs dry nor overflows, and who
-    /// has no slot is let in only while the queue is less than half full.
-    /// So the fleet is back at the limit, with two attempts a client at most, if
-    /// the queue holds two handshakes or more, and half of it, two handshakes
+    /// The instants are 1/C apart, from a [`TokenBucket`]. They begin half a queue
+    /// from now, so that the queue neither runs dry nor overflows. A client without a
+    /// slot is let in only while the queue is less than half full. So the fleet is
+    /// back at the limit, with at most two attempts for each client, on two
+    /// conditions. The queue holds two handshakes or more. Half of it, two handshakes
     /// and the way there and back take no longer than the clients' timeout.
     ///
-    /// The server must know who holds a slot, by name or by a ticket;
-    /// [`_slots`](crate::_slots) has the recipe. One that does not is
-    /// `hints(Verdict::Slot)`: as fast, but it refuses a few clients again,
-    /// where newcomers have filled the queue.
+    /// The server must know which client holds a slot, by name or by a ticket;
+    /// [`_slots`](crate::_slots) has the recipe. A server that does not know is
+    /// `hints(Verdict::Slot)`. It is as fast, but refuses a few clients again, because
+    /// newcomers have filled the queue.
     pub fn slots() -> Self {
         Self::new(Refusal::Slots)
     }
 
-    /// Refusals cost nothing and tell the client what `hint` makes of its
-    /// slot: to try out what a server of yours says, or would say.
+    /// Refusals cost nothing, and `hint` turns the client's slot into the server's
+    /// answer. Use it to try out the answers of your own server.
     ///
     /// ```
     /// use redial::Verdict;
     /// use redial::storm::Server;
     /// use std::time::Duration;
     ///
-    /// // "Retry-After: 10", to everybody alike.
+    /// // "Retry-After: 10", to all clients alike.
     /// let server = Server::hints(|_slot| Verdict::RetryAfter(Duration::from_secs(10)));
     /// ```
     pub fn hints(hint: impl Fn(Duration) -> Verdict + Send + Sync + 'static) -> Self {
@@ -175,8 +174,8 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A server at work. Times in nanoseconds since the loss; those of the queue
-/// are fractional, as 1/C is.
+/// A server at work. Times are in nanoseconds since the loss; the times of the
+/// queue are fractional, because 1/C is.
 pub(super) struct Desk {
     server: Server,
     back: u64,
@@ -186,7 +185,7 @@ pub(super) struct Desk {
     free: f64,
     /// The instants that are still to be given to somebody.
     slots: TokenBucket,
-    /// Which clients have been given one, where the server knows that.
+    /// The clients that hold a slot, if the server knows them.
     holders: Vec<bool>,
     /// Work taken on so far, in handshakes.
     served: u64,

@@ -1,5 +1,5 @@
-//! Many storms of one kind: over how large the fleet is, and over how long the
-//! server is gone.
+//! Many storms of one kind, for several sizes of the fleet and lengths of the
+//! outage.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -65,7 +65,7 @@ impl Sweep {
         Ok(Self { storms })
     }
 
-    /// The 91 storms of the figures that this crate gives: N/C from 0.5 s to
+    /// The 91 storms behind the figures of this crate: N/C from 0.5 s to
     /// 500 s in steps of the fourth root of 10, and outages of 0, 3, 10, 30,
     /// 100, 300 and 600 s.
     pub fn standard(storm: &Storm) -> Self {
@@ -86,8 +86,8 @@ impl Sweep {
         self.storms.is_empty()
     }
 
-    /// Lets them all happen, on all cores; the reports are in the storms'
-    /// order.
+    /// Simulates all storms, on all cores. The reports are in the order of the
+    /// storms.
     pub fn run<P: Policy + Sync>(&self, policy: &P) -> Vec<Report> {
         self.run_watched(policy, |_| ())
     }
@@ -127,19 +127,19 @@ pub struct Summary {
     pub storms: usize,
     /// How many of them did not end within the horizon.
     pub never: usize,
-    /// Geometric mean of the time to 99 % over its limit, for the storms
-    /// without an outage and with N/C of at least 2 s in which 99 % came back;
-    /// NaN where there is none (which JSON writes as null, and does not read).
+    /// The geometric mean of the time to 99 % over its limit, for the storms without
+    /// an outage and with N/C of at least 2 s in which 99 % came back. NaN if there
+    /// is no such storm; JSON writes NaN as null, which cannot be read back.
     pub t_99: f64,
     /// The same for the time to all.
     pub t_full: f64,
-    /// Attempts of a client after the server's return: the mean over those
-    /// storms, also those that never ended.
+    /// Attempts of a client after the server's return, on average over the storms
+    /// without an outage and with N/C of at least 2 s, also those that never ended.
     pub attempts: f64,
 }
 
 impl Summary {
-    /// Sums the reports of a sweep up.
+    /// Summarises the reports of a sweep.
     pub fn of(reports: &[Report]) -> Self {
         let asked = || {
             let demanding = |report: &&Report| {
