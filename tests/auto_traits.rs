@@ -151,7 +151,7 @@ fn is_send<T: Send>(value: T) -> T {
 }
 
 #[test]
-fn a_run_whose_session_may_cross_threads_may_cross_threads() {
+fn a_run_is_send_if_its_session_is() {
     let mut greeting = String::from("hello");
     let mut redial = Redial::new(|| std::future::ready(Ok::<_, io::Error>(vec![1_u8])));
     let run = is_send(redial.run(async move |connection| {
@@ -166,7 +166,7 @@ fn a_run_whose_session_may_cross_threads_may_cross_threads() {
 }
 
 #[test]
-fn what_a_task_owns_and_waits_for_may_cross_threads() {
+fn the_futures_of_a_task_are_send() {
     use futures::{SinkExt, StreamExt};
     use tokio::io::AsyncReadExt;
 

@@ -298,7 +298,7 @@ proptest! {
 // ---- faults that other buckets have
 
 #[test]
-fn a_hundred_and_one_are_not_taken_of_a_hundred_over_eight_threads() {
+fn eight_threads_take_exactly_a_hundred_tokens_of_a_hundred() {
     for round in 0..50 {
         let bucket = TokenBucket::new(100, SECOND);
         let now = round * 1_000 * SECOND;
@@ -512,7 +512,7 @@ fn clients_lost_at_the_same_instant_do_not_retry_in_step() {
 }
 
 #[test]
-fn an_outage_leaves_the_tokens_of_others_alone() {
+fn an_outage_takes_no_tokens_from_the_bucket() {
     let bucket = TokenBucket::new(2, SECOND);
     let _ = bucket.as_policy().delays_from_seed(1).take(50).last();
     assert_eq!(takes(&bucket, Duration::ZERO, 100), 2);
@@ -540,7 +540,7 @@ fn attempts_that_were_not_seen_have_spent_their_tokens() {
 
 proptest! {
     #[test]
-    fn a_wait_is_never_zero_nor_longer_than_two_periods(
+    fn a_wait_is_longer_than_zero_and_at_most_two_periods(
         burst in prop_oneof![Just(1), 1..10_u32, Just(u32::MAX)],
         period in prop_oneof![Just(1), 1..1_000_000_000_000_u64, Just(u64::MAX)],
         seed: u64,

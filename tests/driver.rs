@@ -1095,7 +1095,7 @@ async fn a_policy_may_give_up_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_waits_are_those_of_the_policy() {
+async fn the_driver_waits_as_the_policy_says() {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let seen = waits.clone();
     let policy = redial::Stratified::default();
@@ -1177,7 +1177,7 @@ async fn a_session_that_ends_at_once_yields_before_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_that_nobody_acts_on_takes_no_token() {
+async fn a_loss_without_a_later_call_takes_no_token() {
     let bucket = TokenBucket::new(1, secs(1000));
     let mut redial = Redial::new(after_failures(0).0)
         .policy(Sequence::new([Duration::ZERO]))

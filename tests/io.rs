@@ -90,7 +90,7 @@ async fn each_half_sees_one_reset_for_each_lost_connection_and_then_the_new_one(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_half_that_was_away_is_told_of_each_connection_that_was_lost_meanwhile() {
+async fn a_half_that_did_not_poll_gets_one_reset_for_each_lost_connection() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"ping")).await.unwrap();
@@ -365,7 +365,7 @@ async fn a_writer_that_waits_for_room_does_not_continue_on_the_next_connection()
 // ---- what a writer is told
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_is_told_by_whichever_call_of_the_writer_comes_next() {
+async fn the_next_call_of_the_writer_reports_a_loss() {
     for call in ["write", "vectored", "flush", "shutdown"] {
         let (connector, mut accepted) = server(64);
         let mut io = Redial::new(connector).policy(waits()).into_io();
@@ -619,7 +619,7 @@ async fn after_the_driver_gave_up_both_halves_fail_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_whose_error_is_a_stop_is_the_last() {
+async fn a_loss_with_a_stop_error_ends_the_session() {
     let mut io = Redial::new(mute(|| Err(ErrorKind::PermissionDenied.into()))).into_io();
     assert_eq!(kind(io.write(b"x").await), ErrorKind::ConnectionReset);
     assert_eq!(kind(io.write(b"x").await), ErrorKind::NotConnected);

@@ -34,7 +34,7 @@ fn in_threads<const N: usize, T: 'static>(
 }
 
 #[test]
-fn threads_never_take_more_than_the_burst_nor_less() {
+fn threads_take_exactly_the_burst() {
     loom::model(|| {
         let bucket = TokenBucket::new(2, SECOND);
         let taken: [_; 3] = in_threads(&bucket, |bucket| bucket.try_take_at(NOW));

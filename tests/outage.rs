@@ -67,7 +67,7 @@ fn the_first_reconnect_is_spread_over_the_first_window() {
 }
 
 #[test]
-fn the_waits_of_the_first_outage_are_those_of_the_policy_for_the_seed() {
+fn the_first_outage_of_a_seed_waits_as_the_policy_does_for_that_seed() {
     let policy = Stratified::default();
     let mut outage = Outage::from_seed(policy, 7);
     outage.connected(secs(0));
@@ -150,7 +150,7 @@ fn time_spent_waiting_is_not_uptime() {
 }
 
 #[test]
-fn attempts_are_limited_also_those_that_connect() {
+fn the_limit_counts_attempts_that_connect() {
     let mut outage = doubling().max_attempts(2);
     outage.connected(secs(0));
     let _ = outage.lost(secs(100));
@@ -197,7 +197,7 @@ fn the_elapsed_time_of_a_first_connect_includes_the_attempt() {
 }
 
 #[test]
-fn a_policy_is_told_of_a_loss_as_attempt_zero() {
+fn a_policy_gets_a_loss_as_attempt_zero() {
     let (mut outage, told) = told();
     outage.connected(secs(5));
     let _ = outage.lost(secs(100));
@@ -273,7 +273,7 @@ fn hints_of_any_size_are_taken() {
 }
 
 #[test]
-fn a_hint_above_the_limit_is_told_as_the_limit() {
+fn a_hint_beyond_the_limit_gives_up_with_max_elapsed() {
     for hint in [
         Verdict::RetryAfter(secs(61)),
         Verdict::Slot(secs(61)),
@@ -395,7 +395,7 @@ fn a_reset_outage_is_forgotten() {
 }
 
 #[test]
-fn a_restart_is_not_a_way_round_the_backoff() {
+fn a_restart_does_not_bypass_the_backoff() {
     let mut outage = doubling().max_attempts(5);
     let mut now = secs(100);
     outage.connected(now);
@@ -426,7 +426,7 @@ fn a_restart_is_not_a_way_round_the_backoff() {
 }
 
 #[test]
-fn what_was_connected_when_it_was_saved_counts_as_lost() {
+fn a_connection_that_was_up_when_saved_counts_as_lost() {
     let mut outage = doubling();
     outage.connected(secs(0));
     let _ = outage.lost(secs(100));
@@ -446,7 +446,7 @@ fn an_outage_that_has_healed_is_not_saved() {
 }
 
 #[test]
-fn a_clock_that_goes_back_in_the_middle_of_an_outage_lengthens_no_wait() {
+fn a_clock_that_goes_back_does_not_lengthen_a_wait() {
     let mut outage = Outage::from_seed(Stratified::default(), 1);
     let mut now = secs(0);
     while now < secs(1000) {

@@ -223,7 +223,7 @@ proptest! {
     // ---- Sequence
 
     #[test]
-    fn a_sequence_waits_within_its_entry_and_not_at_all_only_where_one_wrote_zero(
+    fn a_sequence_waits_within_its_entry_and_only_an_entry_of_zero_means_no_wait(
         entries in prop::collection::vec(any_time(), 1..12),
         jitter in any_jitter(),
         seed: u64,

@@ -142,7 +142,7 @@ async fn a_send_while_down_waits_for_the_next_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_while_down_fails_where_the_caller_chose_so() {
+async fn send_fails_while_down_if_so_configured() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector)
         .policy(waits())
@@ -162,7 +162,7 @@ async fn a_send_while_down_fails_where_the_caller_chose_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sends_that_fail_bring_the_connection_up_though_nobody_reads() {
+async fn failing_sends_bring_the_connection_up_without_a_reader() {
     let (mut connector, mut accepted) = server();
     let mut session = Redial::new(move || {
         let connection = connector();
@@ -427,7 +427,7 @@ async fn a_handle_made_late_wakes_both_halves_that_pend() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observers_are_told_the_error_that_the_reader_is_told() {
+async fn observers_get_the_same_error_as_the_reader() {
     let (connector, mut accepted) = server();
     let (tell, mut told_of) = mpsc::unbounded_channel();
     let mut session = Redial::new(connector)
@@ -535,7 +535,7 @@ async fn a_sink_error_that_nothing_depends_on_is_the_readers_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn losses_that_nobody_reads_of_take_no_memory_for_ever() {
+async fn unread_losses_take_bounded_memory() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector)
         .policy(Exponential::new(

@@ -94,7 +94,7 @@ async fn several_waiters_on_one_connect_all_wake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_polling_waiter_dropped_in_the_middle_of_a_connect_harms_nobody() {
+async fn dropping_the_polling_waiter_in_the_middle_of_a_connect_harms_no_other() {
     let (connector, mut attempts) = answered();
     let shared = Redial::new(connector).into_shared();
     let (one, two) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
@@ -146,7 +146,7 @@ async fn an_attempt_that_all_waiters_left_goes_on_with_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_error_reaches_all_who_wait_and_nobody_who_comes_later() {
+async fn one_error_reaches_all_present_waiters_and_no_later_one() {
     let (connector, mut attempts) = answered();
     let shared = Redial::new(connector)
         .policy(waits())
@@ -182,7 +182,7 @@ async fn one_error_reaches_all_who_wait_and_nobody_who_comes_later() {
 // ---- losses
 
 #[tokio::test(start_paused = true)]
-async fn many_who_find_it_dead_make_one_loss() {
+async fn many_reports_of_a_dead_connection_make_one_loss() {
     let (connector, attempts) = numbered(Duration::ZERO);
     let shared = Redial::new(connector).policy(waits()).into_shared();
     let first = shared.ready().await.unwrap();
@@ -463,7 +463,7 @@ fn a_wait_goes_on_in_another_runtime() {
 
 /// One waits, another comes and goes with its runtime: or with none.
 #[test]
-fn a_wait_goes_on_where_the_runtime_ends_that_timed_it() {
+fn a_wait_goes_on_after_the_runtime_that_timed_it_ends() {
     for with_runtime in [true, false] {
         let shared = refused_once();
         let first = paused_runtime();

@@ -165,7 +165,7 @@ fn u_walks_by_at_most_a_quarter_and_by_the_reflected_law() {
 }
 
 #[test]
-fn u_stays_uniform_where_attempts_take_their_time() {
+fn u_stays_uniform_if_attempts_take_time() {
     for (cause, seconds) in [(Cause::Down, 3), (Cause::Busy, 1), (Cause::Stalled, 10)] {
         let rule = Literal::default();
         let strata: Vec<_> = rule.strata(cause).take(100).collect();

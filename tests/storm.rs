@@ -104,7 +104,7 @@ fn the_network_delays_the_attempt_and_its_answer() {
 }
 
 #[test]
-fn the_policy_is_told_what_the_driver_would_tell_it() {
+fn the_policy_gets_the_same_input_as_from_the_driver() {
     // Refused at once, twice.
     let refused = Witness::default().heard(&Storm::new(1).outage(secs(3)).capacity(1));
     assert_eq!(
@@ -212,7 +212,7 @@ fn stratified_arrivals_fall_as_the_theory_says() {
 }
 
 #[test]
-fn who_leaves_the_queue_keeps_it_full_of_ghosts() {
+fn clients_that_leave_the_queue_keep_it_full_of_stale_handshakes() {
     let storm = Storm::new(10_000)
         .capacity(100)
         .server(Server::stale(secs(30)));
@@ -229,7 +229,7 @@ fn who_leaves_the_queue_keeps_it_full_of_ghosts() {
 }
 
 #[test]
-fn what_a_refusal_costs_is_work_done_for_nobody() {
+fn the_cost_of_refusals_lowers_the_goodput() {
     let storm = Storm::new(10_000).capacity(500);
     let run = |server| storm.clone().server(server).run(&Stratified::default());
     let (cheap, costly) = (run(Server::cheap()), run(Server::costly(0.1)));
@@ -364,7 +364,7 @@ fn slots_of_a_long_queue_are_in_time() {
 /// Those whose slot comes while others still make their first attempt may find
 /// the server full once more.
 #[test]
-fn slots_of_a_server_that_does_not_know_who_holds_them_cost_a_few_a_third_attempt() {
+fn without_known_holders_slots_cost_a_few_clients_a_third_attempt() {
     for limit in [10, 60, 300] {
         let report = hinted(limit, Server::hints(Verdict::Slot));
         assert!(report.t_full.unwrap().over_limit < 1.005, "{report}");

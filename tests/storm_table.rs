@@ -138,7 +138,7 @@ fn full_jitter_is_never_done_with_a_stale_queue() {
 
 #[test]
 #[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
-fn decorrelated_as_everybody_clamps_it() {
+fn clamped_decorrelated_jitter_has_the_known_figures() {
     let clamped = from_fn(|mut rng| {
         let mut wait = 1.0;
         iter::repeat_with(move || {

@@ -197,7 +197,7 @@ fn outages_of_neighbouring_seeds_are_independent() {
 }
 
 #[test]
-fn the_spread_of_a_hint_is_not_that_of_the_waits() {
+fn the_spread_of_a_hint_is_independent_of_the_waits() {
     // The second that a hint in whole seconds is spread over, beside the wait
     // of the policy: were they of one stream, the sum of both would show it.
     let fixed = Exponential::new(SECOND, SECOND);

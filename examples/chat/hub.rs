@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_is_told_no_more_and_holds_nobody_up() {
+    fn a_client_that_does_not_read_is_dropped_and_delays_no_other() {
         let mut hub = Hub::new(Rules::default());
         let (deaf, mut unread) = join(&mut hub, "deaf");
         let (ann, mut replies) = join(&mut hub, "ann");

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_password_and_a_banned_nick_are_told_why() {
+    async fn a_wrong_password_and_a_banned_nick_get_a_reason() {
         let server = start(Rules {
             password: Some("sesame".into()),
             banned: Some("mallory".into()),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_log_in_or_answer_is_dropped() {
+    async fn a_client_that_does_not_log_in_or_answer_is_dropped() {
         let server = start(Rules::default()).await;
         let newcomer = Client::connect(&server).await;
         let guest = Client::log_in(&server, "ann").await;

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_words_of_real_servers_are_told_apart() {
+    fn the_last_lines_of_real_servers_get_different_verdicts() {
         let busy = Verdict::Retry(Cause::Busy);
         for (text, verdict) in [
             (

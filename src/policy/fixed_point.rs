@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn powers_do_not_fall_where_one_cell_of_the_table_ends() {
+    fn powers_do_not_fall_between_two_cells_of_the_table() {
         for cell in 1..=512_u64 {
             // The most digits there are, so that a step of one would show.
             let log = NANOSECOND + (62 << FRACTION) + (cell << (FRACTION - 9));

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_passes_its_entry_nor_under_proportional_jitter_the_longest() {
+    fn no_wait_is_longer_than_its_entry_or_under_proportional_jitter_than_the_longest() {
         // Shorter after longer, for a list need not rise.
         let list = [5, 60, 1, u64::MAX, 7].map(Duration::from_nanos);
         for seed in 0..500 {

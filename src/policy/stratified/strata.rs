@@ -433,7 +433,7 @@ mod tests {
 
     /// The strata that `skip` jumps to are those that a walk over each finds.
     #[test]
-    fn skipping_strata_ends_where_visiting_each_ends() {
+    fn skipping_strata_ends_in_the_same_stratum_as_visiting_each() {
         for (growth, cause) in [
             (1.0, Cause::Down),
             (1.01, Cause::Down),
