@@ -18,7 +18,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 const DAY: Duration = Duration::from_secs(86_400);
 const ENDLESS: u32 = u32::MAX;
 
-/// The time of one call, where so many threads make as many as they can.
+/// The time of one call if so many threads make as many calls as they can.
 fn threads<B: Sync>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -31,8 +31,8 @@ fn threads<B: Sync>(
                 let bucket = new();
                 let each = calls.div_ceil(threads);
                 let barrier = Barrier::new(threads as usize);
-                // From when the first begins until the last is done, by their
-                // own clocks: whoever watches may not be running.
+                // From the first beginning to the last end, by the threads' own
+                // clocks, because a thread that watches may not be running.
                 let total = thread::scope(|scope| {
                     let run = || {
                         barrier.wait();

@@ -20,7 +20,7 @@ fn while_connected(c: &mut Criterion) {
         bencher.iter(|| *complete(black_box(&mut redial).ready()).unwrap() += 1);
     });
 
-    // The command of somebody who holds a handle is looked for at each call.
+    // With a handle, each call looks for a command.
     let mut redial = Redial::new(attempts(0));
     let _handle = redial.handle();
     group.bench_function("redial with a handle", |bencher| {

@@ -1,11 +1,10 @@
 //! What do `Session` and `RedialIo` cost, beside the bare connection?
 //!
-//! That is a few nanoseconds, and a machine gets faster and slower by more than
-//! that from one second to the next. Criterion measures one function after the
-//! other, and takes the one for the other. So here those that are compared take
-//! turns of some hundred microseconds, and each turn is compared with that of
-//! the bare connection next to it. What was measured is left where criterion
-//! leaves it, and in its form.
+//! The difference is a few nanoseconds, and the speed of a machine changes by more
+//! than that from one second to the next. Criterion measures one function after the
+//! other, so it would measure that change. Here the compared functions take turns of
+//! some hundred microseconds, and each turn is compared with the turn of the bare
+//! connection beside it. The results are stored in criterion's folder and form.
 
 use std::future::ready;
 use std::path::PathBuf;
@@ -50,12 +49,12 @@ async fn echoes((io, ()): &mut (impl AsyncRead + AsyncWrite + Unpin, ()), count:
     }
 }
 
-/// From one side to the other, both in one task: nothing is left to a
-/// scheduler, nor to how full the buffers between them are.
+/// Copies from one side to the other, both in one task. So the result depends
+/// neither on a scheduler nor on how full the buffers are.
 ///
-/// To copy so much takes ten times as long and more where the destination lies
-/// 16 bytes behind the source within their pages, which is a matter of luck. So
-/// the places change from round to round, and a turn goes through all.
+/// A copy takes more than ten times as long if the destination lies 16 bytes behind
+/// the source within their pages, which is a matter of luck. So the places change
+/// from round to round, and a turn goes through all of them.
 async fn bulk((ours, theirs): &mut (impl AsyncWrite + Unpin, impl AsyncRead + Unpin), count: u64) {
     let from = vec![7; BULK + PAGE];
     let mut to = vec![0; BULK + PAGE];

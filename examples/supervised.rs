@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
-/// The task, which ends when nobody sends any more.
+/// The task, which ends when all senders are dropped.
 async fn supervise(
     server: String,
     mut to_send: mpsc::Receiver<String>,

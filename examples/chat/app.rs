@@ -18,8 +18,8 @@ use crate::server::{ANY_PORT, Server};
 use crate::terminal::{self, HELP, Screen, Typed};
 use crate::trouble::ChatError;
 
-/// How long the program stays for what is not yet delivered: after `/quit`
-/// somebody waits for it to end, after the end of a pipe nobody does.
+/// How long the program waits for lines that are not delivered yet. After `/quit`
+/// a person waits for it to end; after the end of a pipe no person does.
 const AFTER_QUIT: Duration = Duration::from_secs(5);
 const AFTER_INPUT: Duration = Duration::from_secs(60);
 
@@ -98,13 +98,13 @@ impl App {
         self.deadline.is_some() && self.was_online && self.outbox.is_empty()
     }
 
-    /// When the program leaves, be it done or not.
+    /// When the program leaves, even if lines are not delivered.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Whether to read on: a pipe is held up where the outbox is full, but a
-    /// person is not.
+    /// Whether to read on. If the outbox is full, a pipe must wait, but a person can
+    /// go on typing.
     pub(crate) fn listens(&self) -> bool {
         self.deadline.is_none() && (self.outbox.has_room() || io::stdin().is_terminal())
     }
@@ -170,7 +170,7 @@ impl App {
             Some(Typed::Now) => handle.retry_now(),
             Some(Typed::Help) => self.screen.line(HELP)?,
             Some(Typed::Crash) => match &self.crash {
-                // Where the channel is full, it is down already.
+                // If the channel is full, the server is down already.
                 Some(crash) => drop(crash.try_send(())),
                 None => self.refuse("/crash", "the server is not ours")?,
             },
@@ -227,7 +227,7 @@ impl App {
         mut keyboard: mpsc::Receiver<Typed>,
     ) -> ExitCode {
         if let Some(link) = link {
-            // Courtesy only, so neither its errors nor its time matter much.
+            // This is only a courtesy, so its errors and its time do not matter.
             let _ = timeout(Duration::from_secs(1), link.quit()).await;
         }
         for text in self.outbox.doubtful() {

@@ -1,5 +1,5 @@
 //! The storm drill: a small fleet, and a server that crashes every few
-//! seconds. Nobody needs to type anything to see what the library does.
+//! seconds. It shows what the library does, without any input.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -111,7 +111,7 @@ async fn client(account: Account, back: mpsc::Sender<()>, clock: Clock) {
 /// A session: what happens on one connection.
 async fn listen(mut link: Link, back: mpsc::Sender<()>) -> Result<ControlFlow<()>, ChatError> {
     if back.send(()).await.is_err() {
-        // Nobody counts any more, so the drill is over.
+        // The counter is gone, so the drill is over.
         return Ok(ControlFlow::Break(()));
     }
     while let Some(message) = link.next().await {

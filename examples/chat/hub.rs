@@ -12,20 +12,19 @@ use crate::irc::{Message, fit};
 
 /// The name that stands before the server's own replies.
 const NAME: &str = "irc.redial.example";
-/// A guest who leaves this many messages unread is dropped.
+/// A guest with this many unread messages is dropped.
 const SEND_QUEUE: usize = 256;
-/// A guest who does not come for this long after their turn has missed it.
+/// If a guest does not come for this long after their turn, the turn is missed.
 const MISSED: Duration = Duration::from_secs(30);
 
-/// Whom the server lets in.
+/// Which guests the server lets in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     /// Asked of everyone (PASS).
     pub(crate) password: Option<String>,
     /// A nick that is not wanted here.
     pub(crate) banned: Option<String>,
-    /// How often somebody may log in. Who comes in between is told when it is
-    /// their turn.
+    /// How often a guest may log in. A guest that comes too early gets a turn.
     pub(crate) logins: Option<TokenBucket>,
 }
 
@@ -70,7 +69,7 @@ impl Hub {
         }
     }
 
-    /// A guest has connected; what they are told comes from the receiver.
+    /// A guest has connected. The receiver gives the messages for the guest.
     pub(crate) fn enter(&mut self) -> (Id, mpsc::Receiver<Message>) {
         let (replies, receiver) = mpsc::channel(SEND_QUEUE);
         let guest = Guest {
@@ -160,7 +159,7 @@ impl Hub {
         }
     }
 
-    /// Lets a guest in who has said NICK and USER, or sends them away.
+    /// Lets a guest in after NICK and USER, or sends the guest away.
     fn welcome(&mut self, id: Id) {
         let guest = &self.guests[&id];
         let (Some(nick), Some(_)) = (guest.nick.clone(), &guest.user) else {
@@ -175,7 +174,7 @@ impl Hub {
             return self.dismiss(id, "Banned");
         }
         if let Some(wait) = self.turn(&nick) {
-            // Rounded up: nobody is to come before their turn.
+            // Rounded up, so that no guest comes before their turn.
             let millis = wait.as_micros().div_ceil(1000);
             let reason = format!("Too many logins [retry-after-ms={millis}]");
             return self.dismiss(id, &reason);
@@ -190,8 +189,8 @@ impl Hub {
 
     /// How long this guest has to wait for their turn, if at all.
     ///
-    /// A turn is a token that is taken in advance, so that no two guests have
-    /// the same, and who keeps to it finds it kept.
+    /// A turn is a token that is taken in advance. So no two guests have the same
+    /// turn, and a guest that comes at its turn is let in.
     fn turn(&mut self, nick: &str) -> Option<Duration> {
         let logins = self.rules.logins.as_ref()?;
         let now = Instant::now();
@@ -272,7 +271,7 @@ impl Hub {
         self.channels.get(name).is_some_and(|m| m.contains(&id))
     }
 
-    /// Who shares a channel with a guest.
+    /// The guests that share a channel with this guest.
     fn witnesses(&self, id: Id) -> BTreeSet<Id> {
         let shared = self.channels.values().filter(|m| m.contains(&id));
         shared.flatten().copied().filter(|&m| m != id).collect()

@@ -17,7 +17,7 @@ const LONGEST_READ: usize = 8191 + LONGEST;
 /// The most parameters of a message; the last one takes the rest of the line.
 const MOST_PARAMS: usize = 15;
 
-/// One message: who sent it, what it is, and its parameters.
+/// One message: its sender, its command and its parameters.
 ///
 /// A parameter that holds a space, is empty or starts with a colon can stand
 /// last only.
@@ -45,7 +45,7 @@ impl Message {
         self
     }
 
-    /// Reads a line without its end; `None` where it holds no command.
+    /// Reads a line without its end; `None` if it has no command.
     ///
     /// `IRCv3` tags are skipped: this client asks for none.
     pub(crate) fn parse(line: &str) -> Option<Self> {
@@ -86,7 +86,7 @@ impl Message {
         self.params.get(index).map_or("", String::as_str)
     }
 
-    /// The last parameter: where a message has words, they are there.
+    /// The last parameter, which has the words of a message.
     pub(crate) fn text(&self) -> &str {
         self.params.last().map_or("", String::as_str)
     }
@@ -97,7 +97,7 @@ impl Message {
         prefix.split('!').next().unwrap_or(prefix)
     }
 
-    /// Shortens the words at the end, where the line would be too long to send.
+    /// Shortens the words at the end if the line would be too long to send.
     pub(crate) fn cut(mut self) -> Self {
         let excess = (self.to_string().len() + 2).saturating_sub(LONGEST);
         if let Some(last) = self.params.last_mut() {
@@ -203,8 +203,8 @@ fn too_long() -> io::Error {
 impl Encoder<Message> for IrcCodec {
     type Error = io::Error;
 
-    /// Refuses what the peer would read as something else: a second line, a
-    /// space where none may be, a line that is cut.
+    /// Refuses what the peer would read as something else: a second line, a space in
+    /// the wrong place, a line that is cut.
     fn encode(&mut self, message: Message, buffer: &mut BytesMut) -> io::Result<()> {
         let line = message.to_string();
         let fits = line.len() + 2 <= LONGEST && !line.contains(['\r', '\n', '\0']);

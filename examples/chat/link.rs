@@ -20,12 +20,12 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
-/// A connection that takes care of itself: it answers the server's PINGs,
-/// notices when the server is gone, and ends with the reason. What it was
-/// told to say is sent while it is polled for messages.
+/// A connection that takes care of itself. It answers the server's PINGs, notices
+/// when the server is gone, and ends with the reason. It sends queued messages while
+/// it is polled for messages.
 pub(crate) struct Link {
     lines: Framed<Box<dyn Wire>, IrcCodec>,
-    /// By which the server knows us; it may have changed.
+    /// Our nick on the server, which may have changed it.
     pub(crate) nick: String,
     pub(crate) channel: String,
     silence: Pin<Box<Sleep>>,
@@ -89,8 +89,8 @@ impl Stream for Link {
         let link = self.get_mut();
         loop {
             let flushed = link.lines.poll_flush_unpin(cx);
-            // Who does not take our answers is not heard, or the unsent ones
-            // would pile up without end.
+            // If the server does not take our answers, stop reading. Otherwise the
+            // unsent answers would pile up without end.
             let full = link.lines.write_buffer().len() >= link.lines.backpressure_boundary();
             if !full || !flushed.is_pending() {
                 // Reading comes before the error of a write: the reason for

@@ -11,7 +11,7 @@ use crate::link::{Link, Wire};
 use crate::tls::Tls;
 use crate::trouble::ChatError;
 
-/// Where to log in, and as whom.
+/// The server, and the identity to log in with.
 #[derive(Clone)]
 pub(crate) struct Account {
     /// `host:port`.
@@ -22,7 +22,7 @@ pub(crate) struct Account {
     pub(crate) tls: Option<Tls>,
 }
 
-/// `host:port`, with `port` where none is given.
+/// `host:port`, with `port` if the text has none.
 pub(crate) fn address(text: &str, port: u16) -> Result<String, String> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Ok(format!("[{text}]:{port}"));
@@ -74,8 +74,8 @@ pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
     register(wire, &account).await
 }
 
-/// The nicks to try in a row where somebody has ours, perhaps our own
-/// connection that the server does not yet know to be dead.
+/// How many nicks to try in a row if ours is taken. It may be taken by our own old
+/// connection, if the server has not noticed that it is dead.
 const NICKS: usize = 5;
 
 /// The conversation at login (RFC 2812, section 3.1).
@@ -334,7 +334,7 @@ mod tests {
         expect(&mut server, &["JOIN #room"]).await;
         let flood = async {
             let mut pings = 0;
-            // Nobody reads the answers: the link stops reading, in the end.
+            // The test reads no answers, so the link stops reading in the end.
             while tokio::time::timeout(SILENCE / 2, say(&mut server, &["PING flood"]))
                 .await
                 .is_ok()

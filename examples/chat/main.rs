@@ -46,7 +46,8 @@ use trouble::ChatError;
 /// A chat client that comes back by itself.
 ///
 /// It leaves at the end of its input, once everything was delivered. The exit
-/// status is 1 where that may not be so, or where it never came online.
+/// status is 1 if something may not have been delivered, or if the client never
+/// came online.
 #[derive(Debug, Parser)]
 struct Args {
     /// An IRC server, as host or host:port [default: one in this process]

@@ -7,8 +7,9 @@ use crate::irc::{Message, fit};
 /// So many messages are kept while there is no connection.
 const ROOM: usize = 100;
 
-/// So many go out at a time: a server throws out who sends more than it
-/// reads, and RFC 2812, section 5.8, has it read about five without a pause.
+/// How many messages go out at a time. A server drops a client that sends faster
+/// than the server reads, and by RFC 2812, section 5.8, it reads about five without
+/// a pause.
 const BATCH: usize = 5;
 
 /// The bytes of text in one message. The server puts `:nick!user@host` in
@@ -38,8 +39,8 @@ impl Outbox {
         self.waiting.len() < ROOM
     }
 
-    /// Keeps a line, as several messages where it is too long for one; `false`
-    /// where there is no room.
+    /// Keeps a line, as several messages if it is too long for one; `false` if there
+    /// is no room.
     pub(crate) fn push(&mut self, line: &str) -> bool {
         if !self.has_room() {
             return false;

@@ -21,7 +21,7 @@ pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 
 /// How long a guest may take to log in.
 const LOGIN_TIME: Duration = Duration::from_secs(10);
-/// A guest who is silent for this long is pinged, after twice as long dropped.
+/// After this long without a message a guest is pinged; after twice as long, dropped.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A running server; dropping it is a crash, too.
@@ -56,7 +56,7 @@ impl Server {
     /// again when this returns.
     pub(crate) async fn crash(self) {
         drop(self.alive);
-        // It fails only where a task panicked, which the tests would show.
+        // It fails only if a task panicked, which the tests would show.
         let _ = self.accepting.await;
     }
 
@@ -99,8 +99,8 @@ async fn serve(stream: TcpStream, hub: Arc<Mutex<Hub>>, mut end: watch::Receiver
             return;
         }
     }
-    // Whoever closes with unread input resets the connection, and takes the
-    // last words with it: so the guest's end is waited for, but not for long.
+    // Closing with unread input resets the connection, and the guest would lose
+    // the last messages. So wait a short time for the guest to close.
     let _ = timeout(Duration::from_secs(1), async {
         if lines.close().await.is_ok() {
             while let Some(Ok(_)) = lines.next().await {}

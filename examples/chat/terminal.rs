@@ -21,7 +21,7 @@ pub(crate) enum Typed {
     Text(String),
     Now,
     Quit,
-    /// Only known where the embedded server runs.
+    /// Known only if the embedded server runs.
     Crash,
     Help,
     Unknown(String),
@@ -110,7 +110,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Where lines are shown, with the status below them.
+/// Shows lines, with the status below them.
 pub(crate) struct Screen<W> {
     out: W,
     /// A terminal, on which a line can be written again.
@@ -175,7 +175,7 @@ fn printable(text: &str) -> String {
     text.filter(|c| !c.is_control()).collect()
 }
 
-/// Why there is no connection, where the event tells.
+/// The reason why there is no connection, if the event has one.
 pub(crate) fn cause(event: &Event<'_, ChatError>) -> Option<String> {
     match event {
         Event::Failed { error, .. } => {

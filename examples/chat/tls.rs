@@ -14,7 +14,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-/// The server's name, and who may vouch for it.
+/// The server's name, and the certificates that may vouch for it.
 #[derive(Clone)]
 pub(crate) struct Tls {
     connector: TlsConnector,

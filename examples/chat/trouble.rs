@@ -86,7 +86,7 @@ impl fmt::Display for ChatError {
                 io::ErrorKind::ConnectionReset => f.write_str("connection reset"),
                 io::ErrorKind::ConnectionRefused => f.write_str("connection refused"),
                 io::ErrorKind::BrokenPipe => f.write_str("connection broken"),
-                // TLS minds that it was not told.
+                // TLS reports a connection that ends without its goodbye.
                 io::ErrorKind::UnexpectedEof => f.write_str("connection closed"),
                 io::ErrorKind::TimedOut => f.write_str("no answer"),
                 _ => error.fmt(f),

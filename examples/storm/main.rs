@@ -55,7 +55,7 @@ struct Args {
     /// Another storm of the same kind
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the pictures go
+    /// The folder for the pictures
     #[arg(long, default_value = "target/storm")]
     pictures: PathBuf,
     /// Also run the storms of each N/C from 0.5 s to 500 s and each outage up

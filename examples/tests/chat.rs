@@ -135,7 +135,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// Somebody else in the channel.
+/// Another client in the channel.
 async fn listener(server: SocketAddr) -> link::Link {
     let account = Account {
         server: server.to_string(),
@@ -147,7 +147,7 @@ async fn listener(server: SocketAddr) -> link::Link {
     log_in(Arc::new(account)).await.unwrap()
 }
 
-/// What somebody else hears `ann` say next.
+/// The next words of `ann` that the other client hears.
 async fn said(ear: &mut link::Link) -> String {
     timeout(PATIENCE, async {
         loop {
@@ -182,7 +182,7 @@ async fn it_comes_back_and_says_what_was_typed_offline() {
     chat.shows("queued: two").await;
     chat.shows("queued: three").await;
 
-    // The new server has the old address when somebody listens there.
+    // The old address is in use only if the new server has it.
     let server = serve(Rules::default()).await;
     let mut ear = listener(server.address()).await;
     let door = TcpListener::bind(address).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_wrong_password_and_a_ban_stop_it_with_the_reason() {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_named() {
-    // Bound and closed again: nobody listens there.
+    // Bound and closed again, so no server listens there.
     let nobody = TcpListener::bind(ANY_PORT)
         .await
         .unwrap()
