@@ -362,7 +362,7 @@ async fn a_writer_that_waits_for_room_does_not_continue_on_the_next_connection()
     assert_eq!(rest, b"");
 }
 
-// ---- what a writer is told
+// ---- what a writer gets
 
 #[tokio::test(start_paused = true)]
 async fn the_next_call_of_the_writer_reports_a_loss() {

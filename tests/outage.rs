@@ -14,7 +14,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// 1, 2, 4, … 64 s: waits that can be told apart.
+/// 1, 2, 4, … 64 s: waits that differ from each other.
 fn doubling() -> Outage<Exponential> {
     Outage::from_seed(Exponential::new(secs(1), secs(64)).jitter(Jitter::None), 1)
 }
@@ -26,7 +26,7 @@ fn wait(next: Next) -> Duration {
     }
 }
 
-/// A policy that writes down what it is told, and waits a second.
+/// A policy that records its input, and waits a second.
 #[derive(Clone)]
 struct Told(std::sync::Arc<std::sync::Mutex<Vec<Failed>>>);
 

@@ -1,5 +1,4 @@
-//! What can a person who presses the buttons at random do to the waits and to
-//! the budget? Random schedules on a paused clock.
+//! What do random presses of the buttons do to the waits and to the budget? Random schedules on a paused clock.
 
 mod paused;
 

@@ -24,7 +24,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// 1, 2, 4, … 64 s: waits that can be told apart.
+/// 1, 2, 4, … 64 s: waits that differ from each other.
 fn doubling() -> Exponential {
     Exponential::new(secs(1), secs(64)).jitter(Jitter::None)
 }

@@ -1,4 +1,4 @@
-//! Does everybody who shares a connection get it?
+//! Do all tasks that share a connection get it?
 
 mod paused;
 
@@ -410,7 +410,7 @@ fn a_waker_may_drop_a_task_that_shares_the_connection() {
     let mut watch = handle.watch();
     let mut ready = Box::pin(shared.ready());
     for _ in 0..3 {
-        // Each takes the place of the one before, which nobody else holds.
+        // Each waiter takes the place of the one before.
         let (one, two) = (task(), task());
         assert!(
             ready

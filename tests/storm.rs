@@ -21,7 +21,7 @@ fn hipchat() -> impl Policy<State: Send + Sync> + std::fmt::Debug + Send + Sync 
     from_fn(|_| iter::repeat(secs(2)))
 }
 
-/// A policy that tells what it is told, and waits a second each time.
+/// A policy that records its input, and waits a second each time.
 #[derive(Clone, Default)]
 struct Witness(Arc<Mutex<Vec<Failed>>>);
 

@@ -2,7 +2,7 @@
 //!
 //! Each is the mean over 91 storms of 10 000 clients, for each of five server
 //! models ([`Sweep::standard`], [`Summary`]). They were first found by another
-//! simulator, of which nothing is left here but its figures. Where the two
+//! simulator, of which only the figures are here. If the two
 //! disagreed, a third one, written from the definitions alone, decided; the
 //! cell in which the first was found wrong is marked. With patience the rule has
 //! changed since. The first simulator's was 10 s, 20 s, 40 s and 60 s, by which it

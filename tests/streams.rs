@@ -1,4 +1,4 @@
-//! Who shares a stream of random numbers with whom? Nobody with anybody.
+//! Does each outage have a stream of random numbers of its own?
 
 mod statistics;
 

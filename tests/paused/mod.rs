@@ -1,4 +1,4 @@
-//! A runtime of one's own on a clock that leaps over waits, where
+//! A runtime on a clock that leaps over waits, for tests in which
 //! `#[tokio::test(start_paused = true)]` is not enough.
 
 // Each test file is a crate of its own.

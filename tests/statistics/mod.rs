@@ -26,7 +26,7 @@ pub const BIN_LOAD: usize = 100;
 
 // ---- an assertion: a statistic and its limit
 
-/// A statistic of a sample, and the most it may be where the law holds.
+/// A statistic of a sample, and the most it may be if the law holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use = "a statistic asserts nothing until it holds or catches"]
 pub struct Measured {
@@ -50,13 +50,13 @@ impl Measured {
         self.value <= self.limit
     }
 
-    /// Fails the test where the statistic is above its limit.
+    /// Fails the test if the statistic is above its limit.
     #[track_caller]
     pub fn holds(self, what: impl fmt::Display) {
         assert!(self.is_sound(), "{what}: {self}");
     }
 
-    /// Fails the test where the statistic is within its limit: what is measured
+    /// Fails the test if the statistic is within its limit: what is measured
     /// is broken, and must be seen to be.
     #[track_caller]
     pub fn catches(self, what: impl fmt::Display) {
