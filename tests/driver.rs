@@ -514,7 +514,7 @@ async fn a_stop_returns_its_error_and_the_next_call_begins_a_new_outage() {
     assert_eq!(error.last(), Some(&"wrong password"));
     assert_eq!(
         error.to_string(),
-        "gave up after 1 attempt in 0ns: trying again cannot help"
+        "gave up after 1 attempt in 0ms: trying again cannot help"
     );
     assert_eq!(error.into_inner(), Some("wrong password"));
     let start = Instant::now();
@@ -554,7 +554,7 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
 async fn the_errors_of_every_connector_fit_a_question_mark() {
     use std::error::Error as StdError;
 
-    const GAVE_UP: &str = "gave up after 1 attempt in 0ns: no attempts are left";
+    const GAVE_UP: &str = "gave up after 1 attempt in 0ms: no attempts are left";
 
     async fn anyhow() -> anyhow::Result<()> {
         let log_in = || async {
