@@ -1145,6 +1145,34 @@ async fn a_driver_goes_on_with_a_wait_that_was_saved() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_that_is_killed_in_its_attempts_reaches_the_limit() {
+    // Each launch is killed eight seconds into its first attempt.
+    let attempts = Arc::new(AtomicU32::new(0));
+    let launch = || {
+        let attempts = attempts.clone();
+        Redial::new(move || {
+            attempts.fetch_add(1, SeqCst);
+            pending::<io::Result<()>>()
+        })
+        .policy(Sequence::new([secs(1)]).jitter(Jitter::None))
+        .max_attempts(3)
+    };
+    let mut redial = launch();
+    for number in 1..=3 {
+        let killed = timeout(secs(9), redial.ready()).await;
+        assert!(killed.is_err(), "launch {number} is still in its attempt");
+        assert_eq!(attempts.load(SeqCst), number);
+        let saved = redial.save().expect("an attempt is in flight");
+        redial = launch().restore(&saved, Duration::ZERO);
+    }
+    // The launches have used the limit up: one more attempt, and it gives up.
+    let error = redial.ready().await.unwrap_err();
+    assert_eq!(error.reason(), Some(redial::Reason::MaxAttempts));
+    assert_eq!(attempts.load(SeqCst), 4);
+    assert_eq!(redial.save(), None, "the next launch begins afresh");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loss_may_be_reported_outside_of_the_runtime() {
     let (connector, _) = after_failures(0);
     let mut redial = Redial::new(connector).policy(doubling());
