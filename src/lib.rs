@@ -172,7 +172,7 @@ pub use driver::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend, Redial,
 };
 #[cfg(feature = "tokio")]
-pub use wrap::{Lent, RedialIo, SendError, Session, SessionEvent, Shared};
+pub use wrap::{FromConnection, Lent, RedialIo, SendError, Session, SessionEvent, Shared};
 
 /// The futures that [`Redial`] and [`Shared`] return, for code that names their
 /// types.

@@ -154,13 +154,12 @@ impl<C: Connect<Connection: fmt::Debug>, P: Policy> fmt::Debug for Lent<C, P> {
     }
 }
 
-impl<C, P> Redial<C, P>
-where
-    C: Connect<Connection: Clone>,
-    P: Policy,
-{
+impl<C: Connect, P: Policy> Redial<C, P> {
     /// One connection for many tasks.
-    pub fn into_shared(self) -> Shared<C, P> {
+    pub fn into_shared(self) -> Shared<C, P>
+    where
+        C::Connection: Clone,
+    {
         let waiting = Arc::new(Wakers::default());
         Shared {
             inner: Arc::new(Inner {

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::from_connection::FromConnection;
 use super::halves::{Half, Halves};
 use crate::control::Handle;
 use crate::driver::{Connect, Error, Redial};
@@ -64,6 +65,7 @@ use crate::verdict::Verdict;
 /// call.
 pub struct RedialIo<C: Connect, P: Policy = Stratified> {
     halves: Halves<C, P>,
+    convert: fn(io::Error) -> C::Error,
     /// How many connections were lost.
     losses: u64,
     /// How many losses were reported to each half.
@@ -92,19 +94,23 @@ enum End {
     GaveUp,
 }
 
-impl<C, P> Redial<C, P>
-where
-    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
-    P: Policy,
-{
+impl<C: Connect, P: Policy> Redial<C, P> {
     /// A reader and writer of bytes that stays while connections come and go.
     ///
+    /// The connector's error type must implement `From<io::Error>`; see
+    /// [`FromConnection`].
+    ///
     /// The runtime in which a wait began times it, so that runtime must go on.
-    pub fn into_io(self) -> RedialIo<C, P> {
+    pub fn into_io(self) -> RedialIo<C, P>
+    where
+        C::Connection: AsyncRead + AsyncWrite + Unpin,
+        C::Error: FromConnection<io::Error>,
+    {
         let lent = self.connection.as_ref();
         RedialIo {
             vectored: lent.is_some_and(AsyncWrite::is_write_vectored),
             halves: Halves::new(self),
+            convert: C::Error::from,
             losses: 0,
             reported: [0; 2],
             end: End::Open,
@@ -218,7 +224,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
 
 impl<C, P> RedialIo<C, P>
 where
-    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
     /// Ready once there is a connection.
@@ -263,7 +269,7 @@ where
     /// The connection has failed under `half`.
     #[cold]
     fn failed(&mut self, half: Half, error: io::Error) -> io::Error {
-        let error = C::Error::from(error);
+        let error = (self.convert)(error);
         let verdict = self.halves.redial.judge(&error);
         self.lose(verdict, Some(error));
         self.seam(half).expect_err("just lost")

@@ -14,7 +14,7 @@ use crate::wrap::halves::Half;
 
 impl<C, P> RedialIo<C, P>
 where
-    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
     /// True once there is a connection to read from. False if none is needed: the
@@ -46,7 +46,7 @@ where
 
 impl<C, P> AsyncRead for RedialIo<C, P>
 where
-    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
     fn poll_read(

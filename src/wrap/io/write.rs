@@ -13,7 +13,7 @@ use crate::wrap::halves::Half;
 
 impl<C, P> RedialIo<C, P>
 where
-    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
     /// Ready once there is a connection to write to. An empty write never waits.
@@ -61,7 +61,7 @@ where
 
 impl<C, P> AsyncWrite for RedialIo<C, P>
 where
-    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin, Error: From<io::Error>>,
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
     fn poll_write(

@@ -12,6 +12,7 @@ use core::task::{Context, Poll, ready};
 
 use futures_core::stream::TryStream;
 
+use super::from_connection::FromConnection;
 use super::halves::{Half, Halves};
 use crate::control::Handle;
 use crate::driver::{Connect, Error, Redial};
@@ -53,10 +54,12 @@ pub use event::SessionEvent;
 ///
 /// # Errors of the connection
 ///
-/// The connector's error type must be able to hold the errors of the stream and
-/// of the sink: `From<LinesCodecError>`, for example. If the compiler says that
-/// the trait `Sink` or the method `send` is not there for a `Session`, an
-/// `impl From<the sink's error> for YourError` is what is missing.
+/// The connector's error type must be able to hold the error of the stream, or
+/// `into_session` does not compile: `From<LinesCodecError>`, for example. To send,
+/// it must be able to hold the error of the sink too. `Framed` has one error type
+/// for both. If the compiler says that the trait bounds of `send` were not
+/// satisfied, an `impl From<the sink's error> for YourError` is missing; see
+/// [`FromConnection`].
 ///
 /// # Receiving
 ///
@@ -103,6 +106,7 @@ where
     P: Policy,
 {
     halves: Halves<C, P>,
+    convert: fn(StreamError<C>) -> C::Error,
     /// What the reader gets before it reads from the connection.
     events: VecDeque<SessionEvent<Item<C>, C::Error>>,
     /// What the reader gets last.
@@ -146,15 +150,18 @@ struct Sending {
 /// How many events may wait for a reader before losses are reported as fewer.
 const MOST_EVENTS: usize = 128;
 
-impl<C, P> Redial<C, P>
-where
-    C: Connect<Connection: TryStream + Unpin, Error: From<StreamError<C>>>,
-    P: Policy,
-{
+impl<C: Connect, P: Policy> Redial<C, P> {
     /// A stream and a sink that stay while connections come and go.
     ///
+    /// The connector's error type must implement `From` for the error of the
+    /// connection's stream; see [`FromConnection`].
+    ///
     /// The runtime in which a wait began times it, so that runtime must go on.
-    pub fn into_session(self) -> Session<C, P> {
+    pub fn into_session(self) -> Session<C, P>
+    where
+        C: Connect<Connection: TryStream + Unpin>,
+        C::Error: FromConnection<StreamError<C>>,
+    {
         let halves = Halves::new(self);
         let mut events = VecDeque::new();
         if halves.generation > 0 {
@@ -162,6 +169,7 @@ where
         }
         Session {
             halves,
+            convert: C::Error::from,
             events,
             error: None,
             end: End::Open,

@@ -12,6 +12,7 @@ use super::event::SessionEvent;
 use super::{End, MOST_EVENTS, Session};
 use crate::driver::Connect;
 use crate::policy::Policy;
+use crate::wrap::from_connection::FromConnection;
 use crate::wrap::halves::Half;
 
 /// How many items of a connection that can no longer send are still read.
@@ -89,7 +90,7 @@ where
 impl<C, P, T> Sink<T> for Session<C, P>
 where
     C: Connect<Connection: TryStream + Sink<T> + Unpin>,
-    C::Error: From<<C::Connection as Sink<T>>::Error>,
+    C::Error: FromConnection<<C::Connection as Sink<T>>::Error>,
     P: Policy,
 {
     type Error = SendError;

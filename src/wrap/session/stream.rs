@@ -7,7 +7,7 @@ use core::task::{Context, Poll, ready};
 use futures_core::stream::{FusedStream, Stream, TryStream};
 
 use super::event::SessionEvent;
-use super::{End, News, Session, StreamError};
+use super::{End, News, Session};
 use crate::driver::Connect;
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
@@ -41,7 +41,7 @@ where
 
 impl<C, P> Stream for Session<C, P>
 where
-    C: Connect<Connection: TryStream + Unpin, Error: From<StreamError<C>>>,
+    C: Connect<Connection: TryStream + Unpin>,
     P: Policy,
 {
     type Item = News<C>;
@@ -59,7 +59,7 @@ where
                     return Poll::Ready(Some(Ok(SessionEvent::Item(item))));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let error = C::Error::from(error);
+                    let error = (this.convert)(error);
                     let verdict = this.halves.redial.judge(&error);
                     this.down(verdict, Some(error));
                 }
