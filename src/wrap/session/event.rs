@@ -4,8 +4,10 @@ use crate::verdict::Verdict;
 
 /// What a [`Session`](super::Session) reports to its reader.
 ///
-/// The enum is complete on purpose: a program that reads a session must handle
-/// each event. [`Down`](Self::Down) may get more fields, so match it with `..`.
+/// The enum is closed on purpose: a program that reads a session must handle each
+/// event. Only [`Down`](Self::Down) is `#[non_exhaustive]`, because later versions
+/// may add details of a loss. Match it with `..`, and make one with
+/// [`SessionEvent::down`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent<T, E> {
     /// There is a new connection. All items until the next `Down` come from it.
@@ -14,6 +16,7 @@ pub enum SessionEvent<T, E> {
     Item(T),
     /// The connection is lost. Items that were sent on it and not flushed may be
     /// lost; the [sink](super::Session#sending) reports how many.
+    #[non_exhaustive]
     Down {
         /// The error of the connection. `None` if the connection ended in good
         /// order, or if the program called [`lost`](super::Session::lost) or
@@ -22,4 +25,26 @@ pub enum SessionEvent<T, E> {
         /// What the loss means for the next attempt.
         verdict: Verdict,
     },
+}
+
+impl<T, E> SessionEvent<T, E> {
+    /// A [`Down`](Self::Down), for the tests of a program that handles events.
+    ///
+    /// ```
+    /// use redial::{SessionEvent, Verdict};
+    ///
+    /// fn status(event: &SessionEvent<String, std::io::Error>) -> &'static str {
+    ///     match event {
+    ///         SessionEvent::Up | SessionEvent::Item(_) => "online",
+    ///         SessionEvent::Down { verdict: Verdict::Stop, .. } => "banned",
+    ///         SessionEvent::Down { .. } => "offline",
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(status(&SessionEvent::down(None, Verdict::Stop)), "banned");
+    /// assert_eq!(status(&SessionEvent::down(None, Verdict::default())), "offline");
+    /// ```
+    pub const fn down(error: Option<E>, verdict: Verdict) -> Self {
+        Self::Down { error, verdict }
+    }
 }
