@@ -97,6 +97,8 @@ facts! {
     SessionEvent<String, io::Error>: + Send, + Sync, + Unpin;
     SessionEvent<Rc<()>, io::Error>: - Send, - Sync, + Unpin;
     Lent<Dial>: + Send, + Sync, + Unpin;
+    Lent<Unshared>: + Send, - Sync, + Unpin;
+    Lent<Immovable>: + Send, + Sync, + Unpin;
     Lent<Local>: - Send, - Sync, + Unpin;
 
     // Policies.

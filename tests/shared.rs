@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::StreamExt;
 use redial::policy::from_fn;
-use redial::{Exponential, Jitter, Redial, Shared, Verdict};
+use redial::{Exponential, Jitter, Redial, Shared, Status, Verdict};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -239,6 +239,17 @@ async fn a_connection_of_another_shared_cannot_be_reported_here() {
     assert!(one.get().is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lent_connection_does_not_keep_the_driver() {
+    let shared = Redial::new(numbered(Duration::ZERO).0).into_shared();
+    let handle = shared.handle();
+    let lent = shared.ready().await.unwrap();
+    drop(shared);
+    assert_eq!(handle.status(), Status::Closed);
+    lent.lost();
+    assert_eq!(lent.into_inner(), 1, "the connection is still there");
+}
+
 /// A connection that uses its `Shared` when it is dropped.
 struct Nosy(Arc<std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>>);
 
@@ -293,6 +304,8 @@ async fn a_present_connection_is_lent_without_waiting() {
     assert_eq!((lent.generation(), *lent), (1, 1));
     lent.lost();
     assert!(shared.get().is_none());
+    sleep(secs(1000)).await;
+    assert!(shared.get().is_none(), "it made an attempt");
     soon(shared.ready()).await.unwrap();
     shared.handle().close();
     assert!(shared.get().is_none(), "a handle has closed the driver");

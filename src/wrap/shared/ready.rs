@@ -1,0 +1,132 @@
+//! The future of a task that waits for a shared connection.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use super::{Lent, Shared, State};
+use crate::driver::{Connect, Error};
+use crate::policy::Policy;
+use crate::sync::lock;
+use crate::wrap::wakers::Seat;
+
+/// The future that [`Shared::ready`] returns.
+///
+/// # Cancel safety
+///
+/// Dropping it loses nothing; see [`Shared::ready`].
+#[must_use = "futures do nothing unless polled"]
+pub struct SharedReady<'a, C: Connect, P: Policy> {
+    shared: &'a Shared<C, P>,
+    /// Once it was polled, until it is ready.
+    waiter: Option<Waiter>,
+}
+
+impl<'a, C: Connect, P: Policy> SharedReady<'a, C, P> {
+    pub(super) fn new(shared: &'a Shared<C, P>) -> Self {
+        Self {
+            shared,
+            waiter: None,
+        }
+    }
+}
+
+struct Waiter {
+    id: u64,
+    seat: Seat,
+    /// How often the driver had given up when this began to wait.
+    given_up: u64,
+}
+
+impl Waiter {
+    fn new<C: Connect, P: Policy>(state: &mut State<C, P>) -> Self {
+        state.next_waiter += 1;
+        // The newest task times the wait, because its runtime is the likeliest to
+        // go on.
+        state.timed_by = 0;
+        Self {
+            id: state.next_waiter,
+            seat: Seat::default(),
+            given_up: state.given_up,
+        }
+    }
+}
+
+impl<C, P> Future for SharedReady<'_, C, P>
+where
+    C: Connect<Connection: Clone>,
+    P: Policy,
+{
+    type Output = Result<Lent<C, P>, Arc<Error<C::Error>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let inner = &this.shared.inner;
+        let waiter = this
+            .waiter
+            .get_or_insert_with(|| Waiter::new(&mut lock(&inner.state)));
+        // Not under the lock of the state: a waker that this one replaces may run
+        // anything.
+        inner.waiting.wait(&mut waiter.seat, cx.waker());
+        let mut guard = lock(&inner.state);
+        let state = &mut *guard;
+        if let (true, Some(error)) = (state.given_up > waiter.given_up, &state.error) {
+            return Poll::Ready(Err(error.clone()));
+        }
+        if state.timed_by == 0 {
+            state.timed_by = waiter.id;
+            state.redial.disarm();
+        }
+        let closed = state.redial.is_closed();
+        let gone = closed.then(|| state.redial.connection.take()).flatten();
+        let fresh = state.redial.get_mut().is_none();
+        // The attempt wakes all tasks, because the one that polled it last may be
+        // gone by then.
+        let mut all = Context::from_waker(&inner.waker);
+        let result = match ready!(state.redial.poll_ready(&mut all)) {
+            Ok(connection) => {
+                state.generation += fresh as u64;
+                Ok(Lent::new(connection.clone(), state.generation, inner))
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                state.given_up += 1;
+                state.error = Some(error.clone());
+                Err(error)
+            }
+        };
+        state.timed_by = 0;
+        drop(guard);
+        drop(gone);
+        inner.waiting.leave(&mut waiter.seat);
+        this.waiter = None;
+        if fresh {
+            inner.waiting.wake_all();
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<C: Connect, P: Policy> Drop for SharedReady<'_, C, P> {
+    fn drop(&mut self) {
+        let Some(waiter) = &mut self.waiter else {
+            return;
+        };
+        let inner = &*self.shared.inner;
+        inner.waiting.leave(&mut waiter.seat);
+        let mut state = lock(&inner.state);
+        if state.timed_by == waiter.id {
+            // Its runtime may be about to end, so another task times the wait now.
+            state.timed_by = 0;
+            drop(state);
+            inner.waiting.wake_all();
+        }
+    }
+}
+
+impl<C: Connect, P: Policy> fmt::Debug for SharedReady<'_, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedReady").finish_non_exhaustive()
+    }
+}
