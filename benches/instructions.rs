@@ -5,11 +5,16 @@
 //! under valgrind, and what their counts differ by is the path's.
 
 use std::fmt::Debug;
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::hint::black_box;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::task::AtomicWaker;
 use futures::{Sink, SinkExt, Stream, StreamExt, TryStreamExt};
 use redial::{
     Cause, Connect, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial, Sequence,
@@ -120,6 +125,8 @@ const PATHS: &[Path] = &[
     ("8 B written and read, RedialIo", |n| {
         written_and_read(n, Redial::new(loopback()).into_io());
     }),
+    // The figure is the work for each waiting task, and so for one more of them.
+    ("task of a crowd woken twice, Shared", crowd),
     // Of whole round trips, what part is the wrapper's?
     ("64 B echo over a duplex, bare", |n| {
         echo(n, |io| io);
@@ -178,6 +185,41 @@ fn written_and_read(n: u64, mut io: impl AsyncReadExt + AsyncWriteExt + Unpin) {
     for _ in 0..n {
         complete(black_box(&mut io).write_all(black_box(&buffer))).unwrap();
         complete(black_box(&mut io).read_exact(black_box(&mut buffer))).unwrap();
+    }
+}
+
+/// A crowd begins to wait for a connection, is woken while the attempt goes on,
+/// waits again, and is woken by the connection.
+fn crowd(n: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let succeeds = Arc::new(AtomicBool::new(false));
+    let attempt = Arc::new(AtomicWaker::new());
+    let (succeeded, registered) = (succeeds.clone(), attempt.clone());
+    let shared = Redial::new(move || {
+        let (succeeded, registered) = (succeeded.clone(), registered.clone());
+        poll_fn(move |cx| {
+            registered.register(cx.waker());
+            if succeeded.load(Ordering::Relaxed) {
+                Poll::Ready(Ok::<_, std::io::Error>(()))
+            } else {
+                Poll::Pending
+            }
+        })
+    })
+    .attempt_timeout(Duration::MAX)
+    .into_shared();
+    let mut waiting: Vec<_> = (0..n).map(|_| shared.ready()).collect();
+    let mut cx = Context::from_waker(Waker::noop());
+    for is_up in [false, false, true] {
+        succeeds.store(is_up, Ordering::Relaxed);
+        attempt.wake();
+        for ready in &mut waiting {
+            assert_eq!(Pin::new(ready).poll(&mut cx).is_ready(), is_up);
+        }
     }
 }
 

@@ -94,6 +94,23 @@ async fn several_waiters_on_one_connect_all_wake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_wakes_each_task_of_a_crowd_once() {
+    const CROWD: u32 = 10_000;
+    let (connector, mut attempts) = answered();
+    let shared = Redial::new(connector).into_shared();
+    let woken = Arc::new(Woken::default());
+    let mut waiting: Vec<_> = (0..CROWD).map(|_| shared.ready()).collect();
+    for ready in &mut waiting {
+        assert!(poll(Pin::new(ready), &woken).is_pending());
+    }
+    attempts.recv().await.unwrap().send(Ok(7)).unwrap();
+    for ready in &mut waiting {
+        assert!(poll(Pin::new(ready), &woken).is_ready());
+    }
+    assert_eq!(woken.0.load(SeqCst), CROWD);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_polling_waiter_in_the_middle_of_a_connect_harms_no_other() {
     let (connector, mut attempts) = answered();
     let shared = Redial::new(connector).into_shared();

@@ -117,6 +117,103 @@ impl Wake for Wakers {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    /// Counts its wakes.
+    #[derive(Default)]
+    struct Task(AtomicU32);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[derive(Default)]
+    struct Waiter {
+        task: Arc<Task>,
+        seat: Seat,
+    }
+
+    impl Waiter {
+        fn waits(&mut self, wakers: &Wakers) {
+            wakers.wait(&mut self.seat, &Waker::from(self.task.clone()));
+        }
+
+        fn leaves(&mut self, wakers: &Wakers) {
+            wakers.leave(&mut self.seat);
+        }
+
+        fn wakes(&self) -> u32 {
+            self.task.0.load(SeqCst)
+        }
+    }
+
+    #[test]
+    fn each_task_is_woken_once_for_each_time_that_it_waits() {
+        let wakers = Wakers::default();
+        let mut waiters: Vec<Waiter> = (0..3).map(|_| Waiter::default()).collect();
+        for round in 1..=3 {
+            for waiter in &mut waiters {
+                waiter.waits(&wakers);
+            }
+            waiters[0].waits(&wakers);
+            wakers.wake_all();
+            wakers.wake_all();
+            assert!(waiters.iter().all(|waiter| waiter.wakes() == round));
+        }
+    }
+
+    #[test]
+    fn a_task_that_leaves_is_not_woken_and_frees_its_place() {
+        let wakers = Wakers::default();
+        let [mut stays, mut leaves, mut comes] = [(); 3].map(|()| Waiter::default());
+        leaves.waits(&wakers);
+        stays.waits(&wakers);
+        leaves.leaves(&wakers);
+        leaves.leaves(&wakers);
+        comes.waits(&wakers);
+        wakers.wake_all();
+        let woken = [&stays, &leaves, &comes].map(Waiter::wakes);
+        assert_eq!(woken, [1, 0, 1]);
+    }
+
+    #[test]
+    fn only_the_last_waker_of_a_task_is_woken_and_no_other_is_kept() {
+        let wakers = Wakers::default();
+        let mut waiter = Waiter::default();
+        waiter.waits(&wakers);
+        let before = mem::take(&mut waiter.task);
+        waiter.waits(&wakers);
+        assert_eq!(Arc::strong_count(&before), 1);
+        wakers.wake_all();
+        assert_eq!((before.0.load(SeqCst), waiter.wakes()), (0, 1));
+    }
+
+    /// The work of a wake-up is the length of the list `waiting`.
+    #[test]
+    fn the_lists_are_never_longer_than_the_crowd_that_waited_at_once() {
+        let wakers = Wakers::default();
+        let mut crowd: Vec<Waiter> = (0..100).map(|_| Waiter::default()).collect();
+        for round in 0..1000 {
+            // In each round other tasks leave, and tasks come in another order.
+            for i in 0..100 {
+                crowd[i * 7 % 100].waits(&wakers);
+            }
+            for i in 0..round % 100 {
+                crowd[i * 13 % 100].leaves(&wakers);
+            }
+            let hall = lock(&wakers.hall);
+            assert_eq!((hall.places.len(), hall.waiting.len()), (100, 100));
+        }
+        wakers.wake_all();
+        assert_eq!(lock(&wakers.hall).waiting.len(), 0);
+    }
+}
+
 #[cfg(all(test, loom))]
 mod interleavings {
     use super::*;
