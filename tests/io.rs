@@ -1,4 +1,4 @@
-//! What crosses the seam between two connections of a `RedialIo`?
+//! What does a `RedialIo` carry over from one connection to the next?
 
 use std::future::{Ready, ready};
 use std::io::{self, ErrorKind, IoSlice};
@@ -15,8 +15,8 @@ use tokio::io::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Connections that hold `size` bytes in each direction, and whose other ends
-/// come out of a channel.
+/// A connector of connections that hold `size` bytes in each direction, and
+/// their other ends.
 fn server(
     size: usize,
 ) -> (
@@ -32,7 +32,7 @@ fn server(
     (connector, accepted)
 }
 
-/// A connector that is ready with one connection, and then with nothing.
+/// A connector that makes one connection, and then fails.
 fn only<T>(connection: T) -> impl FnMut() -> Ready<io::Result<T>> {
     let mut connection = Some(connection);
     move || ready(connection.take().ok_or(ErrorKind::ConnectionRefused.into()))
@@ -46,7 +46,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Anything that takes longer hangs: no wait in here is as long.
+/// Panics if the future hangs. No wait in these tests is as long as this timeout.
 async fn soon<F: Future>(future: F) -> F::Output {
     timeout(secs(1000), future).await.expect("it hangs")
 }
@@ -72,7 +72,7 @@ impl Wake for Woken {
 // ---- the seam
 
 #[tokio::test(start_paused = true)]
-async fn each_half_sees_one_reset_for_each_lost_connection_and_then_the_new_one() {
+async fn each_half_gets_one_reset_for_each_loss_and_then_the_next_connection() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     assert_eq!(io.generation(), 0);
@@ -109,7 +109,7 @@ async fn a_half_that_did_not_poll_gets_one_reset_for_each_lost_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_connection_is_a_seam_and_not_the_end_of_the_stream() {
+async fn the_end_of_a_connection_is_a_reset_and_not_the_end_of_the_stream() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     let mut text = String::new();
@@ -135,10 +135,10 @@ async fn a_reset_says_which_connection_it_was() {
     );
 }
 
-// ---- row by row: what breaks others
+// ---- what other wrappers get wrong
 
 #[tokio::test(start_paused = true)]
-async fn one_stored_waker_would_hang_a_half() {
+async fn a_reader_and_a_writer_that_wait_at_once_are_both_woken() {
     let (connector, mut accepted) = server(64);
     let io = Redial::new(connector).policy(waits()).into_io();
     let (mut reader, mut writer) = tokio::io::split(io);
@@ -151,7 +151,7 @@ async fn one_stored_waker_would_hang_a_half() {
     });
     let writing = tokio::spawn(async move {
         for round in b'1'..=b'3' {
-            // The writer pends on a full connection when it is lost.
+            // The connection is full, so the writer waits when it is lost.
             let _ = soon(writer.write_all(&[round; 100])).await;
         }
     });
@@ -171,7 +171,7 @@ async fn one_stored_waker_would_hang_a_half() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_halves_that_wait_for_a_connection_are_woken_though_one_of_them_polls() {
+async fn both_halves_wake_whichever_of_them_drives_the_attempt() {
     let (attempt, mut attempts) = mpsc::unbounded_channel();
     let io = Redial::new(move || {
         let (accept, accepted) = oneshot::channel();
@@ -194,7 +194,7 @@ async fn both_halves_that_wait_for_a_connection_are_woken_though_one_of_them_pol
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_half_dropped_while_it_connects_leaves_the_other_awake() {
+async fn a_half_that_is_dropped_while_it_connects_does_not_keep_the_other_asleep() {
     let (attempt, mut attempts) = mpsc::unbounded_channel();
     let mut io = Redial::new(move || {
         let (accept, accepted) = oneshot::channel::<DuplexStream>();
@@ -230,7 +230,7 @@ async fn a_zero_length_read_is_not_the_end_of_the_stream() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     assert_eq!(io.read(&mut []).await.unwrap(), 0);
-    assert_eq!(io.generation(), 0, "nor a reason to connect");
+    assert_eq!(io.generation(), 0, "an empty read does not connect");
     soon(io.write_all(b"x")).await.unwrap();
     for _ in 0..100 {
         assert_eq!(io.read(&mut []).await.unwrap(), 0);
@@ -251,7 +251,7 @@ async fn a_zero_length_write_does_not_connect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_does_not_reconnect() {
+async fn shutdown_makes_no_connection() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"bye")).await.unwrap();
@@ -259,7 +259,7 @@ async fn shutdown_does_not_reconnect() {
     soon(io.shutdown()).await.unwrap();
     assert_eq!(kind(io.write_all(b"x").await), ErrorKind::BrokenPipe);
 
-    // The other side sees the end, and can still answer.
+    // The other side reads the end, and can still answer.
     let mut got = String::new();
     server.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "bye");
@@ -276,7 +276,7 @@ async fn shutdown_does_not_reconnect() {
     }
     assert!(accepted.try_recv().is_err());
     assert_eq!(io.generation(), 1);
-    // To close what is shut down changes nothing.
+    // Closing changes nothing after a shutdown.
     io.handle().close();
     io.flush().await.unwrap();
     io.shutdown().await.unwrap();
@@ -294,7 +294,7 @@ async fn shutdown_while_down_completes_and_does_not_connect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_while_it_waits_ends_a_reader_that_waits_too() {
+async fn shutdown_while_down_ends_a_pending_read() {
     let (connector, mut accepted) = server(64);
     let io = Redial::new(connector).policy(waits()).into_io();
     let handle = io.handle();
@@ -305,7 +305,7 @@ async fn shutdown_while_it_waits_ends_a_reader_that_waits_too() {
     let reading = tokio::spawn(async move { reader.read(&mut [0; 8]).await });
     tokio::task::yield_now().await;
     assert!(matches!(handle.status(), Status::Waiting { .. }));
-    // The writer hears of the loss, and it is closed all the same.
+    // The shutdown fails for the loss, and shuts down all the same.
     assert_eq!(kind(writer.shutdown().await), ErrorKind::ConnectionReset);
     assert_eq!(soon(reading).await.unwrap().unwrap(), 0);
     assert_eq!(handle.status(), Status::Closed);
@@ -333,9 +333,8 @@ async fn a_frame_cut_by_the_loss_is_not_resumed_on_the_new_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_waits_for_room_does_not_continue_on_the_next_connection() {
-    // The loss is seen by the reader; the writer is told of it before it may
-    // write on.
+async fn a_pending_write_does_not_continue_on_the_next_connection() {
+    // The reader finds the loss. The writer fails for it before it may go on.
     let (connector, mut accepted) = server(4);
     let io = Redial::new(connector).policy(waits()).into_io();
     let (mut reader, mut writer) = tokio::io::split(io);
@@ -372,16 +371,16 @@ async fn the_next_call_of_the_writer_reports_a_loss() {
         soon(io.write_all(b"lost")).await.unwrap();
         drop(accepted.recv().await.unwrap());
         assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
-        // The reader has brought the next connection up.
+        // The reader has made the next connection.
         assert!(timeout(secs(10), io.read_u8()).await.is_err());
         assert_eq!(io.generation(), 2);
-        let told = match call {
+        let outcome = match call {
             "write" => io.write(b"x").await.map(drop),
             "vectored" => io.write_vectored(&[IoSlice::new(b"x")]).await.map(drop),
             "flush" => io.flush().await,
             _ => io.shutdown().await,
         };
-        assert_eq!(kind(told), ErrorKind::ConnectionReset, "{call}");
+        assert_eq!(kind(outcome), ErrorKind::ConnectionReset, "{call}");
         let mut got = Vec::new();
         let mut server = accepted.recv().await.unwrap();
         let end = timeout(secs(1), server.read_to_end(&mut got)).await;
@@ -391,7 +390,7 @@ async fn the_next_call_of_the_writer_reports_a_loss() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_while_down_has_nothing_to_do() {
+async fn flush_while_down_does_nothing() {
     let (connector, _accepted) = server(64);
     let mut io = Redial::new(connector).into_io();
     soon(io.flush()).await.unwrap();
@@ -399,7 +398,7 @@ async fn a_flush_while_down_has_nothing_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_after_a_close_does_not_vouch_for_what_was_written() {
+async fn flush_fails_after_a_close() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).into_io();
     let handle = io.handle();
@@ -410,7 +409,8 @@ async fn a_flush_after_a_close_does_not_vouch_for_what_was_written() {
     assert_eq!(kind(io.shutdown().await), ErrorKind::NotConnected);
 }
 
-/// A connection that is at its end for readers, and takes its time for writers.
+/// A connection that may be at its end for readers, and whose shutdown takes three
+/// polls.
 struct Slow {
     eof: bool,
     shut: Arc<AtomicU32>,
@@ -444,7 +444,6 @@ impl AsyncWrite for Slow {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // At the third call.
         if self.shut.fetch_add(1, SeqCst) < 2 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -454,7 +453,7 @@ impl AsyncWrite for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_ends_a_flush_and_a_shutdown_that_wait() {
+async fn a_close_ends_a_pending_flush_and_a_pending_shutdown() {
     for shutdown in [false, true] {
         let shut = Arc::new(AtomicU32::new(0));
         let mut io = Redial::new(only(Slow { eof: false, shut })).into_io();
@@ -476,7 +475,7 @@ async fn a_close_ends_a_flush_and_a_shutdown_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_sides_end_does_not_cut_a_shutdown_short() {
+async fn a_shutdown_completes_after_the_other_side_has_ended() {
     let shut = Arc::new(AtomicU32::new(0));
     let slow = Slow {
         eof: true,
@@ -493,17 +492,13 @@ async fn the_other_sides_end_does_not_cut_a_shutdown_short() {
         "the other side is done"
     );
     io.shutdown().await.unwrap();
-    assert_eq!(
-        shut.load(SeqCst),
-        3,
-        "and this side has been heard to its end"
-    );
+    assert_eq!(shut.load(SeqCst), 3, "this side has shut down, too");
     assert_eq!(handle.status(), Status::Closed);
     assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_lost_after_the_shutdown_is_a_reset_and_then_the_end() {
+async fn a_loss_after_a_shutdown_is_a_reset_and_then_the_end() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).into_io();
     soon(io.write_all(b"x")).await.unwrap();
@@ -539,7 +534,7 @@ async fn a_connection_reported_as_ended_is_busy_and_followed_by_another() {
     assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Busy)]);
 }
 
-/// A connection that says nothing, and answers each write alike.
+/// A connection that sends nothing, and gives the same answer to each write.
 struct Mute(fn() -> io::Result<usize>);
 
 fn mute(answer: fn() -> io::Result<usize>) -> impl FnMut() -> Ready<io::Result<Mute>> {
@@ -579,15 +574,15 @@ async fn a_connection_that_takes_no_more_bytes_is_lost() {
             ErrorKind::ConnectionReset
         );
         assert_eq!(io.generation(), generation);
-        let told = timeout(secs(0), io.read_u8()).await;
-        assert_eq!(kind(told.unwrap()), ErrorKind::ConnectionReset);
+        let outcome = timeout(secs(0), io.read_u8()).await;
+        assert_eq!(kind(outcome.unwrap()), ErrorKind::ConnectionReset);
     }
 }
 
 // ---- the end
 
 #[tokio::test(start_paused = true)]
-async fn after_the_driver_gave_up_both_halves_fail_for_good() {
+async fn both_halves_fail_for_good_after_the_driver_gave_up() {
     let (mut connector, mut accepted) = server(64);
     let mut attempts = 0;
     let mut io = Redial::new(move || {
@@ -629,7 +624,7 @@ async fn a_loss_with_a_stop_error_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_ends_a_read_that_waits_on_an_idle_connection() {
+async fn a_close_ends_a_pending_read_of_an_idle_connection() {
     let (connector, mut accepted) = server(64);
     let io = Redial::new(connector).into_io();
     let handle = io.handle();
@@ -641,14 +636,18 @@ async fn close_ends_a_read_that_waits_on_an_idle_connection() {
     tokio::task::yield_now().await;
     handle.close();
     assert_eq!(kind(soon(reading).await.unwrap()), ErrorKind::NotConnected);
-    assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "and is dropped");
+    assert_eq!(
+        server.read(&mut [0; 8]).await.unwrap(),
+        0,
+        "the connection is dropped"
+    );
     assert_eq!(kind(writer.write(b"x").await), ErrorKind::NotConnected);
 }
 
 // ---- what passes through
 
 #[tokio::test(start_paused = true)]
-async fn vectored_writes_pass_through() {
+async fn a_vectored_write_reaches_the_connection_in_one_call() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     let bufs = [IoSlice::new(b"head "), IoSlice::new(b"body")];
@@ -662,7 +661,7 @@ async fn vectored_writes_pass_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_vectored_writes_is_not_said_to_have_them() {
+async fn vectored_writes_are_not_announced_if_the_connection_has_none() {
     let mut io = Redial::new(mute(|| Ok(0))).into_io();
     assert!(!io.is_write_vectored());
     assert!(io.write(b"x").await.is_err());
@@ -685,7 +684,7 @@ async fn a_connection_that_was_lent_before_is_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_adds_to_what_is_in_the_buffer() {
+async fn a_read_appends_to_the_buffer() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"x")).await.unwrap();
@@ -694,7 +693,7 @@ async fn a_read_adds_to_what_is_in_the_buffer() {
     let mut buf = b"hello ".to_vec();
     assert_eq!(io.read_buf(&mut buf).await.unwrap(), 5);
     assert_eq!(buf, b"hello world");
-    // An end is one, too, where the buffer is not empty.
+    // A read into a filled buffer notices the end as well.
     drop(server);
     assert_eq!(
         kind(io.read_buf(&mut buf).await),

@@ -1,9 +1,9 @@
 //! Is every byte and every item delivered once, on its own connection, or
-//! reported lost? Random interleavings against a model.
+//! reported lost? The tests compare random interleavings with a model.
 //!
-//! The other side, the network, the program's two halves and its handle all
-//! act at random, on a paused clock. A half that was not woken since it was
-//! pending must be pending still: so a lost wake-up cannot hide.
+//! The other side, the network, the program's two halves and its handle act at
+//! random, on a paused clock. A half that was pending, and was not woken, must
+//! still be pending at its next poll. So no lost wake-up stays unnoticed.
 
 #![allow(clippy::too_many_lines)] // one match over all operations
 
@@ -34,13 +34,13 @@ use paused::paused_runtime;
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cut {
-    /// The other side has said all; it still listens.
+    /// The other side sends no more. It still reads.
     End,
     /// Both directions fail.
     Error,
 }
 
-/// What becomes of an attempt.
+/// How an attempt ends.
 #[derive(Clone, Copy, Debug)]
 enum Attempt {
     Succeeds,
@@ -54,20 +54,20 @@ enum Op {
     Sends(u8),
     Cuts(Cut),
     // The network.
-    /// So many polls of the connection are pending for nothing.
+    /// The next polls of the connection, this many, are pending for no reason.
     Stutters(u8),
-    /// At most so much goes through at once.
+    /// The most that one call reads or writes.
     Chunk(u8),
-    /// The connection takes nothing, or takes on.
+    /// Whether the connection accepts nothing.
     Full(bool),
     Next(Attempt),
-    // The program. Not to poll a half again is to cancel what it was doing.
+    // The program. It cancels a call by not polling it again.
     Read(u8),
     Write(u8),
     Flush,
     Lost,
     Shutdown,
-    // Its handle.
+    // The program's handle.
     RetryNow,
     Pause,
     Resume,
@@ -100,7 +100,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Operations, of which one may be the last that the program means.
+/// Random operations, among which the program may shut down or close once.
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let last = prop_oneof![
         3 => Just(vec![]),
@@ -118,17 +118,17 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 /// One connection, as the other side and the network know it.
 #[derive(Default)]
 struct Wire<T> {
-    /// What the other side has sent, and how much of it was taken.
+    /// What the other side has sent, and how much of that the program has taken.
     sent: Vec<T>,
     taken: usize,
-    /// What it got, and how much of that was flushed.
+    /// What the other side has received, and how much of that was flushed.
     got: Vec<T>,
     flushed: usize,
     cut: Option<Cut>,
     dropped: bool,
     stutters: u8,
     full: bool,
-    /// For one item.
+    /// The connection is ready for one item.
     ready: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -149,7 +149,7 @@ impl<T> Wire<T> {
         stutters
     }
 
-    /// Takes what there is, at most so much of it; nothing at the end.
+    /// Takes up to `most` of what was sent. Takes nothing at the end.
     fn poll_take(&mut self, most: usize, cx: &Context<'_>) -> Poll<io::Result<&[T]>> {
         if self.stutter(cx) {
             return Poll::Pending;
@@ -169,7 +169,7 @@ impl<T> Wire<T> {
         }
     }
 
-    /// Until something can be given or flushed.
+    /// Waits until the connection accepts something, or can flush.
     fn poll_open(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         if self.stutter(cx) {
             return Poll::Pending;
@@ -193,7 +193,7 @@ struct World<T> {
 
 type Shared<T> = Rc<RefCell<World<T>>>;
 
-/// A connection, as the program holds it.
+/// The program's end of a connection.
 struct Conn<T> {
     world: Shared<T>,
     number: usize,
@@ -267,7 +267,7 @@ fn world<T: Default + 'static>() -> (impl FnMut() -> Dialled<T>, Shared<T>) {
     (connector, outside)
 }
 
-/// What both models do alike.
+/// The operations that both models have in common.
 fn outside<T>(op: &Op, world: &Shared<T>, handle: &Handle, make: impl Fn(usize, usize) -> T) {
     match op {
         Op::RetryNow => return handle.retry_now(),
@@ -304,7 +304,7 @@ fn outside<T>(op: &Op, world: &Shared<T>, handle: &Handle, make: impl Fn(usize, 
     }
 }
 
-/// The world heals: nothing stands in the way of a connection any more.
+/// Removes all obstacles: from now on each attempt succeeds.
 fn heal<T>(world: &Shared<T>, handle: &Handle) {
     handle.resume();
     let mut world = world.borrow_mut();
@@ -326,15 +326,15 @@ impl Wake for Woken {
     }
 }
 
-/// A half of the program, each poll of which may be that of another task.
+/// A half of the program. Each of its polls may come from another task.
 #[derive(Default)]
 struct Half {
     pending: Option<(&'static str, Arc<Woken>)>,
 }
 
 impl Half {
-    /// Polls, and sees to it that no wake-up was lost: the same call as before,
-    /// if nobody woke it, is pending still.
+    /// Polls, and checks that no wake-up was lost: if the same call was pending
+    /// before, and was not woken, it must still be pending.
     fn poll<T>(
         &mut self,
         call: &'static str,
@@ -407,10 +407,11 @@ impl AsyncWrite for Conn<u8> {
 /// What the program knows of its bytes.
 #[derive(Default)]
 struct Bytes {
-    /// Resets that each half was told of: the number of its connection.
+    /// The number of resets that each half has got, which is the number of the
+    /// connection that it is at.
     read_from: usize,
     write_to: usize,
-    /// How much was read of each connection, and what was written to it.
+    /// How much was read from each connection, and what was written to it.
     read: Vec<usize>,
     written: Vec<Vec<u8>>,
     next: u8,
@@ -419,8 +420,8 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// An error is one that the program has a reason to expect.
-    fn told(&mut self, error: &io::Error, write: bool, world: &World<u8>) {
+    /// Checks that the program had a reason to expect the error.
+    fn failed(&mut self, error: &io::Error, write: bool, world: &World<u8>) {
         let at = if write {
             &mut self.write_to
         } else {
@@ -447,11 +448,11 @@ impl Bytes {
         }
     }
 
-    /// All that was written is flushed, where the program was told so.
+    /// Checks a successful flush: all that was written is flushed.
     fn check_flushed(&self, world: &World<u8>) {
         if let Some(wire) = world.wires.get(self.write_to) {
             assert_eq!(wire.flushed, wire.got.len());
-            assert!(!wire.dropped || self.shut, "its loss was not told");
+            assert!(!wire.dropped || self.shut, "the loss was not reported");
         }
     }
 }
@@ -488,7 +489,7 @@ async fn bytes(ops: Vec<Op>) {
                         assert_eq!(buf.filled(), &sent[..buf.filled().len()]);
                         *read += buf.filled().len();
                     }
-                    Poll::Ready(Err(error)) => model.told(&error, false, &world),
+                    Poll::Ready(Err(error)) => model.failed(&error, false, &world),
                     Poll::Pending => {}
                 }
             }
@@ -503,20 +504,20 @@ async fn bytes(ops: Vec<Op>) {
                         model.next = model.next.wrapping_add(n as u8);
                     }
                     Poll::Ready(Ok(_)) => assert_eq!(size, 0),
-                    Poll::Ready(Err(error)) => model.told(&error, true, &world),
+                    Poll::Ready(Err(error)) => model.failed(&error, true, &world),
                     Poll::Pending => {}
                 }
             }
             Op::Flush => match writer.poll("flush", |cx| Pin::new(&mut io).poll_flush(cx)) {
                 Poll::Ready(Ok(())) => model.check_flushed(&world.borrow()),
-                Poll::Ready(Err(error)) => model.told(&error, true, &world.borrow()),
+                Poll::Ready(Err(error)) => model.failed(&error, true, &world.borrow()),
                 Poll::Pending => {}
             },
             Op::Shutdown => {
                 model.shut = true;
                 match writer.poll("shutdown", |cx| Pin::new(&mut io).poll_shutdown(cx)) {
                     Poll::Ready(Ok(())) => model.check_flushed(&world.borrow()),
-                    Poll::Ready(Err(error)) => model.told(&error, true, &world.borrow()),
+                    Poll::Ready(Err(error)) => model.failed(&error, true, &world.borrow()),
                     Poll::Pending => {}
                 }
             }
@@ -538,7 +539,7 @@ async fn bytes(ops: Vec<Op>) {
         return;
     }
 
-    // In the end both halves come to one connection, and it carries.
+    // In the end both halves reach the same connection, and it works.
     heal(&world, &handle);
     let (mut sent, mut done) = (false, (false, false));
     for _ in 0..1000 {
@@ -550,7 +551,7 @@ async fn bytes(ops: Vec<Op>) {
         if !done.1 {
             match writer.poll("write", |cx| Pin::new(&mut io).poll_write(cx, b"!")) {
                 Poll::Ready(Ok(1)) => done.1 = true,
-                Poll::Ready(Err(error)) => model.told(&error, true, &world.borrow()),
+                Poll::Ready(Err(error)) => model.failed(&error, true, &world.borrow()),
                 _ => {}
             }
         }
@@ -563,8 +564,8 @@ async fn bytes(ops: Vec<Op>) {
         match reader.poll("read", |cx| Pin::new(&mut io).poll_read(cx, &mut buf)) {
             Poll::Ready(Ok(())) => done.0 |= sent && buf.filled().ends_with(b"!"),
             Poll::Ready(Err(error)) => {
-                model.told(&error, false, &world.borrow());
-                // One that was cut before it healed: once more.
+                model.failed(&error, false, &world.borrow());
+                // This connection was cut before. Try the next one.
                 (sent, done.1) = (false, false);
             }
             Poll::Pending => {}
@@ -621,14 +622,14 @@ impl Sink<u32> for Conn<u32> {
 /// What the program knows of its items.
 #[derive(Default)]
 struct Items {
-    /// Connections that the reader was told of, and whether the last is up.
+    /// The number of `Up`s, and whether no `Down` has followed the last one.
     ups: usize,
     up: bool,
-    /// Of each connection, what it read.
+    /// What was read from each connection.
     read: Vec<Vec<u32>>,
-    /// Items that were taken, and neither flushed nor reported.
+    /// Items that were accepted, and were not flushed or reported yet.
     unflushed: Vec<u32>,
-    /// Items that were flushed, and the number of those that were reported.
+    /// Items that were flushed, and the number of items that were reported.
     flushed: Vec<u32>,
     reported: usize,
     next: u32,
@@ -660,11 +661,11 @@ impl Items {
         }
     }
 
-    /// An error of the sink, with `item` in hand.
-    fn told(&mut self, error: &SendError, item: Option<u32>) {
+    /// Checks an error of the sink. `item` is the one that was to be sent.
+    fn failed(&mut self, error: &SendError, item: Option<u32>) {
         if error.is_over() {
             assert!(self.shut || self.closed);
-            // While it closes, what was taken before is still on its way.
+            // While it closes, items that were accepted before are still on their way.
             assert!(self.unflushed.is_empty() || self.shut, "not reported");
             return;
         }
@@ -688,7 +689,7 @@ impl Items {
     }
 
     fn check(&self, world: &World<u32>) {
-        // Never twice, and never out of order.
+        // No item arrives twice or out of order.
         let got: Vec<_> = world.wires.iter().flat_map(|wire| &wire.got).collect();
         assert!(got.is_sorted_by(|a, b| a < b), "{got:?}");
         for (number, read) in self.read.iter().enumerate() {
@@ -718,7 +719,7 @@ async fn items(ops: Vec<Op>) {
                     Sink::<u32>::poll_ready(Pin::new(&mut session), cx)
                 });
                 match polled {
-                    // Sometimes something comes between the two.
+                    // Sometimes something happens between poll_ready and start_send.
                     Poll::Ready(Ok(())) => {
                         if size % 8 == 7 {
                             session.lost();
@@ -737,10 +738,10 @@ async fn items(ops: Vec<Op>) {
                         model.next += 1;
                         match Pin::new(&mut session).start_send(item) {
                             Ok(()) => model.unflushed.push(item),
-                            Err(error) => model.told(&error, Some(item)),
+                            Err(error) => model.failed(&error, Some(item)),
                         }
                     }
-                    Poll::Ready(Err(error)) => model.told(&error, None),
+                    Poll::Ready(Err(error)) => model.failed(&error, None),
                     Poll::Pending => {}
                 }
             }
@@ -750,7 +751,7 @@ async fn items(ops: Vec<Op>) {
                 });
                 match polled {
                     Poll::Ready(Ok(())) => model.flushed(&world.borrow()),
-                    Poll::Ready(Err(error)) => model.told(&error, None),
+                    Poll::Ready(Err(error)) => model.failed(&error, None),
                     Poll::Pending => {}
                 }
             }
@@ -761,7 +762,7 @@ async fn items(ops: Vec<Op>) {
                 });
                 match polled {
                     Poll::Ready(Ok(())) => model.flushed(&world.borrow()),
-                    Poll::Ready(Err(error)) => model.told(&error, None),
+                    Poll::Ready(Err(error)) => model.failed(&error, None),
                     Poll::Pending => {}
                 }
             }
@@ -776,7 +777,7 @@ async fn items(ops: Vec<Op>) {
         model.check(&world.borrow());
     }
 
-    // In the end nothing is left untold.
+    // In the end every item has been reported or has arrived.
     heal(&world, &handle);
     let mut last = None;
     for _ in 0..1000 {
@@ -801,12 +802,12 @@ async fn items(ops: Vec<Op>) {
                         model.unflushed.push(item);
                         last = Some(item);
                     }
-                    Err(error) => model.told(&error, Some(item)),
+                    Err(error) => model.failed(&error, Some(item)),
                 }
             }
             Poll::Ready(Ok(())) | Poll::Pending => {}
             Poll::Ready(Err(error)) => {
-                model.told(&error, None);
+                model.failed(&error, None);
                 last = None;
             }
         }
@@ -820,7 +821,7 @@ async fn items(ops: Vec<Op>) {
                 }
             }
             Poll::Ready(Err(error)) => {
-                model.told(&error, None);
+                model.failed(&error, None);
                 last = None;
             }
             Poll::Pending => {}
@@ -834,7 +835,7 @@ async fn items(ops: Vec<Op>) {
     let world = world.borrow();
     model.check(&world);
     assert_eq!(model.flushed.len() + model.reported, model.next as usize);
-    // All that was taken from a connection was read.
+    // The program has read all that was taken from a connection.
     for (number, wire) in world.wires.iter().enumerate() {
         let read = model.read.get(number).map_or(&[][..], Vec::as_slice);
         assert_eq!(read, &wire.sent[..wire.taken], "connection {number}");

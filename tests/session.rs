@@ -1,4 +1,4 @@
-//! What crosses the seam between two connections of a Session?
+//! What does a `Session` carry over from one connection to the next?
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 type Lines = Framed<DuplexStream, LinesCodec>;
 
-/// Connections whose other ends come out of a channel.
+/// A connector, and the other ends of its connections.
 fn server() -> (
     impl FnMut() -> std::future::Ready<Result<Lines, LinesCodecError>>,
     mpsc::UnboundedReceiver<DuplexStream>,
@@ -36,7 +36,7 @@ fn waits() -> Exponential {
 }
 
 /// An event in a word or two.
-fn told(
+fn shown(
     event: Option<Result<SessionEvent<String, LinesCodecError>, redial::Error<LinesCodecError>>>,
 ) -> String {
     match event {
@@ -52,20 +52,20 @@ fn told(
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_connection_is_announced_with_its_items_between() {
+async fn up_and_down_enclose_the_items_of_each_connection() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
     for round in 0..3 {
-        assert_eq!(told(session.next().await), "up");
+        assert_eq!(shown(session.next().await), "up");
         let mut server = accepted.recv().await.unwrap();
         server
             .write_all(format!("hello {round}\nbye\n").as_bytes())
             .await
             .unwrap();
         drop(server);
-        assert_eq!(told(session.next().await), format!("hello {round}"));
-        assert_eq!(told(session.next().await), "bye");
-        assert_eq!(told(session.next().await), "down");
+        assert_eq!(shown(session.next().await), format!("hello {round}"));
+        assert_eq!(shown(session.next().await), "bye");
+        assert_eq!(shown(session.next().await), "down");
     }
 }
 
@@ -83,7 +83,7 @@ async fn down_carries_the_verdict_that_the_next_wait_obeys() {
         Verdict::Retry(Cause::Busy),
         Verdict::Retry(Cause::Down),
     ] {
-        assert_eq!(told(session.next().await), "up");
+        assert_eq!(shown(session.next().await), "up");
         server.push(accepted.recv().await.unwrap());
         match expected {
             Verdict::RetryAfter(_) => session.lost_with(LinesCodecError::MaxLineLengthExceeded),
@@ -97,7 +97,7 @@ async fn down_carries_the_verdict_that_the_next_wait_obeys() {
         assert_eq!(verdict, expected);
         let lost = Instant::now();
         if let Verdict::RetryAfter(floor) = verdict {
-            assert_eq!(told(session.next().await), "up");
+            assert_eq!(shown(session.next().await), "up");
             assert!(lost.elapsed() >= floor, "the wait obeys the hint");
             server.push(accepted.recv().await.unwrap());
             session.lost();
@@ -113,32 +113,32 @@ async fn down_carries_the_verdict_that_the_next_wait_obeys() {
 async fn a_frame_cut_by_the_loss_is_not_resumed_on_the_next_connection() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     let mut server = accepted.recv().await.unwrap();
     server.write_all(b"whole\nhal").await.unwrap();
-    assert_eq!(told(session.next().await), "whole");
+    assert_eq!(shown(session.next().await), "whole");
     session.lost();
-    assert_eq!(told(session.next().await), "down");
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "up");
     let mut server = accepted.recv().await.unwrap();
     server.write_all(b"f\n").await.unwrap();
-    assert_eq!(told(session.next().await), "f");
+    assert_eq!(shown(session.next().await), "f");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_while_down_waits_for_the_next_connection() {
+async fn send_waits_for_the_next_connection_while_down() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
     session.send("one".to_owned()).await.unwrap();
     drop(accepted.recv().await.unwrap());
-    assert_eq!(told(session.next().await), "up");
-    assert_eq!(told(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "down");
     session.send("two".to_owned()).await.unwrap();
     let mut server = accepted.recv().await.unwrap();
     let mut line = [0; 4];
     server.read_exact(&mut line).await.unwrap();
     assert_eq!(&line, b"two\n");
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,16 +148,16 @@ async fn send_fails_while_down_if_so_configured() {
         .policy(waits())
         .into_session()
         .fail_while_down();
-    // To connect takes no time here, so there is no while.
+    // Connecting takes no time here, so nothing is down yet.
     session.send("one".to_owned()).await.unwrap();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     drop(accepted.recv().await.unwrap());
-    assert_eq!(told(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "down");
     let error = session.send("two".to_owned()).await.unwrap_err();
     assert!(error.is_down() && !error.is_over());
     assert_eq!(error.lost(), 0);
     assert_eq!(error.to_string(), "not sent: there is no connection");
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     session.send("three".to_owned()).await.unwrap();
 }
 
@@ -185,12 +185,12 @@ async fn failing_sends_bring_the_connection_up_without_a_reader() {
         assert!(failed >= 30, "round {round}: {failed}");
         drop(accepted.recv().await.unwrap());
     }
-    // Attempts of 3 s, and waits of 1 s and 2 s.
+    // Three attempts of 3 s each, and waits of 1 s and 2 s.
     assert_eq!(start.elapsed().as_secs(), 12);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_sends_fail_at_once_they_tell_the_end_too() {
+async fn send_reports_the_end_if_it_does_not_wait() {
     let mut session = Redial::new(|| {
         std::future::ready(Err::<Framed<DuplexStream, LinesCodec>, _>(
             LinesCodecError::MaxLineLengthExceeded,
@@ -200,19 +200,19 @@ async fn where_sends_fail_at_once_they_tell_the_end_too() {
     .into_session()
     .fail_while_down();
     assert!(session.send("x".to_owned()).await.unwrap_err().is_over());
-    assert!(told(session.next().await).starts_with("error: gave up after 1 attempt"));
+    assert!(shown(session.next().await).starts_with("error: gave up after 1 attempt"));
     assert!(session.is_terminated());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_accepted_and_not_flushed_is_reported_once() {
+async fn items_that_were_accepted_and_not_flushed_are_reported_once() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
     session.feed("one".to_owned()).await.unwrap();
     session.feed("two".to_owned()).await.unwrap();
     drop(accepted.recv().await.unwrap());
-    assert_eq!(told(session.next().await), "up");
-    assert_eq!(told(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "down");
     let error = SinkExt::<String>::flush(&mut session).await.unwrap_err();
     assert_eq!(error.lost(), 2);
     assert_eq!(
@@ -228,47 +228,47 @@ async fn what_was_accepted_and_not_flushed_is_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_error_leaves_the_reader_what_had_arrived() {
+async fn a_reader_gets_what_had_arrived_before_a_write_failed() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     let mut server = accepted.recv().await.unwrap();
     server.write_all(b"ERROR :closing link\n").await.unwrap();
     drop(server);
     assert_eq!(session.send("x".to_owned()).await.unwrap_err().lost(), 1);
-    assert_eq!(told(session.next().await), "ERROR :closing link");
-    assert!(told(session.next().await).starts_with("down: "));
+    assert_eq!(shown(session.next().await), "ERROR :closing link");
+    assert!(shown(session.next().await).starts_with("down: "));
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_while_down_completes_and_ends_the_stream() {
+async fn close_while_down_completes_and_ends_the_stream() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     drop(accepted.recv().await.unwrap());
-    assert_eq!(told(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "down");
     SinkExt::<String>::close(&mut session).await.unwrap();
-    assert_eq!(told(session.next().await), "end");
+    assert_eq!(shown(session.next().await), "end");
     assert!(session.send("x".to_owned()).await.unwrap_err().is_over());
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_while_up_reads_the_rest_and_makes_no_other_connection() {
+async fn close_while_up_lets_the_rest_be_read_and_makes_no_connection() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     let mut server = accepted.recv().await.unwrap();
     SinkExt::<String>::close(&mut session).await.unwrap();
     server.write_all(b"last words\n").await.unwrap();
     drop(server);
-    assert_eq!(told(session.next().await), "last words");
-    assert_eq!(told(session.next().await), "down");
-    assert_eq!(told(session.next().await), "end");
+    assert_eq!(shown(session.next().await), "last words");
+    assert_eq!(shown(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "end");
     assert!(accepted.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_halves_wake_whichever_of_them_connects() {
+async fn both_halves_wake_whichever_of_them_drives_the_attempt() {
     let (connector, mut accepted) = server();
     let (mut sink, mut stream) = Redial::new(connector)
         .policy(waits())
@@ -277,7 +277,7 @@ async fn both_halves_wake_whichever_of_them_connects() {
     let reader = tokio::spawn(async move {
         let mut seen = Vec::new();
         while seen.len() < 9 {
-            seen.push(told(stream.next().await));
+            seen.push(shown(stream.next().await));
         }
         seen
     });
@@ -316,7 +316,7 @@ async fn both_halves_wake_whichever_of_them_connects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_dropped_while_it_connects_leaves_the_reader_awake() {
+async fn a_writer_that_is_dropped_while_it_connects_does_not_keep_the_reader_asleep() {
     let (attempt, mut attempts) = mpsc::unbounded_channel();
     let mut session = Redial::new(move || {
         let (done, result) = tokio::sync::oneshot::channel();
@@ -330,7 +330,7 @@ async fn a_writer_dropped_while_it_connects_leaves_the_reader_awake() {
     })
     .into_session();
     let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-    // The reader waits, in a task of its own by its waker, then the writer …
+    // The reader waits with a waker of its own, and then the writer waits.
     let (woken, waker) = counting_waker();
     assert!(
         session
@@ -338,7 +338,7 @@ async fn a_writer_dropped_while_it_connects_leaves_the_reader_awake() {
             .is_pending()
     );
     assert!(Sink::<String>::poll_ready(Pin::new(&mut session), &mut cx).is_pending());
-    // … which is gone when the connection comes.
+    // The writer is gone when the connection comes.
     attempts.recv().await.unwrap().send(()).unwrap();
     assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 1);
     assert!(matches!(
@@ -363,17 +363,17 @@ fn counting_waker() -> (
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_for_a_connection_that_has_gone_meanwhile_is_reported() {
+async fn an_item_for_a_connection_that_has_gone_since_poll_ready_is_reported() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
     std::future::poll_fn(|cx| Sink::<String>::poll_ready(Pin::new(&mut session), cx))
         .await
         .unwrap();
     drop(accepted.recv().await.unwrap());
-    assert_eq!(told(session.next().await), "up");
-    assert_eq!(told(session.next().await), "down");
-    assert_eq!(told(session.next().await), "up");
-    // Readiness was that of the connection before.
+    assert_eq!(shown(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "down");
+    assert_eq!(shown(session.next().await), "up");
+    // The connection before this one was ready, and this one was not asked.
     assert_eq!(
         Pin::new(&mut session)
             .start_send("x".to_owned())
@@ -384,15 +384,15 @@ async fn an_item_for_a_connection_that_has_gone_meanwhile_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_by_the_handle_wakes_a_reader_of_an_idle_connection() {
+async fn close_by_a_handle_wakes_the_reader_of_an_idle_connection() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).into_session();
     let handle = session.handle();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     let _server = accepted.recv().await.unwrap();
     let reader = tokio::spawn(async move {
         let event = session.next().await;
-        (told(event), told(session.next().await))
+        (shown(event), shown(session.next().await))
     });
     tokio::task::yield_now().await;
     handle.close();
@@ -404,10 +404,10 @@ async fn closing_by_the_handle_wakes_a_reader_of_an_idle_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_made_late_wakes_both_halves_that_pend() {
+async fn a_handle_that_is_made_late_reaches_a_half_that_is_pending() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     for connected in [true, false] {
         let (woken, waker) = counting_waker();
         let mut cx = Context::from_waker(&waker);
@@ -421,7 +421,7 @@ async fn a_handle_made_late_wakes_both_halves_that_pend() {
         handle.resume();
         if connected {
             drop(accepted.recv().await.unwrap());
-            assert_eq!(told(session.next().await), "down");
+            assert_eq!(shown(session.next().await), "down");
         }
     }
 }
@@ -429,7 +429,7 @@ async fn a_handle_made_late_wakes_both_halves_that_pend() {
 #[tokio::test(start_paused = true)]
 async fn observers_get_the_same_error_as_the_reader() {
     let (connector, mut accepted) = server();
-    let (tell, mut told_of) = mpsc::unbounded_channel();
+    let (tell, mut observed) = mpsc::unbounded_channel();
     let mut session = Redial::new(connector)
         .policy(waits())
         .observe(move |event| {
@@ -438,24 +438,24 @@ async fn observers_get_the_same_error_as_the_reader() {
             }
         })
         .into_session();
-    // Not UTF-8.
-    assert_eq!(told(session.next().await), "up");
+    // An error: this is not UTF-8.
+    assert_eq!(shown(session.next().await), "up");
     let mut server = accepted.recv().await.unwrap();
     server.write_all(&[0xff, b'\n']).await.unwrap();
-    let down = told(session.next().await);
+    let down = shown(session.next().await);
     assert_eq!(
         down,
-        format!("down: {}", told_of.recv().await.unwrap().unwrap())
+        format!("down: {}", observed.recv().await.unwrap().unwrap())
     );
-    // An end, which has no error.
-    assert_eq!(told(session.next().await), "up");
+    // The end of a connection has no error.
+    assert_eq!(shown(session.next().await), "up");
     drop(accepted.recv().await.unwrap());
-    assert_eq!(told(session.next().await), "down");
-    assert_eq!(told_of.recv().await.unwrap(), None);
+    assert_eq!(shown(session.next().await), "down");
+    assert_eq!(observed.recv().await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_that_waits_hears_of_a_loss_that_the_reader_saw() {
+async fn a_pending_flush_fails_when_the_reader_finds_the_loss() {
     let (mut session, mut accepted) = small();
     let long = "x".repeat(100);
     session.feed(long.clone()).await.unwrap();
@@ -464,8 +464,8 @@ async fn a_flush_that_waits_hears_of_a_loss_that_the_reader_saw() {
     let writer = tokio::spawn(async move { sink.flush().await });
     tokio::task::yield_now().await;
     drop(server);
-    assert_eq!(told(stream.next().await), "up");
-    let down = told(stream.next().await);
+    assert_eq!(shown(stream.next().await), "up");
+    let down = shown(stream.next().await);
     assert!(down.starts_with("down"), "{down}");
     let error = timeout(Duration::from_secs(5), writer)
         .await
@@ -477,7 +477,7 @@ async fn a_flush_that_waits_hears_of_a_loss_that_the_reader_saw() {
 
 type Dial = Box<dyn FnMut() -> std::future::Ready<Result<Lines, LinesCodecError>> + Send>;
 
-/// A session whose connections hold eight bytes, so that a flush must wait.
+/// A session whose connections hold eight bytes, so that a flush has to wait.
 fn small() -> (
     redial::Session<Dial, Exponential>,
     mpsc::UnboundedReceiver<DuplexStream>,
@@ -495,7 +495,7 @@ fn small() -> (
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_a_close_leaves_unflushed_are_reported_once() {
+async fn items_that_were_not_flushed_before_a_close_are_reported_once() {
     for call in ["send", "flush", "close", "next"] {
         let (mut session, mut accepted) = small();
         let handle = session.handle();
@@ -504,8 +504,8 @@ async fn items_that_a_close_leaves_unflushed_are_reported_once() {
         let _server = accepted.recv().await.unwrap();
         handle.close();
         if call == "next" {
-            assert_eq!(told(session.next().await), "up");
-            assert_eq!(told(session.next().await), "error: closed");
+            assert_eq!(shown(session.next().await), "up");
+            assert_eq!(shown(session.next().await), "error: closed");
         }
         let error = match call {
             "send" => session.send("x".to_owned()).await,
@@ -519,11 +519,10 @@ async fn items_that_a_close_leaves_unflushed_are_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_error_that_nothing_depends_on_is_the_readers_alone() {
-    // Dead since a while, and found so by poll_ready: nothing was taken yet.
+async fn a_send_after_a_failed_send_goes_to_the_next_connection() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     drop(accepted.recv().await.unwrap());
     let error = session.send("into a dead stream".to_owned()).await;
     assert_eq!(error.unwrap_err().lost(), 1, "not silently swallowed");
@@ -552,28 +551,28 @@ async fn unread_losses_take_bounded_memory() {
     }
     let mut events = Vec::new();
     while let Some(event) = session.next().now_or_never() {
-        events.push(told(event));
+        events.push(shown(event));
     }
     assert_eq!(events.len(), 128);
     assert_eq!(events, ["up", "down"].repeat(64), "still in order");
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_end_the_stream_is_fused() {
+async fn the_stream_is_fused_after_its_end() {
     let (connector, _accepted) = server();
     let mut session = Redial::new(connector).into_session();
     assert!(!session.is_terminated());
     SinkExt::<String>::close(&mut session).await.unwrap();
     assert!(session.is_terminated());
     for _ in 0..3 {
-        assert_eq!(told(session.next().await), "end");
+        assert_eq!(shown(session.next().await), "end");
     }
 }
 
-/// The caller's own code runs while the connection is given up: what panics
-/// there must not leave the other half with a connection that is not there.
+/// The program's own code runs while a connection is dropped. If that code
+/// panics, the other half must not believe that the connection is still there.
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panicked_at_a_loss_leaves_both_halves_usable() {
+async fn both_halves_go_on_after_an_observer_panicked_at_a_loss() {
     let (connector, mut accepted) = server();
     let mut losses = 0;
     let mut session = Redial::new(connector)
@@ -585,11 +584,11 @@ async fn an_observer_that_panicked_at_a_loss_leaves_both_halves_usable() {
             }
         })
         .into_session();
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
     session.send("one".to_owned()).await.unwrap();
     let mut server = accepted.recv().await.unwrap();
     server.write_all(b"hello\n").await.unwrap();
-    assert_eq!(told(session.next().await), "hello"); // both halves are at ease
+    assert_eq!(shown(session.next().await), "hello"); // both halves are settled
 
     drop(server);
     let panicked = std::panic::AssertUnwindSafe(session.next()).catch_unwind();
@@ -599,5 +598,5 @@ async fn an_observer_that_panicked_at_a_loss_leaves_both_halves_usable() {
     let mut server = accepted.recv().await.unwrap();
     server.read_exact(&mut line).await.unwrap();
     assert_eq!(&line, b"two\n");
-    assert_eq!(told(session.next().await), "up");
+    assert_eq!(shown(session.next().await), "up");
 }

@@ -27,14 +27,14 @@ fn waits() -> Exponential {
     Exponential::new(secs(1), secs(64)).jitter(Jitter::None)
 }
 
-/// Anything that takes longer hangs.
+/// Panics if the future hangs.
 async fn soon<F: Future>(future: F) -> F::Output {
     timeout(secs(1000), future).await.expect("it hangs")
 }
 
 type Attempt = BoxFuture<'static, io::Result<u32>>;
 
-/// A connector whose attempt takes `time`, and makes their number.
+/// A connector whose attempts take `time`, and succeed with their number.
 fn numbered(time: Duration) -> (impl FnMut() -> Attempt + Send, Arc<AtomicU32>) {
     let attempts = Arc::new(AtomicU32::new(0));
     let count = attempts.clone();
@@ -48,7 +48,7 @@ fn numbered(time: Duration) -> (impl FnMut() -> Attempt + Send, Arc<AtomicU32>) 
     (connector, attempts)
 }
 
-/// A connector whose attempts come out of a channel, to be answered.
+/// A connector, and a channel by which each of its attempts is answered.
 fn answered() -> (
     impl FnMut() -> Attempt + Send,
     mpsc::UnboundedReceiver<oneshot::Sender<io::Result<u32>>>,
@@ -78,7 +78,7 @@ fn poll<F: Future>(future: Pin<&mut F>, woken: &Arc<Woken>) -> Poll<F::Output> {
 // ---- one attempt for all
 
 #[tokio::test(start_paused = true)]
-async fn several_waiters_on_one_connect_all_wake() {
+async fn one_attempt_serves_all_tasks_that_wait() {
     let (connector, attempts) = numbered(secs(5));
     let shared = Redial::new(connector).into_shared();
     let start = Instant::now();
@@ -118,7 +118,7 @@ async fn dropping_the_polling_waiter_in_the_middle_of_a_connect_harms_no_other()
     let mut first = pin!(shared.ready());
     assert!(poll(first.as_mut(), &one).is_pending());
     {
-        // The last to poll, and so the one whom the connect would wake.
+        // This task polls last.
         let mut second = pin!(shared.ready());
         assert!(poll(second.as_mut(), &two).is_pending());
     }
@@ -129,13 +129,13 @@ async fn dropping_the_polling_waiter_in_the_middle_of_a_connect_harms_no_other()
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_dropped_at_random_leave_the_others_with_one_connection() {
+async fn one_attempt_serves_the_tasks_that_stay_when_others_are_dropped_at_random() {
     let (connector, attempts) = numbered(secs(5));
     let shared = Redial::new(connector).into_shared();
     let tasks = (0..50).map(|i| {
         let shared = shared.clone();
         tokio::spawn(async move {
-            // Two thirds give up waiting, at any time.
+            // Two thirds of the tasks give up, at different times.
             if i % 3 > 0 {
                 let patience = Duration::from_millis(137 * i);
                 let _ = timeout(patience, shared.ready()).await;
@@ -151,7 +151,7 @@ async fn waiters_dropped_at_random_leave_the_others_with_one_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_all_waiters_left_goes_on_with_the_next() {
+async fn an_attempt_that_all_tasks_left_goes_on_with_the_next_task() {
     let (connector, attempts) = numbered(secs(5));
     let shared = Redial::new(connector).into_shared();
     let start = Instant::now();
@@ -185,7 +185,7 @@ async fn one_error_reaches_all_present_waiters_and_no_later_one() {
     assert!(errors[0].is_stopped());
     assert!(errors.iter().all(|error| Arc::ptr_eq(error, &errors[0])));
 
-    // A new outage, whose attempt is spread.
+    // A new outage begins, and its first attempt is spread.
     let start = Instant::now();
     let later = tokio::spawn({
         let shared = shared.clone();
@@ -212,7 +212,7 @@ async fn many_reports_of_a_dead_connection_make_one_loss() {
     let second = soon(shared.ready()).await.unwrap();
     assert_eq!((second.generation(), *second), (2, 2));
     assert_eq!(start.elapsed().as_secs(), 1);
-    // Some find out late.
+    // A task may find out late.
     shared.lost(&first);
     assert_eq!(shared.ready().await.unwrap().generation(), 2);
     assert_eq!(attempts.load(SeqCst), 2);
@@ -344,7 +344,7 @@ async fn a_connection_that_was_lent_before_is_the_first() {
 // ---- threads
 
 #[test]
-fn tasks_on_many_threads_all_get_each_connection() {
+fn tasks_on_many_threads_get_every_connection() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_time()
@@ -378,7 +378,7 @@ fn tasks_on_many_threads_all_get_each_connection() {
 // ---- handles, panics, wakers
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_made_while_others_wait_reaches_them() {
+async fn a_handle_reaches_tasks_that_waited_before_it_was_made() {
     let shared =
         Redial::new(|| ready(Err::<u32, _>(io::Error::from(ErrorKind::ConnectionRefused))))
             .policy(Exponential::new(secs(5000), secs(5000)).jitter(Jitter::None))
@@ -397,7 +397,7 @@ async fn a_handle_made_while_others_wait_reaches_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_made_and_pressed_at_once_reaches_them_too() {
+async fn a_press_reaches_tasks_that_waited_before_the_handle_was_made() {
     let (connector, attempts) = numbered(Duration::ZERO);
     let shared = Redial::new(connector)
         .policy(Exponential::new(secs(5000), secs(5000)).jitter(Jitter::None))
@@ -417,7 +417,7 @@ async fn a_handle_made_and_pressed_at_once_reaches_them_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_panics_in_one_waiter_leaves_the_others_to_go_on() {
+async fn the_other_tasks_go_on_after_an_attempt_panicked_in_one() {
     let mut attempts = 0;
     let shared = Redial::new(move || {
         attempts += 1;
@@ -445,8 +445,8 @@ async fn an_attempt_that_panics_in_one_waiter_leaves_the_others_to_go_on() {
     assert_eq!(*soon(waiting).await.unwrap(), 2);
 }
 
-/// A waker that is the last to hold a task, as simple executors have it, and
-/// so drops what the task holds.
+/// A waker that holds a task, as in simple executors. The last one to be dropped
+/// drops what the task holds.
 struct Last(Box<dyn Fn() + Send + Sync>);
 
 impl Wake for Last {
@@ -503,7 +503,7 @@ fn a_waker_may_drop_a_task_that_shares_the_connection() {
 
 type Connector = Box<dyn FnMut() -> std::future::Ready<io::Result<u32>> + Send>;
 
-/// Fails once, and is waited for.
+/// A shared connection whose first attempt fails.
 fn refused_once() -> Shared<Connector, Exponential> {
     let mut attempts = 0_u32;
     let connector = move || {
@@ -534,7 +534,8 @@ fn a_wait_goes_on_in_another_runtime() {
     }
 }
 
-/// One waits, another comes and goes with its runtime: or with none.
+/// One task waits. Another task comes and goes, with a runtime of its own or
+/// without one.
 #[test]
 fn a_wait_goes_on_after_the_runtime_that_timed_it_ends() {
     for with_runtime in [true, false] {

@@ -12,13 +12,13 @@ use statistics::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The first waits of every policy here can be told apart: two clients agree on
-/// eight with a chance below 1e-72.
+/// The first eight waits of an outage. Two outages of any policy here have the
+/// same eight with a probability below 1e-72.
 fn first_eight(delays: impl Iterator<Item = Duration>) -> Vec<Duration> {
     delays.take(8).collect()
 }
 
-/// Runs a test of each policy that draws.
+/// Runs a test for each policy that draws random numbers.
 macro_rules! for_each_policy {
     ($test:ident) => {
         $test(&Stratified::default());
@@ -57,8 +57,8 @@ fn no_two_outages_of_a_policy_or_its_clones_agree() {
     for_each_policy!(no_two_outages_agree);
 }
 
-/// A policy in use gives away nothing: what another outage drew, or a backoff
-/// that is half spent, does not move the next one's waits.
+/// The waits of an outage do not depend on what another outage of the same policy
+/// has drawn.
 fn an_outage_leaves_its_policy_as_it_was(policy: &impl Policy) {
     let fresh = first_eight(policy.delays_from_seed(1));
     let mut used = policy.delays_from_seed(2);
@@ -70,12 +70,11 @@ fn an_outage_leaves_its_policy_as_it_was(policy: &impl Policy) {
 }
 
 #[test]
-fn using_a_policy_does_not_change_it() {
+fn an_outage_does_not_change_its_policy() {
     for_each_policy!(an_outage_leaves_its_policy_as_it_was);
 }
 
-/// The state of an outage is its own: two that run by turns wait as two that
-/// run one after the other.
+/// Two outages that take turns wait as they do one after the other.
 fn two_outages_by_turns(policy: &impl Policy) {
     let alone = [1, 2].map(|seed| first_eight(policy.delays_from_seed(seed)));
     let mut by_turns = [1, 2].map(|seed| policy.delays_from_seed(seed));
@@ -118,8 +117,8 @@ fn wait(next: Next) -> Duration {
     }
 }
 
-/// The first wait of each of so many outages of one connection, which between
-/// them is up for long enough.
+/// The first waits of consecutive outages of one connection. Between two outages
+/// the connection is up for long enough to end the outage.
 fn first_waits<P: Policy>(mut outage: Outage<P>, outages: usize) -> Vec<Duration> {
     let mut now = Duration::ZERO;
     (0..outages)
@@ -135,7 +134,7 @@ fn first_waits<P: Policy>(mut outage: Outage<P>, outages: usize) -> Vec<Duration
 }
 
 #[test]
-fn a_seeds_first_outage_is_the_policys_own_for_it() {
+fn the_first_outage_of_a_seed_waits_as_its_policy_does_for_the_seed() {
     let policy = Stratified::default();
     for seed in [0, 1, u64::MAX] {
         let mut outage = Outage::from_seed(policy, seed);
@@ -162,8 +161,8 @@ fn outages_without_a_seed_differ() {
     assert!(all.windows(2).all(|two| two[0] != two[1]));
 }
 
-/// Client i has seed i, and each has four outages: the draws of neighbours, and
-/// of one outage and the next, tell nothing of each other.
+/// Client i has seed i, and each client has four outages. The draws of two
+/// neighbours, and those of two outages, are independent.
 #[test]
 fn outages_of_neighbouring_seeds_are_independent() {
     const OUTAGES: usize = 4;
@@ -198,8 +197,8 @@ fn outages_of_neighbouring_seeds_are_independent() {
 
 #[test]
 fn the_spread_of_a_hint_is_independent_of_the_waits() {
-    // The second that a hint in whole seconds is spread over, beside the wait
-    // of the policy: were they of one stream, the sum of both would show it.
+    // A hint in whole seconds is spread over one more second, and the policy's wait
+    // is added. If both came from one stream, their sum would show it.
     let fixed = Exponential::new(SECOND, SECOND);
     let pairs: Vec<(f64, f64)> = (0..100_000)
         .map(|seed| {
