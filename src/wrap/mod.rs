@@ -1,7 +1,13 @@
 //! The wrappers: a stream and a sink, bytes, or a client that many tasks clone,
 //! which stay while connections come and go.
 //!
-//! [`halves`] and [`wakers`] see to it that each waiting task is woken.
+//! Where to look, if
+//!
+//! - a half of a stream is not woken: [`halves`];
+//! - a task that shares a connection is not woken: [`wakers`], and `shared::ready`;
+//! - an item is lost, doubled or out of order: `session::stream`, `session::sink`;
+//! - a byte is, or a reset is missing: `io`;
+//! - a connection is lost that was in order, or one is lent that is not: `shared`.
 
 mod from_connection;
 mod halves;

@@ -22,6 +22,26 @@ use crate::verdict::Verdict;
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go; made by [`Redial::into_io`].
 ///
+/// ```
+/// # async fn doc() -> std::io::Result<()> {
+/// use redial::Redial;
+/// use std::io::ErrorKind;
+/// use tokio::io::AsyncReadExt;
+/// use tokio::net::TcpStream;
+///
+/// let mut clock = Redial::new(|| TcpStream::connect("time.example:37")).into_io();
+/// let seconds = loop {
+///     match clock.read_u32().await {
+///         Ok(seconds) => break seconds,
+///         // The connection was lost. The next read waits for another one.
+///         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+///         Err(error) => return Err(error),
+///     }
+/// };
+/// # let _ = seconds;
+/// # Ok(()) }
+/// ```
+///
 /// # When a connection is lost
 ///
 /// After each loss, reads and writes each fail once with
@@ -43,8 +63,10 @@ use crate::verdict::Verdict;
 ///
 /// If the driver gives up or is [closed](Handle::close), both halves fail with
 /// [`NotConnected`](ErrorKind::NotConnected) from then on, and
-/// [`error`](Self::error) says why. After `tokio::io::split` that method is out of
-/// reach: keep a [`handle`](Self::handle), whose status tells.
+/// [`error`](Self::error) says why. The halves of `tokio::io::split` do not lead to
+/// that method. Make a [`handle`](Self::handle) before the split and keep it: its
+/// [`status`](Handle::status) tells [`GaveUp`](crate::Status::GaveUp), which has
+/// the reason, from [`Closed`](crate::Status::Closed).
 ///
 /// # Shutting down
 ///

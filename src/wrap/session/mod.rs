@@ -68,6 +68,9 @@ pub use event::SessionEvent;
 /// [`Error`] and ends. The error of a loss arrives in `Down`; the final `Error`
 /// does not repeat it.
 ///
+/// [`Handle::close`] drops the connection at once: no `Down` follows, and items
+/// that had arrived and were not read yet are lost.
+///
 /// # Sending
 ///
 /// While there is no connection, a send waits for one. With
@@ -90,7 +93,9 @@ pub use event::SessionEvent;
 /// The halves of `StreamExt::split` may live in two tasks; each has a waker of
 /// its own. If a write fails, the reader gets a `Down` with that error. Before it,
 /// the reader gets up to a thousand items that the connection had already
-/// received. If nobody reads, more than sixty-four losses are reported as fewer.
+/// received. If nobody reads, events are queued. When 128 are in the queue, each
+/// further event removes the `Up` and the `Down` of a connection that received
+/// nothing.
 ///
 /// # Cancel safety
 ///
@@ -147,7 +152,7 @@ struct Sending {
     lost: usize,
 }
 
-/// How many events may wait for a reader before losses are reported as fewer.
+/// The number of queued events at which connections without items are left out.
 const MOST_EVENTS: usize = 128;
 
 impl<C: Connect, P: Policy> Redial<C, P> {
@@ -188,7 +193,9 @@ where
     /// Makes sends fail while there is no connection, instead of waiting for one.
     ///
     /// A send that fails still polls the driver. So the driver makes progress
-    /// whenever something is sent or read.
+    /// whenever something is sent or read. Wait between two tries: a loop that
+    /// repeats a failed send at once keeps a runtime of one thread from making the
+    /// connection.
     pub fn fail_while_down(mut self) -> Self {
         self.fail_while_down = true;
         self
