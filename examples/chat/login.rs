@@ -1,4 +1,4 @@
-//! From an address to a place in the channel: the connector of the example.
+//! The connector of the example: connects, logs in and joins the channel.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -33,25 +33,24 @@ pub(crate) fn address(text: &str, port: u16) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
             Ok(text.to_owned())
         }
-        Some(_) => Err(format!("{text} is no address: host:port is one")),
+        Some(_) => Err(format!("{text}: not an address, write host or host:port")),
     }
 }
 
-/// What can stand in the middle of an IRC line.
+/// A text that can be in the middle of an IRC line.
 pub(crate) fn word(text: &str) -> Result<String, String> {
     let is_wrong = |c: char| c.is_control() || c == ' ';
     if text.is_empty() || text.len() > 100 || text.starts_with(':') || text.contains(is_wrong) {
-        return Err("a word without spaces or a colon in front is needed".into());
+        return Err("must have 1 to 100 bytes, no space, and no colon in front".into());
     }
     Ok(text.to_owned())
 }
 
-/// A channel's name; the shell is happier without the `#`, so that may be
-/// left out.
+/// A channel's name. Its `#` may be left out, because the shell would need quotes.
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     let text = word(text)?;
     if text.len() >= 50 || text.contains(',') {
-        return Err("a channel has at most 50 bytes and no comma".into());
+        return Err("must have less than 50 bytes, and no comma".into());
     }
     let sign = if text.starts_with(['#', '&', '+', '!']) {
         ""
@@ -61,9 +60,8 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
     Ok(format!("{sign}{text}"))
 }
 
-/// One attempt. It has succeeded when we are in the channel, and not before:
-/// a server that accepts connections but no logins must not look like one
-/// that is up.
+/// One attempt. It succeeds only when we are in the channel, because a server that
+/// accepts connections but no logins is not up.
 pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
     let stream = TcpStream::connect(&account.server).await?;
     stream.set_nodelay(true)?;
@@ -98,11 +96,11 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
         match message.command.as_str() {
             "001" => {
                 welcome = true;
-                // The server may have shortened it.
+                // The server may have shortened our nick.
                 message.param(0).clone_into(&mut link.nick);
                 link.say(Message::new("JOIN", [&account.channel]))?;
             }
-            // The end of the list of names: we are in.
+            // The list of names ends, so we are in the channel.
             "366" if message.param(1).eq_ignore_ascii_case(&account.channel) => return Ok(link),
             "433" | "436" | "437" if !welcome => {
                 refused += 1;
@@ -115,7 +113,7 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
             "432" | "468" => return Err(ChatError::Name(text())),
             "464" => return Err(ChatError::Password(text())),
             "463" | "465" => return Err(ChatError::Banned(text())),
-            // Full for now, or too many channels or targets.
+            // The channel is full for now, or we have too many channels or targets.
             "405" | "407" | "437" | "471" => return Err(ChatError::TooFast(text())),
             "403" | "473" | "474" | "475" | "476" | "477" => {
                 return Err(ChatError::Channel(text()));
@@ -126,13 +124,12 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
     Err(ChatError::Closed)
 }
 
-/// The nick with underscores, within the nine characters that every server
-/// allows.
+/// The nick with underscores, in the nine characters that every server allows.
 fn other_nick(nick: &str, refused: usize) -> String {
     fit(nick, 9 - refused).0.to_owned() + &"_".repeat(refused)
 }
 
-/// Nicks may hold characters that many servers do not allow here.
+/// The user name for a nick. Many servers allow fewer characters in it.
 fn user_name(nick: &str) -> &str {
     let end = nick.find(|c: char| !c.is_ascii_alphanumeric());
     match &nick[..end.unwrap_or(nick.len())] {
