@@ -1,4 +1,4 @@
-//! The pictures: each drawn twice, as SVG and as PNG.
+//! The pictures. Each is drawn twice, as SVG and as PNG.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn text(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
 }
 
-/// What there is to draw, each by policy.
+/// A picture, with a part for each policy.
 pub(crate) enum Picture<'a> {
     /// Arrivals a second against capacity for each policy, and clients back
     /// over time against the limit.
@@ -42,7 +42,7 @@ pub(crate) enum Picture<'a> {
 }
 
 impl Picture<'_> {
-    /// Draws it into a directory; returns the files.
+    /// Draws the picture into a folder, and returns its files.
     pub(crate) fn save(&self, directory: &Path) -> Result<[PathBuf; 2], Box<dyn Error>> {
         let normal = plotters::style::FontStyle::Normal;
         plotters::style::register_font(FONT, normal, dejavu::sans::regular())
@@ -95,7 +95,7 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
             .y_label_formatter(&|count| short(*count))
             .label_style(text(12))
             .draw()?;
-        // Steps, and no lower than the axis.
+        // Draws steps, and no count below the axis, which begins at 1.
         let seconds = report.arrivals.seconds().flat_map(|(start, count)| {
             let count = (count as f64).max(1.0);
             [(start, count), (start + 1.0, count)]
@@ -169,8 +169,8 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
         .draw()
 }
 
-/// The end of the picture: when the slowest fleet that recovers has, with some
-/// more for those that do not.
+/// The end of the picture's time, in seconds. It shows each fleet that recovers until
+/// then, and each other fleet for 2.5 times the limit.
 fn until(reports: &[(&str, Report)]) -> f64 {
     let ends = reports.iter().map(|(_, report)| match report.t_full {
         Some(full) => 1.05 * full.time.as_secs_f64(),
@@ -260,8 +260,8 @@ fn heat<B: DrawingBackend>(
     key.draw(&Text::new(note, (80, 10), text(12)))
 }
 
-/// From blue (a second) through yellow (half a minute) to red (a quarter of an
-/// hour), on a log scale; black: never.
+/// The colour of a time, on a log scale: a second is blue, half a minute yellow, a
+/// quarter of an hour red. Black is never.
 fn heat_of(over: Option<f64>) -> RGBColor {
     let Some(seconds) = over else {
         return INK;
