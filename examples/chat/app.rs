@@ -78,7 +78,7 @@ impl App {
         let server = Server::start(ANY_PORT, Rules::default()).await?;
         let address = server.address().to_string();
         for line in [
-            &format!("this program has a chat server at {address}"),
+            &format!("built-in chat server at {address}"),
             "to join it from another terminal:",
             &format!("  cargo run --example chat -- --server {address} --nick ann"),
             "/crash stops the server for a while",
@@ -180,10 +180,10 @@ impl App {
         let waits = is_back && self.outbox.waiting() > 0;
         self.hold = waits.then(|| Instant::now() + ALONE);
         if self.holds(link) {
-            self.screen.line(&format!(
-                "your queued lines wait for somebody to come, or for /now, up to {} s",
-                ALONE.as_secs()
-            ))?;
+            let seconds = ALONE.as_secs();
+            let text = format!("queued lines wait up to {seconds} s for company");
+            self.screen.line(&text)?;
+            self.screen.line("/now sends them at once")?;
         }
         Ok(())
     }
@@ -201,14 +201,12 @@ impl App {
             Some(Typed::Text(text)) if !self.outbox.push(&text) => {
                 self.refuse(&text, "too many are waiting")?;
             }
-            Some(Typed::Text(text)) if !self.is_online => {
-                let text = format!("queued: {text}; will be sent when online");
-                self.screen.line(&text)?;
+            Some(Typed::Text(text)) => {
+                let is_held = link.as_deref().is_some_and(|link| self.holds(link));
+                if is_held || !self.is_online {
+                    self.screen.line(&format!("queued: {text}"))?;
+                }
             }
-            Some(Typed::Text(text)) if link.as_deref().is_some_and(|link| self.holds(link)) => {
-                self.screen.line(&format!("queued: {text}"))?;
-            }
-            Some(Typed::Text(_)) => {}
             Some(Typed::Now) => {
                 self.hold = None;
                 handle.retry_now();
@@ -226,6 +224,8 @@ impl App {
             }
             Some(Typed::Quit) | None => self.leave_within(AFTER_QUIT)?,
         }
+        // Now, because later it would erase what is typed next.
+        self.show(handle.status(), Screen::count_down)?;
         self.send(link)
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn word(text: &str) -> Result<String, String> {
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     let text = word(text)?;
     if text.len() >= 50 || text.contains(',') {
-        return Err("must have less than 50 bytes, and no comma".into());
+        return Err("must have fewer than 50 bytes, and no comma".into());
     }
     let sign = if text.starts_with(['#', '&', '+', '!']) {
         ""

@@ -43,21 +43,17 @@ use terminal::{Screen, keyboard};
 use tls::Tls;
 use trouble::ChatError;
 
-/// A chat client that reconnects by itself.
-///
-/// At the end of its input, it leaves when everything is delivered. The exit
-/// status is 1 if something may not have been delivered, or if the client never
-/// came online.
+/// A chat client that reconnects by itself
 #[derive(Debug, Parser)]
-#[command(name = "chat")]
+#[command(name = "chat", after_help = EXIT)]
 struct Args {
-    /// The IRC server, as host or host:port [default: a server in this process]
-    #[arg(long, value_parser = login::word)]
+    /// The IRC server [default: a server in this process]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = login::word)]
     server: Option<String>,
     /// The name to chat with
     #[arg(long, default_value = "guest", value_parser = login::word)]
     nick: String,
-    /// The channel to join; its # can be left out
+    /// The channel; its # can be left out
     #[arg(long, default_value = "#redial", value_parser = login::channel)]
     channel: String,
     /// The password of the server
@@ -66,14 +62,18 @@ struct Args {
     /// Use TLS
     #[arg(long, requires = "server")]
     tls: bool,
-    /// Use TLS, and trust only the certificates in this PEM file
+    /// Use TLS, and trust only these certificates (PEM)
     #[arg(long, value_name = "FILE", requires = "server")]
     tls_ca: Option<PathBuf>,
-    /// Show eight clients of a server that crashes every few seconds. This needs
-    /// no input and no other options
+    /// Show a fleet whose server crashes every few seconds
     #[arg(long, exclusive = true)]
     storm_drill: bool,
 }
+
+const EXIT: &str = "\
+At the end of its input, the program leaves when everything is delivered. The
+exit status is 1 if something may not have been delivered, or if the program
+never came online.";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

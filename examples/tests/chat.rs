@@ -395,7 +395,7 @@ async fn queued_lines_wait_for_company_after_a_reconnect() {
     let _server = Server::start(address, Rules::default()).await.unwrap();
     chat.types("/now\n").await;
     chat.shows("online: in #room as ann, alone").await;
-    chat.shows("your queued lines wait").await;
+    chat.shows("queued lines wait").await;
     let mut ear = listener(address).await;
     assert_eq!(said(&mut ear).await, "hello");
 }
@@ -413,7 +413,7 @@ async fn now_sends_queued_lines_to_an_empty_channel() {
 
     let _server = Server::start(address, Rules::default()).await.unwrap();
     chat.types("/now\n").await;
-    chat.shows("your queued lines wait").await;
+    chat.shows("queued lines wait").await;
     chat.types("/now\nbye\n").await;
     chat.end_input();
     let (status, errors) = chat.ends().await;
