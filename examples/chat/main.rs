@@ -53,7 +53,7 @@ struct Args {
     /// The name to chat with
     #[arg(long, default_value = "guest", value_parser = login::word)]
     nick: String,
-    /// The channel; its # can be left out
+    /// The channel, with or without #
     #[arg(long, default_value = "#redial", value_parser = login::channel)]
     channel: String,
     /// The password of the server
