@@ -1,4 +1,4 @@
-//! What the program does about each event.
+//! Handles the events of the session and the input.
 
 use std::env;
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! The storm drill: a small fleet, and a server that crashes every few
-//! seconds. It shows what the library does, without any input.
+//! The storm drill: a small fleet and a server that crashes every few seconds. It
+//! needs no input.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -23,10 +23,10 @@ use crate::terminal::cause;
 use crate::trouble::ChatError;
 
 const NICKS: [&str; 8] = ["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal"];
-/// The server lets three clients in at once, and then one each quarter of a second.
+/// The server accepts three logins at once, then one every quarter of a second.
 const BURST: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(250);
-/// How long the server is down, and how long it lives after all clients are back.
+/// How long the server is down, and how long it is up after all clients are back.
 const DOWN: Duration = Duration::from_secs(1);
 const LIFE: Duration = Duration::from_secs(3);
 

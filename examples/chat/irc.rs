@@ -1,4 +1,4 @@
-//! IRC's messages (RFC 2812, section 2.3) and the codec that frames them.
+//! IRC messages (RFC 2812, section 2.3) and their codec.
 
 use std::fmt;
 use std::io;
@@ -9,9 +9,8 @@ use tokio_util::codec::{Decoder, Encoder};
 /// The longest line that may be sent, CR LF included (RFC 2812, section 2.3).
 pub(crate) const LONGEST: usize = 512;
 
-/// The longest line that is read: `IRCv3` allows 8191 bytes of tags before the
-/// message. A peer that sends more without a line end is cut off, so that it
-/// cannot fill the memory.
+/// The longest line that is read. `IRCv3` allows 8191 bytes of tags before the
+/// message. A longer line is an error, so that a peer cannot fill the memory.
 const LONGEST_READ: usize = 8191 + LONGEST;
 
 /// The most parameters of a message; the last one takes the rest of the line.
@@ -19,8 +18,7 @@ const MOST_PARAMS: usize = 15;
 
 /// One message: its sender, its command and its parameters.
 ///
-/// A parameter that holds a space, is empty or starts with a colon can stand
-/// last only.
+/// Only the last parameter can be empty, contain a space or start with a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// `nick!user@host`, or a server's name.
@@ -47,7 +45,7 @@ impl Message {
 
     /// Reads a line without its end; `None` if it has no command.
     ///
-    /// `IRCv3` tags are skipped: this client asks for none.
+    /// Skips `IRCv3` tags, because this client does not use them.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut rest = line.trim_start_matches(' ');
         if rest.starts_with('@') {
@@ -81,12 +79,12 @@ impl Message {
         })
     }
 
-    /// The parameter at `index`, or nothing.
+    /// The parameter at `index`, or an empty text.
     pub(crate) fn param(&self, index: usize) -> &str {
         self.params.get(index).map_or("", String::as_str)
     }
 
-    /// The last parameter, which has the words of a message.
+    /// The last parameter, which is the text of a message.
     pub(crate) fn text(&self) -> &str {
         self.params.last().map_or("", String::as_str)
     }
@@ -107,7 +105,7 @@ impl Message {
         self
     }
 
-    /// Whether a peer would read the message as it was meant.
+    /// Whether a peer would parse the line into this same message.
     fn is_well_formed(&self) -> bool {
         let is_word = |s: &str| !s.is_empty() && !s.contains(' ') && !s.starts_with(':');
         let middle = self.params.split_last().map_or(&[][..], |(_, rest)| rest);
@@ -146,8 +144,8 @@ impl fmt::Display for Message {
     }
 }
 
-/// As much of `text` as fits into `room` bytes, and the rest; no character is
-/// cut in two.
+/// Splits `text` into a part of at most `room` bytes and the rest. Does not split a
+/// character.
 pub(crate) fn fit(text: &str, room: usize) -> (&str, &str) {
     let mut end = room.min(text.len());
     while !text.is_char_boundary(end) {
@@ -156,7 +154,7 @@ pub(crate) fn fit(text: &str, room: usize) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Lines to messages and back.
+/// Converts lines to messages and messages to lines.
 #[derive(Debug)]
 pub(crate) struct IrcCodec;
 
@@ -164,8 +162,8 @@ impl Decoder for IrcCodec {
     type Item = Message;
     type Error = io::Error;
 
-    /// Lines that hold no command are skipped; bytes that are not UTF-8 become
-    /// U+FFFD, since a line in another encoding is no reason to leave.
+    /// Skips lines without a command. Bytes that are not UTF-8 become U+FFFD, because
+    /// another encoding should not end the connection.
     fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
         while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
             let line = buffer.split_to(end);
@@ -173,8 +171,7 @@ impl Decoder for IrcCodec {
             if line.len() >= LONGEST_READ {
                 return Err(too_long());
             }
-            // A stray CR or NUL is not allowed in a line, and would not survive
-            // the way back.
+            // A line must not contain a CR or NUL, and `encode` would refuse them.
             let text = String::from_utf8_lossy(&line).replace(['\r', '\0'], "");
             if let Some(message) = Message::parse(&text) {
                 return Ok(Some(message));
@@ -186,7 +183,7 @@ impl Decoder for IrcCodec {
         Ok(None)
     }
 
-    /// Half a line before the end of the stream is no message.
+    /// Ignores an incomplete line at the end of the stream.
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
         let message = self.decode(buffer)?;
         if message.is_none() {
@@ -197,14 +194,14 @@ impl Decoder for IrcCodec {
 }
 
 fn too_long() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the peer's line has no end")
+    io::Error::new(io::ErrorKind::InvalidData, "the peer's line is too long")
 }
 
 impl Encoder<Message> for IrcCodec {
     type Error = io::Error;
 
-    /// Refuses what the peer would read as something else: a second line, a space in
-    /// the wrong place, a line that is cut.
+    /// Refuses a message that the peer would read differently: one with a line break
+    /// or a misplaced space, or one that is too long.
     fn encode(&mut self, message: Message, buffer: &mut BytesMut) -> io::Result<()> {
         let line = message.to_string();
         let fits = line.len() + 2 <= LONGEST && !line.contains(['\r', '\n', '\0']);

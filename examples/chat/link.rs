@@ -13,7 +13,7 @@ use crate::irc::{IrcCodec, Message};
 use crate::trouble::ChatError;
 
 /// After this long without a message the client sends a PING. After twice as long
-/// it gives the connection up, because a dead network sends no reset.
+/// the connection counts as dead, because a broken network sends no reset.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// The bytes under a connection: TCP, or TLS on top of TCP.
@@ -25,7 +25,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 /// it is polled for messages.
 pub(crate) struct Link {
     lines: Framed<Box<dyn Wire>, IrcCodec>,
-    /// Our nick on the server, which may have changed it.
+    /// Our nick on the server. The server may have changed it.
     pub(crate) nick: String,
     pub(crate) channel: String,
     /// No other member of the channel has been seen on this connection.

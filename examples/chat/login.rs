@@ -37,7 +37,7 @@ pub(crate) fn address(text: &str, port: u16) -> Result<String, String> {
     }
 }
 
-/// A text that can be in the middle of an IRC line.
+/// Checks that a text can be a parameter in the middle of an IRC line.
 pub(crate) fn word(text: &str) -> Result<String, String> {
     let is_wrong = |c: char| c.is_control() || c == ' ';
     if text.is_empty() || text.len() > 100 || text.starts_with(':') || text.contains(is_wrong) {
@@ -46,7 +46,7 @@ pub(crate) fn word(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A channel's name. Its `#` may be left out, because the shell would need quotes.
+/// A channel's name. The `#` is optional, because a shell may need quotes for it.
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     let text = word(text)?;
     if text.len() >= 50 || text.contains(',') {
@@ -100,7 +100,7 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
                 message.param(0).clone_into(&mut link.nick);
                 link.say(Message::new("JOIN", [&account.channel]))?;
             }
-            // The list of names ends, so we are in the channel.
+            // The list of members ends, so we are in the channel.
             "366" if message.param(1).eq_ignore_ascii_case(&account.channel) => return Ok(link),
             "433" | "436" | "437" if !welcome => {
                 refused += 1;
@@ -236,7 +236,11 @@ mod tests {
             )
             .await;
         });
-        assert_eq!(link.unwrap().nick, "alexandri", "as the server has it");
+        assert_eq!(
+            link.unwrap().nick,
+            "alexandri",
+            "the server's form of the nick"
+        );
     }
 
     #[tokio::test]

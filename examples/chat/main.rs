@@ -2,14 +2,14 @@
 //! of [`Redial`].
 //!
 //! ```sh
-//! cargo run --example chat                    # with a server of its own
+//! cargo run --example chat                    # with an embedded server
 //! cargo run --example chat -- --server irc.example --nick ann --channel tea
 //! echo "it works" | cargo run --example chat -- --server irc.example
 //! cargo run --example chat -- --storm-drill   # watch a fleet come back
 //! ```
 //!
-//! The connector is in `login.rs` and the classifier in `trouble.rs`. `app.rs` has
-//! what the program does about each event.
+//! `login.rs` contains the connector and `trouble.rs` the classifier. `app.rs`
+//! handles the events.
 
 mod app;
 mod drill;

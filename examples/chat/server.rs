@@ -120,7 +120,7 @@ async fn converse(
     let mut may_ping = false;
     loop {
         tokio::select! {
-            // Replies first: the last one may be to tell why there are no more.
+            // Replies come first, because the last reply may hold the reason for the end.
             biased;
             reply = replies.recv() => {
                 let Some(reply) = reply else { return };
