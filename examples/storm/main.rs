@@ -1,5 +1,5 @@
-//! Simulates a fleet that loses its server, on each of several policies. Prints a
-//! table and draws pictures.
+//! Simulates a fleet that loses its server, once with each policy. Prints a table
+//! and draws pictures.
 //!
 //! Without arguments it shows what once happened to a chat service: all clients lose
 //! the server at once, and each tries again every two seconds, without jitter. Beside

@@ -1,8 +1,8 @@
-//! The table of the storms, and what it means in words.
+//! The table of the storms, its legend and its conclusion.
 
 use redial::storm::{Recovery, Report};
 
-/// The names of the columns, after a column of so many characters.
+/// The names of the columns. The first column has `width` characters.
 pub(crate) fn head(width: usize) -> String {
     format!(
         "{:width$}     half     99 %      all  x limit   tries  peak  wasted",
@@ -10,7 +10,7 @@ pub(crate) fn head(width: usize) -> String {
     )
 }
 
-/// What one policy made of the storm.
+/// The row of one policy.
 pub(crate) fn row(name: &str, width: usize, report: &Report) -> String {
     let time = |at: Option<Recovery>| match at {
         Some(at) => format!("{:.1} s", at.time.as_secs_f64()),
