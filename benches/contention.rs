@@ -1,10 +1,10 @@
-//! A second yardstick: many writers of one row, by optimistic locking.
+//! A second comparison: many clients write one row with optimistic locking.
 //!
 //! The model of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015)
-//! and of the simulator behind it: N clients start together, each reads the
-//! row's version and writes with it; a write whose version is no longer the
-//! row's fails, and the client backs off and reads anew. Each way through the
-//! network takes 10 ms, give or take 2 ms. Waits begin at 5 ms and end at 2 s.
+//! and of its simulator. N clients start together. Each client reads the row's
+//! version and writes with it. If the version has changed, the write fails, and the
+//! client backs off and reads again. Each way through the network takes 10 ms, with
+//! a deviation of 2 ms. Waits grow from 5 ms to 2 s.
 //!
 //! Prints the writes and the completion time, each the mean over 100 runs.
 
@@ -17,7 +17,7 @@ const BASE: Duration = Duration::from_millis(5);
 const CAP: Duration = Duration::from_secs(2);
 const RUNS: u64 = 100;
 
-/// What a client's message is, when it arrives.
+/// A message of a client, when it arrives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Message {
     /// At the server.

@@ -1,8 +1,8 @@
-//! How many instructions does each hot path take? Noise cannot trip this.
+//! How many instructions does each hot path take? Noise does not change the count.
 //!
-//! Without arguments, lists the paths. With a path and a number, runs that path
-//! so many times and does nothing else: `.ci/instructions` runs two numbers
-//! under valgrind, and what their counts differ by is the path's.
+//! Without arguments, lists the paths. With a path and a number, only runs that path
+//! that many times. `.ci/instructions` runs each path with two numbers under
+//! valgrind. The difference of the counts is the cost of the path.
 
 use std::fmt::Debug;
 use std::future::ready;
@@ -21,7 +21,7 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A path's name, and what runs it so many times.
+/// A path's name, and a function that runs the path the given number of times.
 type Path = (&'static str, fn(u64));
 
 const PATHS: &[Path] = &[
@@ -120,7 +120,7 @@ const PATHS: &[Path] = &[
     ("8 B written and read, RedialIo", |n| {
         written_and_read(n, Redial::new(loopback()).into_io());
     }),
-    // Of whole round trips, what part is the wrapper's?
+    // How much of a whole round trip is the wrapper?
     ("64 B echo over a duplex, bare", |n| {
         echo(n, |io| io);
     }),
