@@ -20,18 +20,18 @@ const RUNS: u64 = 100;
 /// A message of a client, when it arrives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Message {
-    /// At the server.
+    /// At the server: a request for the version.
     Read,
     /// At the client: the version.
     Version(u64),
-    /// At the server, with the version that was read.
+    /// At the server: a write, with the version that the client has read.
     Write(u64),
-    /// At the client.
+    /// At the client: the write has failed.
     Failed,
 }
 
-/// One way through the network, in nanoseconds: normal by the sum of twelve
-/// uniform numbers, which is as good as the model itself.
+/// The time of one way through the network, in nanoseconds. The sum of twelve uniform
+/// numbers approximates a normal distribution, which is enough for this model.
 fn network(rng: &mut Rng) -> u64 {
     let uniform = |rng: &mut Rng| rng.next_u64() as f64 / 2_f64.powi(64);
     let normal = (0..12).map(|_| uniform(rng)).sum::<f64>() - 6.0;

@@ -149,7 +149,7 @@ fn delays(n: u64, policy: impl Policy) {
     }
 }
 
-/// Up, lost, four refusals, and up for long.
+/// An outage: connected, lost, four refusals, and connected for long.
 fn outage(n: u64) {
     let mut outage = Outage::from_seed(Stratified::default(), 1);
     let mut now = Duration::ZERO;
@@ -193,7 +193,7 @@ fn once<T, E: From<std::io::Error>>(connection: T) -> impl Connect<Connection = 
     }
 }
 
-/// Both sides in one task, so that no scheduler's choices are counted.
+/// Runs both sides in one task, so that the scheduler does not affect the count.
 fn echo<T: AsyncRead + AsyncWrite + Unpin>(n: u64, wrap: impl FnOnce(DuplexStream) -> T) {
     let (ours, mut theirs) = duplex(1024);
     let mut ours = wrap(ours);

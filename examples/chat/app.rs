@@ -39,7 +39,7 @@ pub(crate) struct App {
     outbox: Outbox,
     /// Queued lines wait until then if the channel has no other members.
     hold: Option<Instant>,
-    /// Why there is no connection, in a person's words. Empty while there is one.
+    /// Why there is no connection, in words for a person. Empty while connected.
     cause: watch::Sender<String>,
     shown_cause: String,
     /// Takes the embedded server down.
@@ -48,7 +48,7 @@ pub(crate) struct App {
     back: Instant,
     is_online: bool,
     was_online: bool,
-    /// Something may not have been delivered.
+    /// Whether a line may not have been delivered.
     has_lost: bool,
     deadline: Option<Instant>,
 }
@@ -98,7 +98,7 @@ impl App {
         Ok(address)
     }
 
-    /// Stores the reasons for which attempts fail.
+    /// Returns an observer that stores why attempts fail.
     pub(crate) fn observer(&self) -> impl FnMut(&Event<'_, ChatError>) + Send + 'static {
         let cause = self.cause.clone();
         move |event| {
@@ -125,7 +125,7 @@ impl App {
         self.deadline
     }
 
-    /// Whether to read on. If the outbox is full, a pipe must wait, but a person can
+    /// Whether to read more input. If the outbox is full, a pipe must wait, but a person can
     /// go on typing.
     pub(crate) fn listens(&self) -> bool {
         self.deadline.is_none() && (self.outbox.has_room() || self.is_person)

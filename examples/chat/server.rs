@@ -1,5 +1,5 @@
-//! A small IRC server in this process, so that the example runs anywhere: it
-//! can crash as a real one does, and start again on the same port.
+//! A small IRC server in this process, so that the example runs anywhere. It can
+//! crash like a real server, and start again on the same port.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,25 +16,26 @@ use tokio_util::codec::Framed;
 use crate::hub::{Hub, Id, Rules};
 use crate::irc::{IrcCodec, Message};
 
-/// Any free port that only this machine reaches.
+/// Any free port. Only this machine can reach it.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How long a guest may take to log in.
 const LOGIN_TIME: Duration = Duration::from_secs(10);
-/// After this long without a message a guest is pinged; after twice as long, dropped.
+/// After this long without a message, the server sends a guest a PING. After twice as
+/// long, it drops the guest.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A running server; dropping it is a crash, too.
+/// A running server. Dropping the value also crashes the server.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
-    /// Dropped to end every task.
+    /// Dropping this ends every task.
     alive: watch::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts a server on `address`; port 0 takes a free one.
+    /// Starts a server on `address`. Port 0 means any free port.
     pub(crate) async fn start(address: SocketAddr, rules: Rules) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -52,15 +53,15 @@ impl Server {
         self.address
     }
 
-    /// Ends without a word: every connection is reset, and the port is free
-    /// again when this returns.
+    /// Ends the server without a message to its guests. Resets every connection. When
+    /// this returns, the port is free again.
     pub(crate) async fn crash(self) {
         drop(self.alive);
-        // It fails only if a task panicked, which the tests would show.
+        // This fails only if a task has panicked, and the tests would show that.
         let _ = self.accepting.await;
     }
 
-    /// Crashes, and is back after `pause`.
+    /// Crashes the server, and starts it again after `pause`.
     pub(crate) async fn restart(self, pause: Duration, rules: Rules) -> io::Result<Self> {
         let address = self.address;
         self.crash().await;
@@ -79,7 +80,7 @@ async fn accept(listener: TcpListener, hub: Arc<Mutex<Hub>>, mut end: watch::Rec
                 Ok((stream, _)) => {
                     guests.spawn(serve(stream, hub.clone(), end.clone()));
                 }
-                // Out of file descriptors: some guest will leave.
+                // There are no file descriptors left. Wait until a guest leaves.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
         }

@@ -263,7 +263,7 @@ async fn a_wrong_password_and_a_ban_end_the_program_with_the_reason() {
 
 #[tokio::test]
 async fn lines_that_cannot_be_sent_are_reported() {
-    // Bound and closed again, so no server listens there.
+    // The listener is closed again, so no server has this address.
     let nobody = TcpListener::bind(ANY_PORT)
         .await
         .unwrap()
@@ -282,14 +282,14 @@ async fn lines_that_cannot_be_sent_are_reported() {
 async fn lines_that_may_be_lost_are_reported_and_not_sent_again() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let mut chat = Chat::join(listener.local_addr().unwrap(), "ann", &[]);
-    // A server that reads a line and breaks, before it answers.
+    // This connection reads a line and breaks before it answers.
     let mut first = welcome(&listener).await;
     chat.types("once\n").await;
     while first.next().await.unwrap().unwrap().command != "PRIVMSG" {}
     first.get_ref().set_zero_linger().unwrap();
     drop(first);
     chat.shows("perhaps not delivered: once").await;
-    // And one that answers.
+    // This connection answers.
     let mut second = welcome(&listener).await;
     chat.types("twice\n/quit\n").await;
     let mut heard = Vec::new();
@@ -313,7 +313,7 @@ async fn lines_that_may_be_lost_are_reported_and_not_sent_again() {
     assert_eq!(status.code(), Some(1), "a script should know");
 }
 
-/// Lets `ann` in; her JOIN is still to be read.
+/// Lets `ann` in. The caller reads her JOIN.
 async fn welcome(listener: &TcpListener) -> Framed<TcpStream, IrcCodec> {
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
     let mut lines = Framed::new(stream, IrcCodec);
@@ -468,7 +468,7 @@ async fn the_program_ends_quietly_when_its_output_has_no_reader() {
             ..
         } = chat;
         drop(output);
-        // The next write finds that nobody reads.
+        // The next write notices that the output has no reader.
         let _ = input.as_mut().unwrap().write_all(b"/help\n").await;
         let mut errors = String::new();
         let mut stderr = program.stderr.take().unwrap();
