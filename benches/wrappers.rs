@@ -49,11 +49,11 @@ async fn echoes((io, ()): &mut (impl AsyncRead + AsyncWrite + Unpin, ()), count:
     }
 }
 
-/// Copies from one side to the other, both in one task. So the result depends
-/// neither on a scheduler nor on how full the buffers are.
+/// Copies from one side to the other. Both sides run in one task, so the scheduler
+/// and the fill of the buffers do not affect the result.
 ///
 /// A copy takes more than ten times as long if the destination lies 16 bytes behind
-/// the source within their pages, which is a matter of luck. So the places change
+/// the source within their pages, which depends on the allocator. So the places change
 /// from round to round, and a turn goes through all of them.
 async fn bulk((ours, theirs): &mut (impl AsyncWrite + Unpin, impl AsyncRead + Unpin), count: u64) {
     let from = vec![7; BULK + PAGE];

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use crate::irc::{Message, fit};
 
-/// How many messages wait for a person, who can see that more are refused.
+/// How many messages wait if a person types. The person sees when a line is refused.
 pub(crate) const ROOM: usize = 100;
 
-/// How many messages wait for a pipe, which is then read no further. The end of
-/// the input is noticed only if it comes before that, so this is larger.
+/// How many messages wait if the input is a pipe. At this number, reading stops, and
+/// the end of the input is not noticed. So the number is large.
 pub(crate) const PIPE_ROOM: usize = 10_000;
 
 /// How many messages go out at a time. A server drops a client that sends faster

@@ -196,8 +196,8 @@ impl<W: Write> Screen<W> {
     }
 }
 
-/// The text without control characters. It comes from strangers, who must not
-/// control the terminal.
+/// The text without control characters, because strangers must not control the
+/// terminal.
 fn printable(text: &str) -> String {
     let text = text.chars().map(|c| if c == '\t' { ' ' } else { c });
     text.filter(|c| !c.is_control()).collect()
