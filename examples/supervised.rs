@@ -81,7 +81,7 @@ async fn echo_server() -> io::Result<String> {
                     let _ = client.send(line).await;
                 }
             }
-            // Long enough for the last line to be read.
+            // Gives the client time to read the last line.
             sleep(Duration::from_millis(100)).await;
         }
     });

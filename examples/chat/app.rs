@@ -125,8 +125,8 @@ impl App {
         self.deadline
     }
 
-    /// Whether to read more input. If the outbox is full, a pipe must wait, but a person can
-    /// go on typing.
+    /// Whether to read more input. If the outbox is full, a pipe must wait, but a
+    /// person can go on typing.
     pub(crate) fn listens(&self) -> bool {
         self.deadline.is_none() && (self.outbox.has_room() || self.is_person)
     }
@@ -224,7 +224,7 @@ impl App {
             }
             Some(Typed::Quit) | None => self.leave_within(AFTER_QUIT)?,
         }
-        // Now, because later it would erase what is typed next.
+        // Show it now. A later status would erase what is typed next.
         self.show(handle.status(), Screen::count_down)?;
         self.send(link)
     }
@@ -284,7 +284,7 @@ impl App {
         Ok(())
     }
 
-    /// Does what is due each second.
+    /// Called each second: shows the countdown, and sends lines that waited.
     pub(crate) fn tick(
         &mut self,
         status: Status,
@@ -341,8 +341,7 @@ impl App {
         if is_cut && self.deadline.is_none() && !unsent.is_empty() {
             complain("not sent: the rest of the input");
         }
-        // Without a reader of the output, it does not matter whether there was
-        // anything to show.
+        // Without a reader of the output, never coming online is no failure.
         let was_useful = self.was_online || self.screen.is_closed();
         if self.has_lost || !unsent.is_empty() || !was_useful {
             return ExitCode::FAILURE;

@@ -37,7 +37,7 @@ impl Message {
         }
     }
 
-    /// The message as the server passes it on.
+    /// Adds the sender, as a server does when it passes a message on.
     pub(crate) fn sent_by(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
         self
@@ -120,7 +120,7 @@ fn is_command(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The first word, and what follows its spaces.
+/// The first word, and the text after the spaces behind it.
 fn word(text: &str) -> (&str, &str) {
     let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
     (first, rest.trim_start_matches(' '))
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_an_error() {
+    fn a_line_that_is_too_long_to_read_is_an_error() {
         let chunk: &[u8] = &[b'x'; 1000];
         assert!(decode_all(&[chunk; 8]).unwrap().is_empty());
         let error = decode_all(&[chunk; 9]).unwrap_err();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_at_the_end_of_the_stream_is_no_message() {
+    fn half_a_line_at_the_end_of_the_stream_is_dropped() {
         let mut buffer = BytesMut::from(&b"PING 1\r\nPRIVMSG #a :I never"[..]);
         let first = IrcCodec.decode_eof(&mut buffer).unwrap();
         assert_eq!(first, Some(Message::new("PING", ["1"])));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_that_would_be_read_as_something_else() {
+    fn a_message_that_the_peer_would_misread_is_refused() {
         let long = "x".repeat(LONGEST);
         for message in [
             Message::new("PRIVMSG", ["#a", "one\r\nQUIT"]),
@@ -355,7 +355,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(message in any_message()) {
+        fn an_encoded_message_is_decoded_to_the_same_message(message in any_message()) {
             let mut buffer = BytesMut::new();
             IrcCodec.encode(message.clone(), &mut buffer).unwrap();
             prop_assert!(buffer.ends_with(b"\r\n"));
@@ -364,7 +364,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_decoded_can_be_encoded(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn a_decoded_message_can_be_encoded(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut line = bytes;
             line.push(b'\n');
             for message in decode_all(&[&line]).unwrap() {
@@ -375,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn it_does_not_matter_how_the_bytes_arrive(
+        fn messages_do_not_depend_on_how_the_bytes_arrive(
             messages in proptest::collection::vec(any_message(), 0..5),
             cut in 1..40_usize,
         ) {

@@ -148,7 +148,7 @@ mod tests {
     use tokio_util::codec::Framed;
 
     #[test]
-    fn an_address_has_a_port_and_a_channel_its_sign() {
+    fn a_port_and_the_sign_of_a_channel_may_be_left_out() {
         for (given, meant) in [
             ("irc.example:6697", Some("irc.example:6697")),
             ("irc.example", Some("irc.example:6667")),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_login_is_over_when_we_are_in_the_channel() {
+    async fn the_login_ends_when_the_client_is_in_the_channel() {
         let (wire, mut server) = pair();
         let account = account();
         let (link, ()) = futures::join!(register(wire, &account), async {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_refusal_is_known_by_its_number() {
+    async fn each_refusal_has_its_own_error() {
         for (line, words) in [
             (
                 ":s 464 * :Password incorrect",
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn being_kicked_is_an_end() {
+    async fn a_kick_ends_the_connection() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         say(
             &mut server,
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reason_is_read_although_a_write_has_failed() {
+    async fn the_servers_reason_is_read_even_if_a_write_has_failed() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         say(&mut server, &["ERROR :(K-Lined)"]).await;
         drop(server);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_server_is_asked_and_then_given_up() {
+    async fn a_silent_server_gets_a_ping_and_is_then_given_up() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         expect(&mut server, &["JOIN #room"]).await;
         let began = tokio::time::Instant::now();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_takes_no_answers_is_not_heard_without_end() {
+    async fn the_client_stops_reading_if_the_server_takes_no_answers() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         expect(&mut server, &["JOIN #room"]).await;
         let flood = async {
@@ -346,7 +346,7 @@ mod tests {
         };
         let hearing = async { link.next().await.unwrap().unwrap_err() };
         let (pings, error) = futures::join!(flood, hearing);
-        // 8 KiB here, 1 KiB each in both pipes, and one read of 8 KiB.
+        // 8 KiB in the link, 1 KiB in each of two pipes, and one read of 8 KiB.
         assert!(pings < 3000, "{pings}");
         assert!(matches!(error, ChatError::Silent), "{error}");
     }

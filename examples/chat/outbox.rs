@@ -89,7 +89,7 @@ impl Outbox {
             .collect()
     }
 
-    /// Takes note of a PONG. The answer to any other PING changes nothing.
+    /// Records a PONG. The answer to any other PING changes nothing.
     pub(crate) fn confirm(&mut self, pong: &Message) {
         if pong.text() == self.number.to_string() {
             self.under_way.clear();

@@ -95,7 +95,7 @@ async fn serve(stream: TcpStream, hub: Arc<Mutex<Hub>>, mut end: watch::Receiver
     tokio::select! {
         () = converse(&mut lines, &hub, id, replies) => lock(&hub).leave(id),
         _ = end.changed() => {
-            // Closing now sends a reset instead of an orderly end.
+            // With this setting, closing sends a reset instead of an orderly end.
             let _ = lines.get_ref().set_zero_linger();
             return;
         }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_see_each_other_come_talk_and_go() {
+    async fn members_see_each_other_join_talk_and_leave() {
         let server = start(Rules::default()).await;
         let mut ann = Client::join(&server, "ann").await;
         let mut bob = Client::log_in(&server, "bob").await;
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_nick_belongs_to_one_guest_until_they_leave() {
+    async fn a_nick_is_free_again_when_its_guest_has_left() {
         let server = start(Rules::default()).await;
         let ann = Client::join(&server, "ann").await;
         let mut bob = Client::join(&server, "bob").await;
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strange_input_is_answered_and_does_no_harm() {
+    async fn strange_input_gets_an_error_and_does_no_harm() {
         let server = start(Rules::default()).await;
         let mut ann = Client::connect(&server).await;
         for (line, numeric) in [
@@ -305,7 +305,7 @@ mod tests {
         let text = ann.hear().await.text().to_owned();
         assert!(
             text.len() > 400 && text.chars().all(|c| c == 'ü'),
-            "cut, but whole characters"
+            "the text is cut between characters"
         );
     }
 

@@ -97,7 +97,7 @@ impl<R: BufRead> Lines<R> {
         let mut input = self.input.by_ref().take(room);
         input.read_until(b'\n', &mut line)?;
         let is_full = line.len() == LONGEST_LINE;
-        // A terminal reports each Ctrl-D only once. If the end is inside of a
+        // A terminal reports each Ctrl-D only once. If the end is inside a
         // line, reading again would wait for another Ctrl-D.
         self.has_ended = !is_full && !line.ends_with(b"\n");
         if line.is_empty() {
@@ -190,7 +190,7 @@ impl<W: Write> Screen<W> {
         self.put(&format!("\x1b7\x1b[1A\r\x1b[2K\x1b[?7l{text}\x1b[?7h\x1b8"))
     }
 
-    /// Takes note that Enter has moved the cursor.
+    /// Records that Enter has moved the cursor.
     pub(crate) fn moved(&mut self) {
         self.has_status = false;
     }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_read_in_any_encoding_and_with_any_end() {
+    fn lines_are_read_in_any_encoding_and_with_any_line_end() {
         assert_eq!(
             read_all(b"hi\r\ncaf\xe9 \x00\n\nlast"),
             [text("hi"), text("caf\u{fffd} "), text(""), text("last")]
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slash_makes_a_command_and_two_make_one() {
+    fn one_slash_begins_a_command_and_two_begin_a_text() {
         assert_eq!(
             read_all(b"/now\n/quit \n/help\n//etc\n/etc\n /now\n"),
             [
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cannot_control_the_terminal() {
+    fn control_characters_are_not_shown() {
         let terminal = written(false, |screen| {
             screen.line("a\x1b[2Jb\r\nc\u{9b}d").unwrap();
         });
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_rounded_up_and_many_are_minutes() {
+    fn a_time_is_rounded_up_and_shown_in_minutes_from_two_minutes_on() {
         for (millis, words) in [
             (0, "0 s"),
             (1, "1 s"),
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_shown_as_a_person_reads_them() {
+    fn messages_are_shown_in_plain_words() {
         for (line, words) in [
             (":ann!a@h PRIVMSG #room :hello", Some("<ann> hello")),
             (

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_of_real_servers_get_different_verdicts() {
+    fn the_last_lines_of_real_servers_get_the_right_verdicts() {
         let busy = Verdict::Retry(Cause::Busy);
         for (text, verdict) in [
             (
@@ -164,7 +164,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_error_reads_as_a_person_says_it() {
+    fn an_os_error_is_shown_in_plain_words() {
         let reset = io::Error::from_raw_os_error(104);
         assert_eq!(ChatError::from(reset).to_string(), "connection reset");
     }

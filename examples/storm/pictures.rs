@@ -34,8 +34,8 @@ fn text(size: u32) -> TextStyle<'static> {
 
 /// A picture, with a part for each policy.
 pub(crate) enum Picture<'a> {
-    /// Two kinds of charts: the arrivals per second of each policy beside the
-    /// capacity, and the clients that are back beside the limit.
+    /// Charts of the arrivals per second beside the capacity, one for each policy, and
+    /// a chart of the clients that are back beside the limit.
     Storm(&'a [(&'a str, Report)]),
     /// How much longer than its limit each storm takes, by N/C and outage.
     Heat(&'a [(&'a str, Vec<Report>)]),

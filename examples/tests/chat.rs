@@ -130,8 +130,8 @@ impl Chat {
     }
 }
 
-/// The program beside this test's own: target/debug/deps/chat-1234 and
-/// target/debug/examples/chat.
+/// The path of the program. This test is target/debug/deps/chat-1234, and the program
+/// is target/debug/examples/chat.
 fn program() -> PathBuf {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
@@ -189,7 +189,7 @@ async fn lines_typed_offline_are_sent_after_the_reconnect() {
     chat.shows("queued: two").await;
     chat.shows("queued: three").await;
 
-    // The old address is in use only if the new server has it.
+    // The new server has another address, so a proxy serves the old one.
     let server = serve(Rules::default()).await;
     let mut ear = listener(server.address()).await;
     let door = TcpListener::bind(address).await.unwrap();
@@ -310,7 +310,7 @@ async fn lines_that_may_be_lost_are_reported_and_not_sent_again() {
         ]
     );
     let (status, _) = chat.ends().await;
-    assert_eq!(status.code(), Some(1), "a script should know");
+    assert_eq!(status.code(), Some(1), "a script can notice it");
 }
 
 /// Lets `ann` in. The caller reads her JOIN.
@@ -378,7 +378,7 @@ async fn ctrl_c_says_goodbye_to_the_channel() {
         while ear.next().await.unwrap().unwrap().text() != "Quit: good-bye" {}
     })
     .await
-    .expect("everybody hears it");
+    .expect("the others hear it");
 }
 
 #[tokio::test]
@@ -490,7 +490,7 @@ async fn the_storm_drill_refuses_other_options() {
     );
 }
 
-/// An authority, and a server's key with its certificate.
+/// A certificate authority, and the key of a server.
 struct Pki {
     authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
     key: rcgen::KeyPair,

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 /// A small fleet that comes back on Stratified, and never with a constant wait.
 const SMALL: [&str; 4] = ["--clients", "1000", "--capacity", "20"];
 
-/// The program, with a folder of its own for the pictures of a test.
+/// The program. Each test has its own folder for the pictures.
 fn storm(test: &str, args: &[&str]) -> Command {
     let this = env::current_exe().unwrap();
     let profile = this.ancestors().nth(2).unwrap();
