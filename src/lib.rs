@@ -203,3 +203,7 @@ pub mod _cost {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/compare.md")]
 pub mod _compare {}
+
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

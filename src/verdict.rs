@@ -13,13 +13,11 @@ use crate::policy::Cause;
 ///
 /// | kind | verdict | because |
 /// |---|---|---|
-/// | `InvalidInput`, `Unsupported`, `PermissionDenied` without an OS error | `Stop` | the request itself is wrong, and will be wrong again |
 /// | `WouldBlock`, `ResourceBusy`, `QuotaExceeded` | `Retry(Busy)` | the other side, or this host, has no room now |
+/// | all others from the OS | `Retry(Down)` | no server was there, or it left. `PermissionDenied` is a firewall, or a VPN that is being set up; `InvalidInput` a route that drops packets; `Unsupported` an address family that is switched off. All of these pass |
+/// | `InvalidInput` without an OS error, if a look-up found no address | `Retry(Down)` | the name may be there later |
+/// | other `InvalidInput`, `Unsupported`, `PermissionDenied` without an OS error | `Stop` | the request itself is wrong, and will be wrong again |
 /// | `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
-/// | `TimedOut` from the OS | `Retry(Down)` | TCP had no answer: the server did nothing |
-/// | `ConnectionRefused`, `HostUnreachable`, `NetworkUnreachable`, `NetworkDown`, `AddrNotAvailable`, `NotFound` | `Retry(Down)` | no server was there |
-/// | `ConnectionReset`, `ConnectionAborted`, `BrokenPipe`, `NotConnected`, `UnexpectedEof` | `Retry(Down)` | the server was there, and left |
-/// | `PermissionDenied` from the OS | `Retry(Down)` | a firewall, or a VPN that is being set up: both pass |
 /// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
 ///
 /// `InvalidData` is among the others on purpose: a captive portal answers with
@@ -65,16 +63,31 @@ impl From<&std::io::Error> for Verdict {
     fn from(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
 
+        let is_from_the_os = error.raw_os_error().is_some();
         match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::Unsupported => Self::Stop,
-            ErrorKind::PermissionDenied if error.raw_os_error().is_none() => Self::Stop,
             ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::QuotaExceeded => {
                 Self::Retry(Cause::Busy)
             }
-            ErrorKind::TimedOut if error.raw_os_error().is_none() => Self::Retry(Cause::Stalled),
+            _ if is_from_the_os => Self::Retry(Cause::Down),
+            ErrorKind::InvalidInput if is_without_address(error) => Self::Retry(Cause::Down),
+            ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => {
+                Self::Stop
+            }
+            ErrorKind::TimedOut => Self::Retry(Cause::Stalled),
             _ => Self::Retry(Cause::Down),
         }
     }
+}
+
+/// Whether a look-up has found no address. The standard library and tokio say so
+/// only in the text.
+#[cfg(feature = "std")]
+#[cold]
+fn is_without_address(error: &std::io::Error) -> bool {
+    use alloc::string::ToString;
+
+    let text = error.to_string();
+    text.starts_with("could not resolve to any address")
 }
 
 impl Verdict {
@@ -127,6 +140,36 @@ mod tests {
         ] {
             assert_eq!(Verdict::from(&io::Error::from(kind)), verdict, "{kind:?}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_error_of_the_network_stops_a_client() {
+        const EAGAIN: i32 = 11;
+        const EBUSY: i32 = 16;
+        const EDQUOT: i32 = 122;
+        for code in 1..200 {
+            let error = io::Error::from_raw_os_error(code);
+            let cause = match code {
+                // A Unix socket whose backlog is full; and those of files.
+                EAGAIN | EBUSY | EDQUOT => Cause::Busy,
+                _ => Cause::Down,
+            };
+            assert_eq!(Verdict::from(&error), Verdict::Retry(cause), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_an_address_does_not_stop_a_client() {
+        for text in [
+            "could not resolve to any address",
+            "could not resolve to any addresses",
+        ] {
+            let error = io::Error::new(ErrorKind::InvalidInput, text);
+            assert_eq!(Verdict::from(&error), Verdict::Retry(Cause::Down));
+        }
+        let other = io::Error::new(ErrorKind::InvalidInput, "invalid port value");
+        assert_eq!(Verdict::from(&other), Verdict::Stop);
     }
 
     #[cfg(target_os = "linux")]

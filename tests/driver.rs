@@ -514,7 +514,7 @@ async fn a_stop_returns_its_error_and_the_next_call_begins_a_new_outage() {
     assert_eq!(error.last(), Some(&"wrong password"));
     assert_eq!(
         error.to_string(),
-        "gave up after 1 attempt in 0ns: trying again cannot help"
+        "gave up after 1 attempt in 0ms: trying again cannot help"
     );
     assert_eq!(error.into_inner(), Some("wrong password"));
     let start = Instant::now();
@@ -554,7 +554,7 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
 async fn the_errors_of_every_connector_fit_a_question_mark() {
     use std::error::Error as StdError;
 
-    const GAVE_UP: &str = "gave up after 1 attempt in 0ns: no attempts are left";
+    const GAVE_UP: &str = "gave up after 1 attempt in 0ms: no attempts are left";
 
     async fn anyhow() -> anyhow::Result<()> {
         let log_in = || async {
@@ -1142,6 +1142,34 @@ async fn a_driver_goes_on_with_a_wait_that_was_saved() {
         .restore(&saved, secs(3));
     redial.ready().await.unwrap();
     assert!((since(start) - 12.0).abs() < 0.01, "{}", since(start));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_killed_in_its_attempts_reaches_the_limit() {
+    // Each launch is killed eight seconds into its first attempt.
+    let attempts = Arc::new(AtomicU32::new(0));
+    let launch = || {
+        let attempts = attempts.clone();
+        Redial::new(move || {
+            attempts.fetch_add(1, SeqCst);
+            pending::<io::Result<()>>()
+        })
+        .policy(Sequence::new([secs(1)]).jitter(Jitter::None))
+        .max_attempts(3)
+    };
+    let mut redial = launch();
+    for number in 1..=3 {
+        let killed = timeout(secs(9), redial.ready()).await;
+        assert!(killed.is_err(), "launch {number} is still in its attempt");
+        assert_eq!(attempts.load(SeqCst), number);
+        let saved = redial.save().expect("an attempt is in flight");
+        redial = launch().restore(&saved, Duration::ZERO);
+    }
+    // The launches have used the limit up: one more attempt, and it gives up.
+    let error = redial.ready().await.unwrap_err();
+    assert_eq!(error.reason(), Some(redial::Reason::MaxAttempts));
+    assert_eq!(attempts.load(SeqCst), 4);
+    assert_eq!(redial.save(), None, "the next launch begins afresh");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,14 +6,14 @@ use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use redial::policy::from_fn;
-use redial::{Exponential, Handle, Jitter, Redial, Status, TokenBucket, Verdict};
+use redial::{Event, Exponential, Handle, Jitter, Redial, Status, TokenBucket, Verdict};
 use tokio::io::duplex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -742,4 +742,25 @@ fn a_handle_says_the_same_whenever_it_was_made() {
         "waiting", // of a new outage
     ];
     assert_eq!(words, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_can_end_the_wait_that_it_learns_of() {
+    let pressed: Arc<OnceLock<Handle>> = Arc::default();
+    let handle = pressed.clone();
+    let mut attempts = 0;
+    let mut redial = Redial::new(move || {
+        attempts += 1;
+        ready(if attempts > 5 { Ok(()) } else { Err(refused()) })
+    })
+    .policy(doubling())
+    .observe(move |event| {
+        if let (Event::Waiting { .. }, Some(handle)) = (event, handle.get()) {
+            handle.retry_now();
+        }
+    });
+    pressed.set(redial.handle()).unwrap();
+    let start = Instant::now();
+    redial.ready().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO, "a press was lost");
 }

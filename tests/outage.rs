@@ -658,3 +658,21 @@ fn an_attempt_out_of_turn_keeps_a_wait_that_its_cause_allows() {
         first - first / 3
     );
 }
+
+#[test]
+fn a_policy_from_an_iterator_goes_on_after_a_restore() {
+    // Five waits, over as many launches as there are.
+    let policy = || from_fn(|_| [1, 2, 4, 8, 16].map(secs));
+    let mut outage = Outage::from_seed(policy(), 1);
+    let mut waits = vec![wait(outage.failed(secs(0), DOWN))];
+    while let Some(saved) = outage.save(secs(0)) {
+        outage = Outage::from_seed(policy(), 1);
+        let _ = outage.restore(&saved, secs(0), secs(0));
+        outage.connecting(secs(0));
+        match outage.failed(secs(0), DOWN) {
+            Next::Wait(wait) => waits.push(wait),
+            Next::GiveUp(reason) => assert_eq!(reason, Reason::Policy),
+        }
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16].map(secs));
+}

@@ -239,6 +239,49 @@ async fn a_connection_of_another_shared_cannot_be_reported_here() {
     assert!(one.get().is_none());
 }
 
+/// A connection that uses its `Shared` when it is dropped.
+struct Nosy(Arc<std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>>);
+
+impl Clone for Nosy {
+    fn clone(&self) -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        if let Some(look) = self.0.get() {
+            look();
+        }
+    }
+}
+
+#[test]
+fn a_connection_may_use_its_shared_while_it_is_dropped() {
+    // In a thread of its own: the fault was a deadlock.
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for close in [false, true] {
+            let look = Arc::<std::sync::OnceLock<_>>::default();
+            let nosy = look.clone();
+            let connect = move || ready(Ok::<_, io::Error>(Nosy(nosy.clone())));
+            let shared = Redial::new(connect).into_shared();
+            let lent = shared.ready().now_or_never().unwrap().unwrap();
+            let uses = shared.clone();
+            let _ = look.set(Box::new(move || drop(uses.get())) as Box<dyn Fn() + Send + Sync>);
+            if close {
+                shared.handle().close();
+                assert!(shared.ready().now_or_never().unwrap().is_err());
+            } else {
+                lent.lost();
+            }
+        }
+        done.send(()).unwrap();
+    });
+    let is_done = is_done.recv_timeout(secs(20));
+    assert!(is_done.is_ok(), "a deadlock");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_present_connection_is_lent_without_waiting() {
     let shared = Redial::new(numbered(secs(1)).0)

@@ -193,10 +193,13 @@ impl<E> fmt::Display for Error<E> {
                 let elapsed = Duration::from_millis(self.0.elapsed.as_millis() as u64);
                 let attempts = self.0.attempts;
                 let s = if attempts == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "gave up after {attempts} attempt{s} in {elapsed:?}: {reason}"
-                )
+                write!(f, "gave up after {attempts} attempt{s} in ")?;
+                // A `Duration` of zero is shown as nanoseconds.
+                match elapsed {
+                    Duration::ZERO => f.write_str("0ms")?,
+                    _ => write!(f, "{elapsed:?}")?,
+                }
+                write!(f, ": {reason}")
             }
         }
     }

@@ -9,7 +9,7 @@
 //! - an attempt or a timer is left behind: [`flight`];
 //! - a call hangs, or loses something when it is dropped: [`future`], [`run`];
 //! - a press has no effect, or a status is wrong: [`pressed`], and `control`;
-//! - a limit is ignored: `outage`. The driver only does what that says.
+//! - a limit is ignored: `outage`. The driver only does what `outage` says.
 
 mod boxed;
 mod budget;
@@ -98,7 +98,7 @@ pub use maybe_send::MaybeSend;
 /// | [`classify`](Self::classify) | by the kind of `io::Error`, see [`Verdict`] |
 /// | [`budget`](Self::budget) | none |
 /// | [`seed`](Self::seed) | fresh entropy |
-/// | [`observe`](Self::observe) | nobody |
+/// | [`observe`](Self::observe) | no observer |
 /// | [`restore`](Self::restore) | no outage |
 /// | [`wall_clock`](Self::wall_clock) | the system's |
 ///

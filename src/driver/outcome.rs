@@ -85,11 +85,12 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    /// Tells the observers and the handles of a wait that begins.
+    /// Tells the handles and the observers of a wait that begins.
     pub(super) fn announce_wait(&mut self, wait: Duration) {
         let attempt = self.attempt_number();
-        self.tell(&Event::Waiting { attempt, wait });
+        // The status first, so that an observer can end this wait.
         self.publish_phase();
+        self.tell(&Event::Waiting { attempt, wait });
     }
 
     /// The error that the caller gets.

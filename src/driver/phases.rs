@@ -95,8 +95,8 @@ impl<E, P: Policy> Core<E, P> {
                 Phase::Due => {
                     let attempt = self.attempt_number();
                     self.enter(Phase::Connecting);
-                    self.tell(&Event::Connecting { attempt });
                     self.publish(Status::Connecting { attempt });
+                    self.tell(&Event::Connecting { attempt });
                     flight.as_mut().begin(connector.connect());
                 }
                 Phase::Restored => self.begin_restored(),

@@ -53,6 +53,7 @@ impl Seeds {
         split_mix(self.seed, (self.randoms as u64).wrapping_neg())
     }
 
+    #[cfg_attr(not(feature = "std"), allow(clippy::unused_self))]
     fn draw(&mut self) {
         #[cfg(feature = "std")]
         if self.outages == FRESH {

@@ -9,9 +9,12 @@ use crate::rng::Rng;
 /// A policy from a closure that returns an iterator of waits, one iterator for
 /// each outage.
 ///
-/// The outage is given up when the iterator ends. The closure is handed a
-/// generator of its own for each outage, and may ignore it. This is how the
-/// delays of another crate plug in.
+/// The outage is given up when the iterator ends. The closure gets a generator of
+/// its own for each outage, and may ignore it. This is how the delays of another
+/// crate plug in.
+///
+/// The n-th wait of an outage is the n-th item of the iterator. So an outage that
+/// was saved and restored goes on with the item after those that it has used.
 ///
 /// The closure must be `Clone`, as every policy is. It is if all that it
 /// captures is.
@@ -36,19 +39,41 @@ where
 #[derive(Clone, Copy)]
 pub struct FromFn<F>(F);
 
+/// What one outage remembers of a [`FromFn`].
+#[derive(Clone, Debug)]
+pub struct FromFnState<I> {
+    waits: I,
+    /// The number of the next item.
+    next: u32,
+}
+
+/// The most items that are skipped, so that a saved count of four billion does not
+/// take seconds.
+const MOST_SKIPPED: u32 = 100_000;
+
 impl<F, I> Policy for FromFn<F>
 where
     F: Fn(Rng) -> I + Clone,
     I: IntoIterator<Item = Duration>,
 {
-    type State = I::IntoIter;
+    type State = FromFnState<I::IntoIter>;
 
-    fn begin(&self, rng: &mut Rng) -> I::IntoIter {
-        (self.0)(rng.fork()).into_iter()
+    fn begin(&self, rng: &mut Rng) -> Self::State {
+        FromFnState {
+            waits: (self.0)(rng.fork()).into_iter(),
+            next: 0,
+        }
     }
 
-    fn next_delay(&self, waits: &mut I::IntoIter, _: &mut Rng, _: &Failed) -> Option<Duration> {
-        waits.next()
+    fn next_delay(
+        &self,
+        state: &mut Self::State,
+        _: &mut Rng,
+        failed: &Failed,
+    ) -> Option<Duration> {
+        let skipped = failed.attempt.saturating_sub(state.next);
+        state.next = failed.attempt.max(state.next).saturating_add(1);
+        state.waits.nth(skipped.min(MOST_SKIPPED) as usize)
     }
 }
 

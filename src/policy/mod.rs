@@ -34,7 +34,7 @@ pub use bucket::{BucketPolicy, BucketState};
 pub use decorrelated::{Decorrelated, DecorrelatedState};
 pub use exponential::{Exponential, ExponentialState};
 pub use failed::{Cause, Failed};
-pub use from_fn::{FromFn, from_fn};
+pub use from_fn::{FromFn, FromFnState, from_fn};
 pub use jitter::Jitter;
 #[cfg(target_has_atomic = "ptr")]
 pub use sequence::Sequence;

@@ -46,8 +46,8 @@ use crate::sync::{Mutex, lock};
 ///
 /// # The lock
 ///
-/// The connector, the classifier, the observers and the connection's `Clone` and
-/// `Drop` run under a lock. They must not use the `Shared` that they serve.
+/// The connector, the classifier, the observers and the connection's `Clone` run
+/// under a lock. They must not use the `Shared` that they serve.
 pub struct Shared<C: Connect, P: Policy = Stratified> {
     inner: Arc<Inner<C, P>>,
 }
@@ -245,7 +245,12 @@ where
         }
         let mut state = lock(&self.inner.state);
         if state.generation == lent.generation {
+            // The program may use this `Shared` in the `Drop` of its connection, so
+            // the connection is not dropped under the lock.
+            let gone = state.redial.connection.take();
             report(&mut state.redial);
+            drop(state);
+            drop(gone);
         }
     }
 
@@ -342,6 +347,8 @@ where
             state.timed_by = waiter.id;
             state.redial.disarm();
         }
+        let closed = state.redial.is_closed();
+        let gone = closed.then(|| state.redial.connection.take()).flatten();
         let fresh = state.redial.get_mut().is_none();
         // The attempt wakes all tasks, because the one that polled it last may be
         // gone by then.
@@ -360,6 +367,7 @@ where
         };
         state.timed_by = 0;
         drop(guard);
+        drop(gone);
         inner.waiting.leave(&mut waiter.seat);
         this.waiter = None;
         if fresh {

@@ -18,8 +18,9 @@ pub(super) enum Unsent {
 }
 
 impl SendError {
-    /// There is no connection, and the session was told to
-    /// [`fail_while_down`](super::Session::fail_while_down). The item was not accepted.
+    /// There is no connection, and the session is set to
+    /// [`fail_while_down`](super::Session::fail_while_down). The item was not
+    /// accepted.
     pub fn is_down(&self) -> bool {
         self.0 == Unsent::Down
     }
