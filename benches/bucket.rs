@@ -1,4 +1,4 @@
-//! What does a token cost, by one thread and by many, granted and denied?
+//! What does a token cost, granted or denied, with one thread or many?
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -13,12 +13,12 @@ use governor::{Quota, RateLimiter};
 use redial::TokenBucket;
 use tower::retry::budget::{Budget, TpsBudget};
 
-/// A period so long that no token is earned during a sample, and a burst that
-/// no sample takes.
+/// A period so long that no sample earns a token, and a burst so large that no
+/// sample empties the bucket.
 const DAY: Duration = Duration::from_secs(86_400);
 const ENDLESS: u32 = u32::MAX;
 
-/// The time of one call if so many threads make as many calls as they can.
+/// The time of one call while several threads make as many calls as they can.
 fn threads<B: Sync>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -31,8 +31,8 @@ fn threads<B: Sync>(
                 let bucket = new();
                 let each = calls.div_ceil(threads);
                 let barrier = Barrier::new(threads as usize);
-                // From the first beginning to the last end, by the threads' own
-                // clocks, because a thread that watches may not be running.
+                // The time from the first start to the last end. The threads read
+                // the clock, because a watching thread may not be running.
                 let total = thread::scope(|scope| {
                     let run = || {
                         barrier.wait();
@@ -50,7 +50,7 @@ fn threads<B: Sync>(
                     }
                     last - first
                 });
-                // Of `each * threads` calls, which is `calls` rounded up.
+                // There were `each * threads` calls, which is `calls` rounded up.
                 total.mul_f64(calls as f64 / (each * threads) as f64)
             });
         });
@@ -65,7 +65,7 @@ fn governor_quota(burst: u32, period: Duration) -> Quota {
 
 fn granted(c: &mut Criterion) {
     let mut group = c.benchmark_group("token granted");
-    // Of a period that, times the burst, both sides can hold: 4 seconds.
+    // Both crates can represent this period times the burst: 4 seconds.
     let period = Duration::from_nanos(1);
     let now = Duration::from_secs(60);
     threads(
@@ -92,7 +92,7 @@ fn granted(c: &mut Criterion) {
             black_box(limiter.check()).unwrap();
         },
     );
-    // The nearest that governor has to a time that is passed in.
+    // In governor, this comes closest to passing the time in.
     threads(
         &mut group,
         "governor, fake clock",

@@ -31,11 +31,11 @@ struct Question {
 }
 
 enum Bar {
-    /// The ratio of our time to the peer's, at most.
+    /// The highest ratio of our time to the peer's time.
     Ratio(f64),
-    /// The same, for samples that were taken in turns with the peer's.
+    /// The same, for samples that took turns with the peer's samples.
     InTurns(f64),
-    /// Nanoseconds more than the peer, at most.
+    /// The most nanoseconds that we may take beyond the peer's time.
     Over(f64),
     /// No bar: the row only informs.
     None,
@@ -387,7 +387,7 @@ fn time(nanoseconds: f64) -> String {
     }
 }
 
-/// The machine and the compiler, as far as the system reports them.
+/// The machine and the compiler, if the system reports them.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {

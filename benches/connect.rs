@@ -1,5 +1,5 @@
-//! What does it cost to make a connection, driver included: at the first
-//! attempt, and at the fifth?
+//! What does a connection cost at the first attempt and at the fifth, including the
+//! driver?
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use redial::{Exponential, Jitter, Redial, Sequence};
 use redial_benches::{attempts, complete};
 
-/// Each makes its driver or its retry anew and gives it the same connector.
+/// Each iteration makes a new driver or retry. All use the same connector.
 fn first_attempt(c: &mut Criterion) {
     let mut group = c.benchmark_group("connect at once");
     group.bench_function("limit", |bencher| {
@@ -72,7 +72,7 @@ fn first_attempt(c: &mut Criterion) {
     group.finish();
 }
 
-/// Waits of zero, which each handles as it does: a timer that is due, or none.
+/// All waits are zero. Some crates use a timer that is due, others use no timer.
 fn fifth_attempt_without_waits(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("connect after 4 failures, no waits");
@@ -85,7 +85,7 @@ fn fifth_attempt_without_waits(c: &mut Criterion) {
             })
         });
     });
-    // As a generator that was seeded when the thread began.
+    // The peers use a generator that was seeded when the thread began.
     let mut seed = 0;
     group.bench_function("redial, seeded", |bencher| {
         bencher.iter(|| {
@@ -144,7 +144,7 @@ fn fifth_attempt_without_waits(c: &mut Criterion) {
     group.finish();
 }
 
-/// Jittered waits of seconds, under a clock that leaps over them.
+/// Waits of seconds with jitter. The paused clock skips them.
 fn fifth_attempt(c: &mut Criterion) {
     let runtime = runtime();
     let second = Duration::from_secs(1);
@@ -157,8 +157,8 @@ fn fifth_attempt(c: &mut Criterion) {
             })
         });
     });
-    // As the peers do it: the same rule, and a generator that was seeded when
-    // the thread began.
+    // As in the peers: the same rule, and a generator that was seeded when the
+    // thread began.
     let exponential = Exponential::new(second, 60 * second).jitter(Jitter::Full);
     let mut seed = 0;
     group.bench_function("redial Exponential, seeded", |bencher| {

@@ -1,10 +1,10 @@
-//! A second yardstick: many writers of one row, by optimistic locking.
+//! A second comparison: many clients write one row with optimistic locking.
 //!
 //! The model of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015)
-//! and of the simulator behind it: N clients start together, each reads the
-//! row's version and writes with it; a write whose version is no longer the
-//! row's fails, and the client backs off and reads anew. Each way through the
-//! network takes 10 ms, give or take 2 ms. Waits begin at 5 ms and end at 2 s.
+//! and of its simulator. N clients start together. Each client reads the row's
+//! version and writes with it. If the version has changed, the write fails, and the
+//! client backs off and reads again. Each way through the network takes 10 ms, with
+//! a deviation of 2 ms. Waits grow from 5 ms to 2 s.
 //!
 //! Prints the writes and the completion time, each the mean over 100 runs.
 
@@ -17,21 +17,21 @@ const BASE: Duration = Duration::from_millis(5);
 const CAP: Duration = Duration::from_secs(2);
 const RUNS: u64 = 100;
 
-/// What a client's message is, when it arrives.
+/// A message of a client, when it arrives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Message {
-    /// At the server.
+    /// At the server: a request for the version.
     Read,
     /// At the client: the version.
     Version(u64),
-    /// At the server, with the version that was read.
+    /// At the server: a write, with the version that the client has read.
     Write(u64),
-    /// At the client.
+    /// At the client: the write has failed.
     Failed,
 }
 
-/// One way through the network, in nanoseconds: normal by the sum of twelve
-/// uniform numbers, which is as good as the model itself.
+/// The time of one way through the network, in nanoseconds. The sum of twelve uniform
+/// numbers approximates a normal distribution, which is enough for this model.
 fn network(rng: &mut Rng) -> u64 {
     let uniform = |rng: &mut Rng| rng.next_u64() as f64 / 2_f64.powi(64);
     let normal = (0..12).map(|_| uniform(rng)).sum::<f64>() - 6.0;

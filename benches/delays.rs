@@ -1,5 +1,5 @@
-//! What does the next delay with jitter cost, in outages of sixteen attempts,
-//! the start of the outage included?
+//! What does the next delay with jitter cost? Each outage has sixteen attempts, and
+//! its start is included.
 
 use std::hint::black_box;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ const ATTEMPTS: u32 = 16;
 const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(60);
 
-/// Measures outages, each of which `start` begins.
+/// Measures outages. `start` begins each outage.
 fn outages<I>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut start: impl FnMut() -> I)
 where
     I: Iterator<Item = Duration>,
@@ -26,7 +26,7 @@ where
     });
 }
 
-/// Ours, with a seed of its own for each outage.
+/// Measures a policy of redial, with a new seed for each outage.
 fn policy(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, policy: impl Policy) {
     let mut seed = 0;
     outages(group, name, || {
@@ -40,8 +40,7 @@ fn delays(c: &mut Criterion) {
     group.throughput(Throughput::Elements(ATTEMPTS.into()));
     let group = &mut group;
 
-    // One draw and one multiplication a wait: what is left when a policy costs
-    // nothing.
+    // One draw and one multiplication for each wait: the cost if a policy were free.
     let mut seed = 0;
     outages(group, "limit", || {
         seed += 1;
@@ -114,7 +113,7 @@ fn delays(c: &mut Criterion) {
         std::iter::from_fn(move || backoff::backoff::Backoff::next_backoff(&mut backoff))
     });
 
-    // Its answer is an instant on the system's clock, which it reads.
+    // This crate returns an instant, so it reads the system's clock.
     let retry_policies = retry_policies::policies::ExponentialBackoff::builder()
         .retry_bounds(BASE, CAP)
         .build_with_max_retries(u32::MAX);
@@ -130,7 +129,7 @@ fn delays(c: &mut Criterion) {
         });
     });
 
-    // Its answer is a timer of tokio's, which is not polled here.
+    // This crate returns a tokio timer, which is not polled here.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

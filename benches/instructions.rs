@@ -1,8 +1,8 @@
-//! How many instructions does each hot path take? Noise cannot trip this.
+//! How many instructions does each hot path take? Noise does not change the count.
 //!
-//! Without arguments, lists the paths. With a path and a number, runs that path
-//! so many times and does nothing else: `.ci/instructions` runs two numbers
-//! under valgrind, and what their counts differ by is the path's.
+//! Without arguments, lists the paths. With a path and a number, only runs that path
+//! that many times. `.ci/instructions` runs each path with two numbers under
+//! valgrind. The difference of the counts is the cost of the path.
 
 use std::fmt::Debug;
 use std::future::{poll_fn, ready};
@@ -26,7 +26,7 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A path's name, and what runs it so many times.
+/// A path's name, and a function that runs the path the given number of times.
 type Path = (&'static str, fn(u64));
 
 const PATHS: &[Path] = &[
@@ -127,7 +127,7 @@ const PATHS: &[Path] = &[
     }),
     // The figure is the work for each waiting task, and so for one more of them.
     ("task of a crowd woken twice, Shared", crowd),
-    // Of whole round trips, what part is the wrapper's?
+    // How much of a whole round trip is the wrapper?
     ("64 B echo over a duplex, bare", |n| {
         echo(n, |io| io);
     }),
@@ -156,7 +156,7 @@ fn delays(n: u64, policy: impl Policy) {
     }
 }
 
-/// Up, lost, four refusals, and up for long.
+/// An outage: connected, lost, four refusals, and connected for long.
 fn outage(n: u64) {
     let mut outage = Outage::from_seed(Stratified::default(), 1);
     let mut now = Duration::ZERO;
@@ -235,7 +235,7 @@ fn once<T, E: From<std::io::Error>>(connection: T) -> impl Connect<Connection = 
     }
 }
 
-/// Both sides in one task, so that no scheduler's choices are counted.
+/// Runs both sides in one task, so that the scheduler does not affect the count.
 fn echo<T: AsyncRead + AsyncWrite + Unpin>(n: u64, wrap: impl FnOnce(DuplexStream) -> T) {
     let (ours, mut theirs) = duplex(1024);
     let mut ours = wrap(ours);

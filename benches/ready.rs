@@ -1,4 +1,4 @@
-//! What does `ready()` cost while connected, beside a bare `&mut`?
+//! What does `ready()` cost while connected, compared with a bare `&mut`?
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn while_connected(c: &mut Criterion) {
         bencher.iter(|| *complete(black_box(&mut redial).ready()).unwrap() += 1);
     });
 
-    // With a handle, each call looks for a command.
+    // If there is a handle, each call checks for a command.
     let mut redial = Redial::new(attempts(0));
     let _handle = redial.handle();
     group.bench_function("redial with a handle", |bencher| {

@@ -20,7 +20,7 @@ fn seeding(c: &mut Criterion) {
         let policy = Stratified::default();
         bencher.iter(|| policy.delays().next());
     });
-    // The first outage of a client draws its seed, and all others follow.
+    // Only the first outage of a client draws a seed. Later seeds derive from it.
     group.bench_function("redial, a client's first outage", |bencher| {
         bencher.iter(|| Outage::new(Stratified::default()).lost(black_box(second)));
     });

@@ -1,8 +1,8 @@
-//! What does it cost to wake a crowd that waits for one connection?
+//! What does it cost to wake all waiters of one connection?
 //!
-//! Each waiter registers, is woken once while the attempt goes on, registers
-//! again, and is woken by the connection. The time for each waiter must not grow
-//! with the crowd.
+//! Each waiter registers. It is woken once during the attempt and registers again.
+//! Then the connection wakes it. The time for each waiter must not grow with the
+//! number of waiters.
 
 use std::future::poll_fn;
 use std::hint::black_box;
@@ -16,10 +16,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use redial::Redial;
 use redial::future::SharedReady;
 
-/// What the attempt waits for: the waker of its last poll, and its answer.
+/// The answer that the attempt waits for, and the waker of the attempt's last poll.
 type Answer = Arc<Mutex<(Option<Waker>, bool)>>;
 
-/// Wakes a crowd of so many twice, and returns the time of all its polls.
+/// Wakes all waiters twice, and returns the time of all their polls.
 fn crowd(waiters: usize) -> Duration {
     let answer = Answer::default();
     let asked = answer.clone();
@@ -55,7 +55,7 @@ fn crowd(waiters: usize) -> Duration {
 }
 
 fn wake_ups(c: &mut Criterion) {
-    // The attempt's timeout needs a timer, though it is never reached.
+    // The attempt's timeout needs a timer, although the timeout never expires.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

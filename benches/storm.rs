@@ -1,8 +1,8 @@
-//! How fast a storm is simulated, and how that grows with the fleet.
+//! How fast is the simulation of a storm, and how does its time grow with the fleet?
 //!
-//! An element is an event of a client's outage machine: the loss, the begin of
-//! an attempt, or its end, with the policy's next wait. N/C is 60 s throughout,
-//! on Stratified: about six attempts a client.
+//! An element is an event of a client's outage: the loss, the start of an attempt, or
+//! its end with the policy's next wait. N/C is always 60 s. The policy is Stratified,
+//! so a client makes about six attempts.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ fn storm(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The fastest of three runs of each size, up to ten million clients: seconds
-/// over N log N.
+/// Prints the speed of the fastest of three runs for each size, up to ten million
+/// clients, and its time divided by N log N.
 fn growth(_: &mut Criterion) {
     println!("  clients   seconds   M attempts/s   M events/s   ns per N log2 N");
     for clients in [100_000, 1_000_000, 10_000_000] {

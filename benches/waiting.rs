@@ -1,5 +1,5 @@
-//! What do 100 000 clients cost that wait at once in one runtime: memory each,
-//! wake-ups, and the busiest tick of the timer?
+//! What do 100 000 clients that wait in one runtime cost? Measures the memory of
+//! each, the wake-ups and the busiest tick of the timer.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinSet, yield_now};
 
 const CLIENTS: u32 = 100_000;
-/// Each client is connected after so many waits.
+/// The number of waits before a client is connected.
 const WAITS: u32 = 4;
 const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(60);
@@ -22,9 +22,9 @@ const CAP: Duration = Duration::from_secs(60);
 /// The server's side: counts attempts.
 type Server = Arc<AtomicU32>;
 
-/// One client, which makes its policy itself, as the clients of the peers do: a
-/// connection that is lost at once, and then as many attempts as there are waits.
-/// The last attempt succeeds.
+/// One client. It makes its own policy, as the clients of the peers do. Its first
+/// connection is lost at once. After each wait it makes an attempt, and the last
+/// attempt succeeds.
 async fn redial<P: Policy>(server: Server, policy: impl Fn() -> P, seed: u64) {
     let mut made = 0;
     let mut redial = Redial::new(move || {
@@ -42,7 +42,7 @@ async fn redial<P: Policy>(server: Server, policy: impl Fn() -> P, seed: u64) {
     redial.connect().await.unwrap();
 }
 
-/// As many failures as there are waits.
+/// Fails once for each wait.
 fn failures(server: Server) -> impl FnMut() -> std::future::Ready<Result<(), &'static str>> {
     let mut connect = redial_benches::attempts(WAITS);
     move || {
@@ -68,11 +68,11 @@ async fn backon(server: Server) {
     failures(server).retry(waits).await.unwrap();
 }
 
-/// A fleet of which every client waits.
+/// A fleet in which every client waits.
 struct Waiting {
     runtime: Runtime,
     clients: JoinSet<()>,
-    /// Heap bytes of the whole of it, tasks included.
+    /// The heap bytes of the fleet, including its tasks.
     bytes: i64,
 }
 
@@ -92,7 +92,7 @@ where
             for n in 0..CLIENTS {
                 clients.spawn(client(server.clone(), n));
             }
-            // The poll that makes the first attempt goes on into the wait.
+            // The poll that makes the first attempt also starts the wait.
             while server.load(Ordering::Relaxed) < CLIENTS {
                 yield_now().await;
             }
@@ -106,8 +106,8 @@ where
 }
 
 impl Waiting {
-    /// Until all are connected, on a clock that leaps: what is left is the
-    /// work.
+    /// Runs until all clients are connected. The paused clock skips the waits, so only
+    /// the work takes time.
     fn run(mut self) -> Duration {
         let began = Instant::now();
         self.runtime.block_on(async {
@@ -147,7 +147,7 @@ fn wake_ups(c: &mut Criterion) {
 
 fn memory() {
     let each = |fleet: Waiting| fleet.bytes / i64::from(CLIENTS);
-    println!("heap of a waiting client, its task included:");
+    println!("heap of a waiting client, including its task:");
     println!("  redial             {} B", each(fleet(stratified)));
     println!("  redial Exponential {} B", each(fleet(exponential)));
     println!(
@@ -157,9 +157,9 @@ fn memory() {
     println!("  backon             {} B", each(fleet(|s, _| backon(s))));
 }
 
-/// The first reconnects of a fleet that lost its server in one instant, by the
-/// tick of tokio's timer (1 ms) that wakes them: each tick has its share of the
-/// density of the first stratum, and no more than chance adds to it.
+/// Counts the first reconnects of a fleet by the tick of tokio's timer (1 ms) that
+/// wakes them. All clients lose the server in one instant. No tick may exceed its
+/// share of the first stratum by more than chance.
 fn ticks() {
     let ticks: Arc<Vec<AtomicU32>> = Arc::new((0..=1_000).map(|_| AtomicU32::new(0)).collect());
     let began = tokio::time::Instant::now;
@@ -190,10 +190,10 @@ fn ticks() {
         let count = count.load(Ordering::Relaxed);
         let share = before(tick as f64 / 1e3) - before((tick - 1) as f64 / 1e3);
         let mean = f64::from(CLIENTS) * share;
-        // A Poisson variable of this mean is 7 deviations above it with 1e-9.
+        // A Poisson variable exceeds its mean by 7 deviations with probability 1e-9.
         assert!(
             f64::from(count) < mean + 7.0 * mean.sqrt(),
-            "tick {tick} woke {count} clients, where {mean:.1} are its share"
+            "tick {tick} woke {count} clients, but its share is {mean:.1}"
         );
         if count > busiest.1 {
             busiest = (tick, count, mean);

@@ -1,4 +1,4 @@
-//! What do `Session` and `RedialIo` cost, beside the bare connection?
+//! What do `Session` and `RedialIo` cost, compared with the bare connection?
 //!
 //! The difference is a few nanoseconds, and the speed of a machine changes by more
 //! than that from one second to the next. Criterion measures one function after the
@@ -26,12 +26,12 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 const SMALL: usize = 64;
 const BULK: usize = 64 * 1024;
 const PAGE: usize = 4096;
-/// From one round's place within a page to the next one's: by and by they are
-/// all that an allocation can have.
+/// The step between the places of two rounds within a page. In the end the rounds
+/// have used every place that an allocation can have.
 const PLACE: usize = 17 * 16;
 const BULK_TURN: u64 = PAGE as u64 / 16;
 
-/// The other side of an echo, a task on the same thread.
+/// The other side of an echo: a task on the same thread.
 async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let mut buffer = [0; SMALL];
     while io.read_exact(&mut buffer).await.is_ok() {
@@ -49,11 +49,11 @@ async fn echoes((io, ()): &mut (impl AsyncRead + AsyncWrite + Unpin, ()), count:
     }
 }
 
-/// Copies from one side to the other, both in one task. So the result depends
-/// neither on a scheduler nor on how full the buffers are.
+/// Copies from one side to the other. Both sides run in one task, so the scheduler
+/// and the fill of the buffers do not affect the result.
 ///
 /// A copy takes more than ten times as long if the destination lies 16 bytes behind
-/// the source within their pages, which is a matter of luck. So the places change
+/// the source within their pages, which depends on the allocator. So the places change
 /// from round to round, and a turn goes through all of them.
 async fn bulk((ours, theirs): &mut (impl AsyncWrite + Unpin, impl AsyncRead + Unpin), count: u64) {
     let from = vec![7; BULK + PAGE];
@@ -75,7 +75,7 @@ fn once<T>(connection: T) -> impl Connect<Connection = T, Error = io::Error> {
     move || ready(connection.take().ok_or_else(|| io::Error::other("lost")))
 }
 
-/// What stubborn-io makes its one connection from.
+/// The source of the one connection of stubborn-io.
 struct Once<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Clone for Once<T> {
@@ -116,7 +116,7 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// Connected to each other, with buffers that do not grow while one measures.
+/// Two connected sockets, with buffers that do not grow during the measurement.
 async fn tcp() -> (TcpStream, TcpStream) {
     let socket = || {
         let socket = TcpSocket::new_v4().unwrap();
@@ -135,10 +135,10 @@ async fn tcp() -> (TcpStream, TcpStream) {
     (ours.unwrap(), theirs)
 }
 
-/// Runs so many rounds, and tells how long they took.
+/// Runs the given number of rounds, and returns how long they took.
 type Rounds<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
 
-/// Rounds over one connection that stays.
+/// Rounds over one lasting connection.
 fn rounds<'a, T: 'a>(
     runtime: &'a Runtime,
     mut io: T,
@@ -156,7 +156,7 @@ fn rounds<'a, T: 'a>(
 const WARM_UP: Duration = Duration::from_millis(500);
 const MEASURED: Duration = Duration::from_secs(4);
 
-/// Measures `variants`, of which the first is bare, in turns of so many rounds.
+/// Measures `variants` in turns of `turn` rounds. The first variant is bare.
 fn in_turns(group: &str, turn: u64, mut variants: Vec<(&str, Rounds<'_>)>) {
     let mut times = vec![Vec::new(); variants.len()];
     let began = Instant::now();
@@ -165,7 +165,7 @@ fn in_turns(group: &str, turn: u64, mut variants: Vec<(&str, Rounds<'_>)>) {
         if elapsed > WARM_UP + MEASURED {
             break;
         }
-        // Each is first as often as the others.
+        // Each variant goes first equally often.
         for place in 0..variants.len() {
             let index = (lead + place) % variants.len();
             let took = (variants[index].1)(turn).as_nanos() as u64;
@@ -196,8 +196,8 @@ fn leave(group: &str, name: &str, turn: u64, times: &[u64]) {
     fs::write(place.join("sample.json"), sample.to_string()).unwrap();
 }
 
-/// Bare, in `RedialIo` and in stubborn-io, each over a new pair from `pair`,
-/// with what `theirs` makes of its other side.
+/// Measures a bare connection, `RedialIo` and stubborn-io. Each uses a new pair from
+/// `pair`, and `theirs` runs the other side of the pair.
 macro_rules! three_ways {
     ($connection:ty, $group:expr, $runtime:expr, $turn:expr, $pair:expr, $theirs:expr, $round:expr) => {{
         let runtime = $runtime;
@@ -266,7 +266,7 @@ fn large(runtime: &Runtime) {
     );
 }
 
-/// A line there and back, over a new pair each.
+/// Sends a line there and back. Each variant uses a new pair.
 fn items<T>(group: &str, runtime: &Runtime, turn: u64, mut pair: impl AsyncFnMut() -> (T, T))
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,

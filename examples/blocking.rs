@@ -1,4 +1,4 @@
-//! No runtime: an [`Outage`] with plain threads and blocking sockets.
+//! An [`Outage`] without a runtime: plain threads and blocking sockets.
 //!
 //! ```sh
 //! cargo run --no-default-features --features std --example blocking
@@ -53,8 +53,8 @@ fn session(stream: TcpStream) -> io::Result<()> {
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// A server that dies in the middle of its first client, is gone for a second,
-/// and says goodbye to its second one.
+/// A server that drops its first client and goes down for a second. Then it says
+/// goodbye to its second client.
 fn serve() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

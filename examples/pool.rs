@@ -1,5 +1,5 @@
-//! Many connections and one budget: however many are lost at once, the process
-//! tries no more than ten a second.
+//! Many connections share one budget. If all are lost at once, the process still
+//! makes at most ten attempts a second.
 //!
 //! ```sh
 //! cargo run --example pool
@@ -25,7 +25,7 @@ async fn main() -> io::Result<()> {
     for number in 1..=CONNECTIONS {
         let mut redial = Redial::new(move || TcpStream::connect(server)).budget(&budget);
         tasks.spawn(async move {
-            // The first connect is free, and so all are up at once.
+            // The first connect takes no token, so all connections are up at once.
             let stream = redial.ready().await?;
             let _ = stream.read_u8().await;
             redial.lost();

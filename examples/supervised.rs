@@ -1,5 +1,5 @@
-//! A task of its own keeps the connection up; the rest of the program talks to
-//! it through channels.
+//! A separate task keeps the connection up. The rest of the program uses the
+//! connection through channels.
 //!
 //! ```sh
 //! cargo run --example supervised
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
-/// The task, which ends when all senders are dropped.
+/// The task. It ends when all senders are dropped.
 async fn supervise(
     server: String,
     mut to_send: mpsc::Receiver<String>,
@@ -53,8 +53,9 @@ async fn main() -> io::Result<()> {
     let (heard, mut hear) = mpsc::channel(16);
     let task = tokio::spawn(supervise(echo_server().await?, to_send, heard));
     for number in 1..=4 {
-        // Whether the connection is up is not this part's concern. That a line
-        // may be lost with it is: no wrapper knows what may be said twice.
+        // This part need not know whether the connection is up. But a line can be
+        // lost with a connection, and only the program knows whether sending the
+        // line twice is safe.
         loop {
             drop(send.send(format!("line {number}")).await);
             if let Ok(line) = timeout(Duration::from_secs(2), hear.recv()).await {
@@ -68,7 +69,7 @@ async fn main() -> io::Result<()> {
     task.await.map_err(io::Error::other)
 }
 
-/// A server that says back what it hears, and dies after each second line.
+/// A server that echoes each line, and drops each client after two lines.
 async fn echo_server() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -80,7 +81,7 @@ async fn echo_server() -> io::Result<String> {
                     let _ = client.send(line).await;
                 }
             }
-            // Long enough for the last line to be read.
+            // Gives the client time to read the last line.
             sleep(Duration::from_millis(100)).await;
         }
     });

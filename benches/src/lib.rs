@@ -1,4 +1,4 @@
-//! What the benchmarks and the count of instructions share.
+//! Code that the benchmarks and the instruction count share.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -20,14 +20,14 @@ pub fn complete<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The one in the middle of at least one figure.
+/// The median of at least one figure.
 pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
-/// A connector's attempts: so many failures, and then a connection.
+/// A connector that fails `failures` times and then connects.
 #[inline]
 pub fn attempts(failures: u32) -> impl FnMut() -> std::future::Ready<Result<u32, &'static str>> {
     let mut made = 0;
@@ -41,8 +41,8 @@ pub fn attempts(failures: u32) -> impl FnMut() -> std::future::Ready<Result<u32,
     }
 }
 
-/// A connection that is always ready, and costs next to nothing: what is left
-/// is the wrapper around it. Reads are of eight bytes.
+/// A connection that is always ready and costs almost nothing, so that a benchmark
+/// measures the wrapper around it. Each read yields eight bytes.
 #[derive(Debug, Default)]
 pub struct Loopback {
     items: u64,

@@ -1,4 +1,4 @@
-//! Is what a client holds as small as the peers'?
+//! Is a client as small as a client of the peers?
 
 use std::future::{Ready, ready};
 use std::iter::Map;
@@ -18,7 +18,7 @@ fn attempt() -> Attempt {
     ready(Ok(1))
 }
 
-/// What a task keeps while it waits to be connected.
+/// The size of a task while it waits for a connection.
 #[test]
 fn the_future_of_a_connection_is_smaller_than_the_peers() {
     let mut redial = Redial::new(attempt);
@@ -34,8 +34,8 @@ fn the_future_of_a_connection_is_smaller_than_the_peers() {
     assert!(ours <= tokio_retry && ours <= backon);
 }
 
-/// Ours have a generator each, of 32 bytes; the peers draw from one that the
-/// thread shares (tokio-retry), or from one of 8 bytes (backon).
+/// Each outage of redial has a generator of 32 bytes. In tokio-retry the thread
+/// shares one generator; in backon a generator has 8 bytes.
 #[test]
 fn the_state_of_an_outage_is_no_larger_than_backons() {
     fn outage<P: Policy>() -> usize {

@@ -1,19 +1,21 @@
-//! What the program does about what happens.
+//! Handles the events of the session and the input.
 
 use std::env;
 use std::error::Error;
-use std::io::{self, IsTerminal, Stdout};
+use std::io::{self, IsTerminal, Stdout, Write};
+use std::mem;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use redial::{Event, Handle, SessionEvent, Status};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::hub::Rules;
 use crate::irc::Message;
 use crate::link::Link;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, PIPE_ROOM, ROOM};
 use crate::server::{ANY_PORT, Server};
 use crate::terminal::{self, HELP, Screen, Typed};
 use crate::trouble::ChatError;
@@ -23,19 +25,30 @@ use crate::trouble::ChatError;
 const AFTER_QUIT: Duration = Duration::from_secs(5);
 const AFTER_INPUT: Duration = Duration::from_secs(60);
 
-/// How long `/crash` takes the embedded server down for.
+/// How long queued lines wait in a channel without other members. After a crash
+/// the clients come back one by one, and the first would talk to nobody.
+const ALONE: Duration = Duration::from_secs(30);
+
+/// How long `/crash` takes the embedded server down.
 const DOWN: Duration = Duration::from_secs(5);
 
 pub(crate) struct App {
     screen: Screen<Stdout>,
+    /// A person types the input; otherwise it is a pipe or a file.
+    is_person: bool,
     outbox: Outbox,
-    /// Why there is no connection, in a person's words.
+    /// Queued lines wait until then if the channel has no other members.
+    hold: Option<Instant>,
+    /// Why there is no connection, in words for a person. Empty while connected.
     cause: watch::Sender<String>,
+    shown_cause: String,
     /// Takes the embedded server down.
     crash: Option<mpsc::Sender<()>>,
+    /// When the embedded server starts again.
+    back: Instant,
     is_online: bool,
     was_online: bool,
-    /// Something may not have been delivered.
+    /// Whether a line may not have been delivered.
     has_lost: bool,
     deadline: Option<Instant>,
 }
@@ -43,11 +56,16 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new() -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let is_person = io::stdin().is_terminal();
         Self {
             screen: Screen::new(io::stdout(), io::stdout().is_terminal() && !is_dumb),
-            outbox: Outbox::default(),
+            is_person,
+            outbox: Outbox::new(if is_person { ROOM } else { PIPE_ROOM }),
+            hold: None,
             cause: watch::Sender::default(),
+            shown_cause: String::new(),
             crash: None,
+            back: Instant::now(),
             is_online: false,
             was_online: false,
             has_lost: false,
@@ -60,9 +78,11 @@ impl App {
         let server = Server::start(ANY_PORT, Rules::default()).await?;
         let address = server.address().to_string();
         for line in [
-            &format!("an IRC server runs in here, at {address}; join it from another terminal:"),
+            &format!("built-in chat server at {address}"),
+            "to join it from another terminal:",
             &format!("  cargo run --example chat -- --server {address} --nick ann"),
-            "/crash takes it down for five seconds, /help tells the rest",
+            "/crash stops the server for a while",
+            "/help shows all commands",
         ] {
             self.screen.line(line)?;
         }
@@ -78,7 +98,7 @@ impl App {
         Ok(address)
     }
 
-    /// Keeps the reasons for which attempts fail.
+    /// Returns an observer that stores why attempts fail.
     pub(crate) fn observer(&self) -> impl FnMut(&Event<'_, ChatError>) + Send + 'static {
         let cause = self.cause.clone();
         move |event| {
@@ -93,9 +113,11 @@ impl App {
         self.cause.borrow().clone()
     }
 
-    /// Everything was delivered, and nothing more will come.
+    /// Whether the program can end: everything is delivered and the input has
+    /// ended, or the output has no reader any more.
     pub(crate) fn is_done(&self) -> bool {
-        self.deadline.is_some() && self.was_online && self.outbox.is_empty()
+        let is_delivered = self.was_online && self.outbox.is_empty();
+        self.deadline.is_some() && is_delivered || self.screen.is_closed()
     }
 
     /// When the program leaves, even if lines are not delivered.
@@ -103,10 +125,10 @@ impl App {
         self.deadline
     }
 
-    /// Whether to read on. If the outbox is full, a pipe must wait, but a person can
-    /// go on typing.
+    /// Whether to read more input. If the outbox is full, a pipe must wait, but a
+    /// person can go on typing.
     pub(crate) fn listens(&self) -> bool {
-        self.deadline.is_none() && (self.outbox.has_room() || io::stdin().is_terminal())
+        self.deadline.is_none() && (self.outbox.has_room() || self.is_person)
     }
 
     pub(crate) fn heard(
@@ -117,10 +139,11 @@ impl App {
         match event {
             SessionEvent::Up => {
                 self.is_online = true;
-                self.was_online = true;
+                self.cause.send_replace(String::new());
+                self.shown_cause.clear();
+                let is_back = mem::replace(&mut self.was_online, true);
                 if let Some(link) = &link {
-                    let text = format!("online: in {} as {}", link.channel, link.nick);
-                    self.screen.status(&text)?;
+                    self.greet(link, is_back)?;
                 }
             }
             SessionEvent::Item(message) => {
@@ -149,7 +172,23 @@ impl App {
         self.send(link)
     }
 
-    /// `None` is the end of the input.
+    /// Shows that there is a connection.
+    fn greet(&mut self, link: &Link, is_back: bool) -> io::Result<()> {
+        let company = if link.is_alone { ", alone" } else { "" };
+        let text = format!("online: in {} as {}{company}", link.channel, link.nick);
+        self.screen.status(&text)?;
+        let waits = is_back && self.outbox.waiting() > 0;
+        self.hold = waits.then(|| Instant::now() + ALONE);
+        if self.holds(link) {
+            let seconds = ALONE.as_secs();
+            let text = format!("queued lines wait up to {seconds} s for company");
+            self.screen.line(&text)?;
+            self.screen.line("/now sends them at once")?;
+        }
+        Ok(())
+    }
+
+    /// Takes a line of the input; `None` is the end of the input.
     pub(crate) fn typed(
         &mut self,
         typed: Option<Typed>,
@@ -162,24 +201,50 @@ impl App {
             Some(Typed::Text(text)) if !self.outbox.push(&text) => {
                 self.refuse(&text, "too many are waiting")?;
             }
-            Some(Typed::Text(text)) if !self.is_online => {
-                let text = format!("queued: {text}; will be sent when online");
-                self.screen.line(&text)?;
+            Some(Typed::Text(text)) => {
+                let is_held = link.as_deref().is_some_and(|link| self.holds(link));
+                if is_held || !self.is_online {
+                    self.screen.line(&format!("queued: {text}"))?;
+                }
             }
-            Some(Typed::Text(_)) => {}
-            Some(Typed::Now) => handle.retry_now(),
-            Some(Typed::Help) => self.screen.line(HELP)?,
-            Some(Typed::Crash) => match &self.crash {
-                // If the channel is full, the server is down already.
-                Some(crash) => drop(crash.try_send(())),
-                None => self.refuse("/crash", "the server is not ours")?,
-            },
+            Some(Typed::Now) => {
+                self.hold = None;
+                handle.retry_now();
+            }
+            Some(Typed::Help) => {
+                for line in HELP {
+                    self.screen.line(line)?;
+                }
+            }
+            Some(Typed::Crash) => self.crash()?,
             Some(Typed::Unknown(text)) => self.refuse(&text, "no such command, see /help")?,
-            Some(Typed::Quit) if self.outbox.is_empty() => self.leave_within(Duration::ZERO)?,
-            Some(Typed::Quit) => self.leave_within(AFTER_QUIT)?,
-            None => self.leave_within(AFTER_INPUT)?,
+            None if !self.is_person => self.leave_within(AFTER_INPUT)?,
+            Some(Typed::Quit) | None if self.outbox.is_empty() => {
+                self.leave_within(Duration::ZERO)?;
+            }
+            Some(Typed::Quit) | None => self.leave_within(AFTER_QUIT)?,
         }
+        // Show it now. A later status would erase what is typed next.
+        self.show(handle.status(), Screen::count_down)?;
         self.send(link)
+    }
+
+    fn crash(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let Some(crash) = &self.crash else {
+            return self.refuse("/crash", "this server is not built in");
+        };
+        if now < self.back {
+            let left = (self.back - now).as_secs_f64().ceil();
+            let text = format!("the server is down already, for {left} s more");
+            return self.screen.line(&text);
+        }
+        if let Err(TrySendError::Closed(())) = crash.try_send(()) {
+            return self.refuse("/crash", "the server could not start again");
+        }
+        self.back = now + DOWN;
+        let text = format!("the server is down for {} s", DOWN.as_secs());
+        self.screen.line(&text)
     }
 
     fn refuse(&mut self, text: &str, reason: &str) -> io::Result<()> {
@@ -193,21 +258,44 @@ impl App {
             return Ok(());
         }
         let seconds = patience.as_secs();
-        let text = format!("leaving once everything is delivered, or in {seconds} s");
+        let text = format!("leaving when everything is delivered, or in {seconds} s");
         self.screen.line(&text)
     }
 
-    /// Sends what may be sent now.
+    /// Whether queued lines still wait for another member of the channel.
+    fn holds(&self, link: &Link) -> bool {
+        self.hold.is_some_and(|until| Instant::now() < until)
+            && link.is_alone
+            && self.deadline.is_none()
+    }
+
+    /// Sends the messages that may be sent now.
     fn send(&mut self, link: Option<&mut Link>) -> Result<(), Box<dyn Error>> {
-        if let Some(link) = link.filter(|_| self.is_online) {
-            for message in self.outbox.next_batch(&link.channel) {
-                link.say(message)?;
-            }
+        let Some(link) = link.filter(|_| self.is_online) else {
+            return Ok(());
+        };
+        if self.holds(link) {
+            return Ok(());
+        }
+        self.hold = None;
+        for message in self.outbox.next_batch(&link.channel) {
+            link.say(message)?;
         }
         Ok(())
     }
 
-    /// Shows how the connection stands; the session's `Up` tells more than `online`.
+    /// Called each second: shows the countdown, and sends lines that waited.
+    pub(crate) fn tick(
+        &mut self,
+        status: Status,
+        link: Option<&mut Link>,
+    ) -> Result<(), Box<dyn Error>> {
+        self.show(status, Screen::count_down)?;
+        self.send(link)
+    }
+
+    /// Shows the state of the connection. While online, the session's `Up` has
+    /// shown more already.
     pub(crate) fn show(
         &mut self,
         status: Status,
@@ -216,11 +304,16 @@ impl App {
         if self.is_online || status == Status::Idle {
             return Ok(());
         }
-        let text = terminal::state(status, &self.cause());
+        let cause = self.cause();
+        let text = terminal::state(status, cause.is_empty());
+        if cause != self.shown_cause {
+            self.screen.line(&format!("offline: {cause}"))?;
+            self.shown_cause = cause;
+        }
         by(&mut self.screen, &text)
     }
 
-    /// Says good-bye, and what was not delivered.
+    /// Says goodbye, and reports what was not delivered.
     pub(crate) async fn leave(
         mut self,
         link: Option<&mut Link>,
@@ -232,7 +325,7 @@ impl App {
         }
         for text in self.outbox.doubtful() {
             self.has_lost = true;
-            eprintln!("perhaps not delivered: {text}");
+            complain(&format!("perhaps not delivered: {text}"));
         }
         let mut unsent = self.outbox.unsent();
         while let Ok(typed) = keyboard.try_recv() {
@@ -241,16 +334,23 @@ impl App {
             }
         }
         for text in &unsent {
-            eprintln!("not sent: {text}");
+            complain(&format!("not sent: {text}"));
         }
-        // Stopped amid a pipe, which may hold more.
-        let is_pipe = !io::stdin().is_terminal() && !keyboard.is_closed();
-        if is_pipe && self.deadline.is_none() && !unsent.is_empty() {
-            eprintln!("not sent: what follows in the input");
+        // If the program ends in the middle of a pipe, the pipe may hold more.
+        let is_cut = !self.is_person && !keyboard.is_closed();
+        if is_cut && self.deadline.is_none() && !unsent.is_empty() {
+            complain("not sent: the rest of the input");
         }
-        if self.has_lost || !unsent.is_empty() || !self.was_online {
+        // Without a reader of the output, never coming online is no failure.
+        let was_useful = self.was_online || self.screen.is_closed();
+        if self.has_lost || !unsent.is_empty() || !was_useful {
             return ExitCode::FAILURE;
         }
         ExitCode::SUCCESS
     }
+}
+
+/// Writes to standard error, which may have no reader.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

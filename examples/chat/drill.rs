@@ -1,5 +1,5 @@
-//! The storm drill: a small fleet, and a server that crashes every few
-//! seconds. It shows what the library does, without any input.
+//! The storm drill: a small fleet and a server that crashes every few seconds. It
+//! needs no input.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -23,10 +23,10 @@ use crate::terminal::cause;
 use crate::trouble::ChatError;
 
 const NICKS: [&str; 8] = ["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal"];
-/// The server lets three in at once, and then one each quarter of a second.
+/// The server accepts three logins at once, then one every quarter of a second.
 const BURST: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(250);
-/// How long it is down, and how long it lives once all are back.
+/// How long the server is down, and how long it is up after all clients are back.
 const DOWN: Duration = Duration::from_secs(1);
 const LIFE: Duration = Duration::from_secs(3);
 
@@ -48,10 +48,12 @@ pub(crate) async fn run() -> Result<ExitCode, Box<dyn Error>> {
 async fn storms() -> Result<(), Box<dyn Error>> {
     let mut server = Server::start(ANY_PORT, rules()).await?;
     let fleet = NICKS.len();
-    println!(
-        "{fleet} clients; the server takes {BURST} logins at once and then one every {PERIOD:?}"
-    );
     let clock = Clock(Instant::now());
+    clock.say("----", &format!("{fleet} clients; Ctrl-C ends the drill"));
+    clock.say(
+        "----",
+        &format!("the server takes {BURST} logins at once, then one every {PERIOD:?}"),
+    );
     let (back, mut backs) = mpsc::channel(fleet);
     for nick in NICKS {
         let account = Account {
@@ -82,15 +84,15 @@ async fn storms() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// One of the fleet: it joins, says so, and listens.
+/// One client of the fleet. It joins, reports that, and listens.
 async fn client(account: Account, back: mpsc::Sender<()>, clock: Clock) {
     let account = Arc::new(account);
     let nick = account.nick.clone();
     let mut reason = String::new();
     let mut redial = Redial::new(|| log_in(account.clone()))
         .classify(ChatError::verdict)
-        // The crashes are closer together than the usual ten seconds, and are
-        // not meant to look like one long outage.
+        // The crashes are less than the default of ten seconds apart. They must
+        // not count as one long outage.
         .stable_after(LIFE / 2)
         .observe(move |event| match event {
             Event::Connected { attempt, .. } => {
@@ -108,7 +110,7 @@ async fn client(account: Account, back: mpsc::Sender<()>, clock: Clock) {
     }
 }
 
-/// A session: what happens on one connection.
+/// Uses one connection until it ends.
 async fn listen(mut link: Link, back: mpsc::Sender<()>) -> Result<ControlFlow<()>, ChatError> {
     if back.send(()).await.is_err() {
         // The counter is gone, so the drill is over.
@@ -120,7 +122,7 @@ async fn listen(mut link: Link, back: mpsc::Sender<()>) -> Result<ControlFlow<()
     Ok(ControlFlow::Continue(()))
 }
 
-/// Seconds since the drill began, in front of each line.
+/// Writes lines that begin with the seconds since the drill began.
 #[derive(Clone, Copy)]
 struct Clock(Instant);
 
@@ -128,7 +130,7 @@ impl Clock {
     fn say(self, who: &str, what: &str) {
         let seconds = self.0.elapsed().as_secs_f64();
         if writeln!(io::stdout(), "{seconds:5.1} s  {who:4} {what}").is_err() {
-            // Piped into `head`, which has seen enough.
+            // The reader is gone: `head`, for example.
             process::exit(0);
         }
     }

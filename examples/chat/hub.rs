@@ -1,5 +1,5 @@
-//! What the guests of the embedded server share: nicks, channels, and whose
-//! turn it is to log in.
+//! The state that the guests of the embedded server share: nicks, channels and
+//! turns to log in.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,21 +10,21 @@ use tokio::time::Instant;
 
 use crate::irc::{Message, fit};
 
-/// The name that stands before the server's own replies.
+/// The server's name, which is the prefix of its own replies.
 const NAME: &str = "irc.redial.example";
 /// A guest with this many unread messages is dropped.
 const SEND_QUEUE: usize = 256;
-/// If a guest does not come for this long after their turn, the turn is missed.
+/// A turn expires this long after it began.
 const MISSED: Duration = Duration::from_secs(30);
 
 /// Which guests the server lets in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
-    /// Asked of everyone (PASS).
+    /// The password that every guest must send (PASS).
     pub(crate) password: Option<String>,
-    /// A nick that is not wanted here.
+    /// A nick that may not log in.
     pub(crate) banned: Option<String>,
-    /// How often a guest may log in. A guest that comes too early gets a turn.
+    /// Limits the logins of all guests. If there is no token, the guest gets a turn.
     pub(crate) logins: Option<TokenBucket>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Hub {
     guests: HashMap<Id, Guest>,
     /// The members of each channel, by its name in lower case.
     channels: HashMap<String, BTreeSet<Id>>,
-    /// Whose turn it is when, by nick.
+    /// The time of each guest's turn, by nick.
     turns: HashMap<String, Instant>,
 }
 
@@ -47,7 +47,7 @@ struct Guest {
     user: Option<String>,
     password: Option<String>,
     is_registered: bool,
-    /// Gone once there is nothing more to say.
+    /// `None` after the last message.
     replies: Option<mpsc::Sender<Message>>,
     parting: String,
 }
@@ -69,7 +69,7 @@ impl Hub {
         }
     }
 
-    /// A guest has connected. The receiver gives the messages for the guest.
+    /// Adds a guest that has connected. The receiver yields the messages for the guest.
     pub(crate) fn enter(&mut self) -> (Id, mpsc::Receiver<Message>) {
         let (replies, receiver) = mpsc::channel(SEND_QUEUE);
         let guest = Guest {
@@ -85,7 +85,7 @@ impl Hub {
         (self.last_id, receiver)
     }
 
-    /// The connection of a guest is gone.
+    /// Removes a guest whose connection has ended.
     pub(crate) fn leave(&mut self, id: Id) {
         let message = self.by_guest(id, "QUIT", [&self.guests[&id].parting]);
         for witness in self.witnesses(id) {
@@ -98,7 +98,7 @@ impl Hub {
         });
     }
 
-    /// Tells a guest why, and then nothing more: the connection is to end.
+    /// Sends a guest the reason as its last message. Then the connection ends.
     pub(crate) fn dismiss(&mut self, id: Id, reason: &str) {
         let last = Message::new("ERROR", [&format!("Closing link: {reason}")]);
         self.send(id, last);
@@ -111,7 +111,7 @@ impl Hub {
         self.send(id, Message::new("PING", [NAME]));
     }
 
-    /// Does what a guest says, and returns whether they have logged in by now.
+    /// Obeys a message of a guest. Returns whether the guest is logged in.
     pub(crate) fn obey(&mut self, id: Id, message: &Message) -> bool {
         let is_registered = self.guests[&id].is_registered;
         match message.command.as_str() {
@@ -174,7 +174,7 @@ impl Hub {
             return self.dismiss(id, "Banned");
         }
         if let Some(wait) = self.turn(&nick) {
-            // Rounded up, so that no guest comes before their turn.
+            // Rounded up, so that no guest comes before its turn.
             let millis = wait.as_micros().div_ceil(1000);
             let reason = format!("Too many logins [retry-after-ms={millis}]");
             return self.dismiss(id, &reason);
@@ -187,10 +187,10 @@ impl Hub {
         self.reply(id, "422", ["There is no message of the day"]);
     }
 
-    /// How long this guest has to wait for their turn, if at all.
+    /// How long this guest must wait for its turn; `None` if it may log in now.
     ///
-    /// A turn is a token that is taken in advance. So no two guests have the same
-    /// turn, and a guest that comes at its turn is let in.
+    /// A turn is a reserved token. So each guest has its own turn, and a guest that
+    /// comes at its turn can log in.
     fn turn(&mut self, nick: &str) -> Option<Duration> {
         let logins = self.rules.logins.as_ref()?;
         let now = Instant::now();
@@ -285,8 +285,8 @@ impl Hub {
 
     fn reply<const N: usize>(&mut self, id: Id, numeric: &str, params: [&str; N]) {
         let mut message = Message::new(numeric, params).sent_by(NAME);
-        // All but the last may be the guest's own words, which need not be fit
-        // to stand there.
+        // The parameters before the last may repeat the guest's own words. These
+        // may be illegal in the middle of a line.
         for param in message.params.iter_mut().rev().skip(1) {
             let word = fit(param, 50).0.replace([' ', ':'], "_");
             *param = if word.is_empty() { "*".into() } else { word };
@@ -302,7 +302,7 @@ impl Hub {
         }
     }
 
-    /// Queues a message; the prefix that it got here may have made it too long.
+    /// Queues a message, and cuts it if the server's prefix has made it too long.
     fn send(&mut self, id: Id, message: Message) {
         let guest = self.guest(id);
         let queue = guest.replies.as_ref();
@@ -313,7 +313,7 @@ impl Hub {
     }
 }
 
-/// RFC 2812, section 2.3.1, but up to 30 bytes.
+/// Whether a nick is valid by RFC 2812, section 2.3.1, but with up to 30 bytes.
 fn is_nick(nick: &str) -> bool {
     let special = |c: char| "[]\\`_^{|}".contains(c);
     nick.len() <= 30

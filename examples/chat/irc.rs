@@ -1,4 +1,4 @@
-//! IRC's messages (RFC 2812, section 2.3) and the codec that frames them.
+//! IRC messages (RFC 2812, section 2.3) and their codec.
 
 use std::fmt;
 use std::io;
@@ -9,9 +9,8 @@ use tokio_util::codec::{Decoder, Encoder};
 /// The longest line that may be sent, CR LF included (RFC 2812, section 2.3).
 pub(crate) const LONGEST: usize = 512;
 
-/// The longest line that is read: `IRCv3` allows 8191 bytes of tags before the
-/// message. A peer that sends more without a line end is cut off, so that it
-/// cannot fill the memory.
+/// The longest line that is read. `IRCv3` allows 8191 bytes of tags before the
+/// message. A longer line is an error, so that a peer cannot fill the memory.
 const LONGEST_READ: usize = 8191 + LONGEST;
 
 /// The most parameters of a message; the last one takes the rest of the line.
@@ -19,8 +18,7 @@ const MOST_PARAMS: usize = 15;
 
 /// One message: its sender, its command and its parameters.
 ///
-/// A parameter that holds a space, is empty or starts with a colon can stand
-/// last only.
+/// Only the last parameter can be empty, contain a space or start with a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// `nick!user@host`, or a server's name.
@@ -39,7 +37,7 @@ impl Message {
         }
     }
 
-    /// The message as the server passes it on.
+    /// Adds the sender, as a server does when it passes a message on.
     pub(crate) fn sent_by(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
         self
@@ -47,7 +45,7 @@ impl Message {
 
     /// Reads a line without its end; `None` if it has no command.
     ///
-    /// `IRCv3` tags are skipped: this client asks for none.
+    /// Skips `IRCv3` tags, because this client does not use them.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut rest = line.trim_start_matches(' ');
         if rest.starts_with('@') {
@@ -81,12 +79,12 @@ impl Message {
         })
     }
 
-    /// The parameter at `index`, or nothing.
+    /// The parameter at `index`, or an empty text.
     pub(crate) fn param(&self, index: usize) -> &str {
         self.params.get(index).map_or("", String::as_str)
     }
 
-    /// The last parameter, which has the words of a message.
+    /// The last parameter, which is the text of a message.
     pub(crate) fn text(&self) -> &str {
         self.params.last().map_or("", String::as_str)
     }
@@ -107,7 +105,7 @@ impl Message {
         self
     }
 
-    /// Whether a peer would read the message as it was meant.
+    /// Whether a peer would parse the line into this same message.
     fn is_well_formed(&self) -> bool {
         let is_word = |s: &str| !s.is_empty() && !s.contains(' ') && !s.starts_with(':');
         let middle = self.params.split_last().map_or(&[][..], |(_, rest)| rest);
@@ -122,7 +120,7 @@ fn is_command(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The first word, and what follows its spaces.
+/// The first word, and the text after the spaces behind it.
 fn word(text: &str) -> (&str, &str) {
     let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
     (first, rest.trim_start_matches(' '))
@@ -146,8 +144,8 @@ impl fmt::Display for Message {
     }
 }
 
-/// As much of `text` as fits into `room` bytes, and the rest; no character is
-/// cut in two.
+/// Splits `text` into a part of at most `room` bytes and the rest. Does not split a
+/// character.
 pub(crate) fn fit(text: &str, room: usize) -> (&str, &str) {
     let mut end = room.min(text.len());
     while !text.is_char_boundary(end) {
@@ -156,7 +154,7 @@ pub(crate) fn fit(text: &str, room: usize) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Lines to messages and back.
+/// Converts lines to messages and messages to lines.
 #[derive(Debug)]
 pub(crate) struct IrcCodec;
 
@@ -164,8 +162,8 @@ impl Decoder for IrcCodec {
     type Item = Message;
     type Error = io::Error;
 
-    /// Lines that hold no command are skipped; bytes that are not UTF-8 become
-    /// U+FFFD, since a line in another encoding is no reason to leave.
+    /// Skips lines without a command. Bytes that are not UTF-8 become U+FFFD, because
+    /// another encoding should not end the connection.
     fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
         while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
             let line = buffer.split_to(end);
@@ -173,8 +171,7 @@ impl Decoder for IrcCodec {
             if line.len() >= LONGEST_READ {
                 return Err(too_long());
             }
-            // A stray CR or NUL is not allowed in a line, and would not survive
-            // the way back.
+            // A line must not contain a CR or NUL, and `encode` would refuse them.
             let text = String::from_utf8_lossy(&line).replace(['\r', '\0'], "");
             if let Some(message) = Message::parse(&text) {
                 return Ok(Some(message));
@@ -186,7 +183,7 @@ impl Decoder for IrcCodec {
         Ok(None)
     }
 
-    /// Half a line before the end of the stream is no message.
+    /// Ignores an incomplete line at the end of the stream.
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
         let message = self.decode(buffer)?;
         if message.is_none() {
@@ -197,14 +194,14 @@ impl Decoder for IrcCodec {
 }
 
 fn too_long() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the peer's line has no end")
+    io::Error::new(io::ErrorKind::InvalidData, "the peer's line is too long")
 }
 
 impl Encoder<Message> for IrcCodec {
     type Error = io::Error;
 
-    /// Refuses what the peer would read as something else: a second line, a space in
-    /// the wrong place, a line that is cut.
+    /// Refuses a message that the peer would read differently: one with a line break
+    /// or a misplaced space, or one that is too long.
     fn encode(&mut self, message: Message, buffer: &mut BytesMut) -> io::Result<()> {
         let line = message.to_string();
         let fits = line.len() + 2 <= LONGEST && !line.contains(['\r', '\n', '\0']);
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_an_error() {
+    fn a_line_that_is_too_long_to_read_is_an_error() {
         let chunk: &[u8] = &[b'x'; 1000];
         assert!(decode_all(&[chunk; 8]).unwrap().is_empty());
         let error = decode_all(&[chunk; 9]).unwrap_err();
@@ -290,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_at_the_end_of_the_stream_is_no_message() {
+    fn half_a_line_at_the_end_of_the_stream_is_dropped() {
         let mut buffer = BytesMut::from(&b"PING 1\r\nPRIVMSG #a :I never"[..]);
         let first = IrcCodec.decode_eof(&mut buffer).unwrap();
         assert_eq!(first, Some(Message::new("PING", ["1"])));
@@ -299,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_that_would_be_read_as_something_else() {
+    fn a_message_that_the_peer_would_misread_is_refused() {
         let long = "x".repeat(LONGEST);
         for message in [
             Message::new("PRIVMSG", ["#a", "one\r\nQUIT"]),
@@ -358,7 +355,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(message in any_message()) {
+        fn an_encoded_message_is_decoded_to_the_same_message(message in any_message()) {
             let mut buffer = BytesMut::new();
             IrcCodec.encode(message.clone(), &mut buffer).unwrap();
             prop_assert!(buffer.ends_with(b"\r\n"));
@@ -367,7 +364,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_decoded_can_be_encoded(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn a_decoded_message_can_be_encoded(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut line = bytes;
             line.push(b'\n');
             for message in decode_all(&[&line]).unwrap() {
@@ -378,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn it_does_not_matter_how_the_bytes_arrive(
+        fn messages_do_not_depend_on_how_the_bytes_arrive(
             messages in proptest::collection::vec(any_message(), 0..5),
             cut in 1..40_usize,
         ) {

@@ -12,11 +12,11 @@ use tokio_util::codec::Framed;
 use crate::irc::{IrcCodec, Message};
 use crate::trouble::ChatError;
 
-/// A server that says nothing for this long is asked whether it is there, and
-/// given up after twice as long: a dead network sends no reset.
+/// After this long without a message the client sends a PING. After twice as long
+/// the connection counts as dead, because a broken network sends no reset.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
-/// What a connection runs over: TCP, or TLS on top of it.
+/// The bytes under a connection: TCP, or TLS on top of TCP.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
@@ -25,10 +25,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 /// it is polled for messages.
 pub(crate) struct Link {
     lines: Framed<Box<dyn Wire>, IrcCodec>,
-    /// Our nick on the server, which may have changed it.
+    /// Our nick on the server. The server may have changed it.
     pub(crate) nick: String,
     pub(crate) channel: String,
+    /// No other member of the channel has been seen on this connection.
+    pub(crate) is_alone: bool,
     silence: Pin<Box<Sleep>>,
+    /// The PING after a silence has no answer yet.
     asked: bool,
 }
 
@@ -38,12 +41,13 @@ impl Link {
             lines: Framed::new(wire, IrcCodec),
             nick: nick.to_owned(),
             channel: channel.to_owned(),
+            is_alone: true,
             silence: Box::pin(sleep(SILENCE)),
             asked: false,
         }
     }
 
-    /// Queues a message, which polling the stream sends.
+    /// Queues a message. Polling the stream sends it.
     pub(crate) fn say(&mut self, message: Message) -> Result<(), ChatError> {
         Ok(self.lines.start_send_unpin(message)?)
     }
@@ -54,7 +58,7 @@ impl Link {
         Ok(self.lines.close().await?)
     }
 
-    /// Deals with what concerns the connection, and returns the rest.
+    /// Handles a message about the connection itself, and returns any other.
     fn sort(&mut self, message: Message) -> Result<Option<Message>, ChatError> {
         self.asked = false;
         self.silence.as_mut().reset(Instant::now() + SILENCE);
@@ -76,6 +80,20 @@ impl Link {
                 message.text().clone_into(&mut self.nick);
                 Ok(Some(message))
             }
+            "JOIN" if !concerns_us(message.sender()) => {
+                self.is_alone = false;
+                Ok(Some(message))
+            }
+            // The names of the members, each with signs for its rights.
+            "353" => {
+                let mut names = message.text().split(' ');
+                let is_ours = |name: &str| {
+                    let nick = name.trim_start_matches(['~', '&', '@', '%', '+']);
+                    nick.is_empty() || concerns_us(nick)
+                };
+                self.is_alone &= names.all(is_ours);
+                Ok(Some(message))
+            }
             _ => Ok(Some(message)),
         }
     }
@@ -84,7 +102,7 @@ impl Link {
 impl Stream for Link {
     type Item = Result<Message, ChatError>;
 
-    /// Never `None`: even an end in good order is an error here.
+    /// Never returns `None`. Even an end in good order is an error here.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let link = self.get_mut();
         loop {
@@ -93,8 +111,8 @@ impl Stream for Link {
             // unsent answers would pile up without end.
             let full = link.lines.write_buffer().len() >= link.lines.backpressure_boundary();
             if !full || !flushed.is_pending() {
-                // Reading comes before the error of a write: the reason for
-                // it may be among the server's last words.
+                // Read before reporting the error of a write. The server's last
+                // message may hold the reason.
                 match link.lines.poll_next_unpin(cx) {
                     Poll::Ready(Some(Ok(message))) => match link.sort(message) {
                         Ok(None) => continue,

@@ -1,4 +1,4 @@
-//! From an address to a place in the channel: the connector of the example.
+//! The connector of the example: connects, logs in and joins the channel.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -33,25 +33,24 @@ pub(crate) fn address(text: &str, port: u16) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
             Ok(text.to_owned())
         }
-        Some(_) => Err(format!("{text} is no address: host:port is one")),
+        Some(_) => Err(format!("{text}: not an address, write host or host:port")),
     }
 }
 
-/// What can stand in the middle of an IRC line.
+/// Checks that a text can be a parameter in the middle of an IRC line.
 pub(crate) fn word(text: &str) -> Result<String, String> {
     let is_wrong = |c: char| c.is_control() || c == ' ';
     if text.is_empty() || text.len() > 100 || text.starts_with(':') || text.contains(is_wrong) {
-        return Err("a word without spaces or a colon in front is needed".into());
+        return Err("must have 1 to 100 bytes, no space, and no colon in front".into());
     }
     Ok(text.to_owned())
 }
 
-/// A channel's name; the shell is happier without the `#`, so that may be
-/// left out.
+/// A channel's name. The `#` is optional, because a shell may need quotes for it.
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     let text = word(text)?;
     if text.len() >= 50 || text.contains(',') {
-        return Err("a channel has at most 50 bytes and no comma".into());
+        return Err("must have fewer than 50 bytes, and no comma".into());
     }
     let sign = if text.starts_with(['#', '&', '+', '!']) {
         ""
@@ -61,9 +60,8 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
     Ok(format!("{sign}{text}"))
 }
 
-/// One attempt. It has succeeded when we are in the channel, and not before:
-/// a server that accepts connections but no logins must not look like one
-/// that is up.
+/// One attempt. It succeeds only when we are in the channel, because a server that
+/// accepts connections but no logins is not up.
 pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
     let stream = TcpStream::connect(&account.server).await?;
     stream.set_nodelay(true)?;
@@ -98,11 +96,11 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
         match message.command.as_str() {
             "001" => {
                 welcome = true;
-                // The server may have shortened it.
+                // The server may have shortened our nick.
                 message.param(0).clone_into(&mut link.nick);
                 link.say(Message::new("JOIN", [&account.channel]))?;
             }
-            // The end of the list of names: we are in.
+            // The list of members ends, so we are in the channel.
             "366" if message.param(1).eq_ignore_ascii_case(&account.channel) => return Ok(link),
             "433" | "436" | "437" if !welcome => {
                 refused += 1;
@@ -115,7 +113,7 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
             "432" | "468" => return Err(ChatError::Name(text())),
             "464" => return Err(ChatError::Password(text())),
             "463" | "465" => return Err(ChatError::Banned(text())),
-            // Full for now, or too many channels or targets.
+            // The channel is full for now, or we have too many channels or targets.
             "405" | "407" | "437" | "471" => return Err(ChatError::TooFast(text())),
             "403" | "473" | "474" | "475" | "476" | "477" => {
                 return Err(ChatError::Channel(text()));
@@ -126,13 +124,12 @@ async fn register(wire: Box<dyn Wire>, account: &Account) -> Result<Link, ChatEr
     Err(ChatError::Closed)
 }
 
-/// The nick with underscores, within the nine characters that every server
-/// allows.
+/// The nick with underscores, in the nine characters that every server allows.
 fn other_nick(nick: &str, refused: usize) -> String {
     fit(nick, 9 - refused).0.to_owned() + &"_".repeat(refused)
 }
 
-/// Nicks may hold characters that many servers do not allow here.
+/// The user name for a nick. Many servers allow fewer characters in it.
 fn user_name(nick: &str) -> &str {
     let end = nick.find(|c: char| !c.is_ascii_alphanumeric());
     match &nick[..end.unwrap_or(nick.len())] {
@@ -151,7 +148,7 @@ mod tests {
     use tokio_util::codec::Framed;
 
     #[test]
-    fn an_address_has_a_port_and_a_channel_its_sign() {
+    fn a_port_and_the_sign_of_a_channel_may_be_left_out() {
         for (given, meant) in [
             ("irc.example:6697", Some("irc.example:6697")),
             ("irc.example", Some("irc.example:6667")),
@@ -217,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_login_is_over_when_we_are_in_the_channel() {
+    async fn the_login_ends_when_the_client_is_in_the_channel() {
         let (wire, mut server) = pair();
         let account = account();
         let (link, ()) = futures::join!(register(wire, &account), async {
@@ -239,7 +236,11 @@ mod tests {
             )
             .await;
         });
-        assert_eq!(link.unwrap().nick, "alexandri", "as the server has it");
+        assert_eq!(
+            link.unwrap().nick,
+            "alexandri",
+            "the server's form of the nick"
+        );
     }
 
     #[tokio::test]
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_refusal_is_known_by_its_number() {
+    async fn each_refusal_has_its_own_error() {
         for (line, words) in [
             (
                 ":s 464 * :Password incorrect",
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn being_kicked_is_an_end() {
+    async fn a_kick_ends_the_connection() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         say(
             &mut server,
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reason_is_read_although_a_write_has_failed() {
+    async fn the_servers_reason_is_read_even_if_a_write_has_failed() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         say(&mut server, &["ERROR :(K-Lined)"]).await;
         drop(server);
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_server_is_asked_and_then_given_up() {
+    async fn a_silent_server_gets_a_ping_and_is_then_given_up() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         expect(&mut server, &["JOIN #room"]).await;
         let began = tokio::time::Instant::now();
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_takes_no_answers_is_not_heard_without_end() {
+    async fn the_client_stops_reading_if_the_server_takes_no_answers() {
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         expect(&mut server, &["JOIN #room"]).await;
         let flood = async {
@@ -345,7 +346,7 @@ mod tests {
         };
         let hearing = async { link.next().await.unwrap().unwrap_err() };
         let (pings, error) = futures::join!(flood, hearing);
-        // 8 KiB here, 1 KiB each in both pipes, and one read of 8 KiB.
+        // 8 KiB in the link, 1 KiB in each of two pipes, and one read of 8 KiB.
         assert!(pings < 3000, "{pings}");
         assert!(matches!(error, ChatError::Silent), "{error}");
     }

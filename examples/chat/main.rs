@@ -1,15 +1,15 @@
-//! A chat client for one terminal that loses its server and comes back by
-//! itself: IRC (RFC 2812) on top of [`Redial`].
+//! A chat client for the terminal that reconnects by itself: IRC (RFC 2812) on top
+//! of [`Redial`].
 //!
 //! ```sh
-//! cargo run --example chat                    # with a server of its own
+//! cargo run --example chat                    # with an embedded server
 //! cargo run --example chat -- --server irc.example --nick ann --channel tea
 //! echo "it works" | cargo run --example chat -- --server irc.example
 //! cargo run --example chat -- --storm-drill   # watch a fleet come back
 //! ```
 //!
-//! The connector is in `login.rs`, the classifier in `trouble.rs`, and what
-//! the program does about what happens in `app.rs`.
+//! `login.rs` contains the connector and `trouble.rs` the classifier. `app.rs`
+//! handles the events.
 
 mod app;
 mod drill;
@@ -37,39 +37,43 @@ use redial::Redial;
 use tokio::signal::ctrl_c;
 use tokio::time::{Instant, interval, sleep_until};
 
-use app::App;
+use app::{App, complain};
 use login::{Account, log_in};
 use terminal::{Screen, keyboard};
 use tls::Tls;
 use trouble::ChatError;
 
-/// A chat client that comes back by itself.
-///
-/// It leaves at the end of its input, once everything was delivered. The exit
-/// status is 1 if something may not have been delivered, or if the client never
-/// came online.
+/// A chat client that reconnects by itself
 #[derive(Debug, Parser)]
+#[command(name = "chat", after_help = EXIT)]
 struct Args {
-    /// An IRC server, as host or host:port [default: one in this process]
-    #[arg(long, value_parser = login::word)]
+    /// The IRC server [default: a server in this process]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = login::word)]
     server: Option<String>,
+    /// The name to chat with
     #[arg(long, default_value = "guest", value_parser = login::word)]
     nick: String,
+    /// The channel, with or without #
     #[arg(long, default_value = "#redial", value_parser = login::channel)]
     channel: String,
+    /// The password of the server
     #[arg(long, value_parser = login::word)]
     password: Option<String>,
-    /// Speak TLS with the server
+    /// Use TLS
     #[arg(long, requires = "server")]
     tls: bool,
-    /// Speak TLS, and trust the certificates in this PEM file instead of those
-    /// that browsers trust
+    /// Use TLS, and trust only these certificates (PEM)
     #[arg(long, value_name = "FILE", requires = "server")]
     tls_ca: Option<PathBuf>,
-    /// Show several clients of a server that crashes every few seconds
-    #[arg(long)]
+    /// Show a fleet whose server crashes every few seconds
+    #[arg(long, exclusive = true)]
     storm_drill: bool,
 }
+
+const EXIT: &str = "\
+At the end of its input, the program leaves when everything is delivered. The
+exit status is 1 if something may not have been delivered, or if the program
+never came online.";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -80,7 +84,7 @@ async fn main() -> ExitCode {
         chat(args).await
     };
     result.unwrap_or_else(|error| {
-        eprintln!("chat: {error}");
+        complain(&format!("chat: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -128,7 +132,7 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             Some(status) = statuses.next() => if status == handle.status() {
                 app.show(status, Screen::status)?;
             },
-            _ = seconds.tick() => app.show(handle.status(), Screen::count_down)?,
+            _ = seconds.tick() => app.tick(handle.status(), session.get_mut())?,
             () = until(app.deadline()) => break,
             _ = &mut interrupt => break,
         }

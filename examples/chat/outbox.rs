@@ -1,11 +1,15 @@
-//! What was typed, until the server has it.
+//! Keeps each line until the server has it.
 
 use std::collections::VecDeque;
 
 use crate::irc::{Message, fit};
 
-/// So many messages are kept while there is no connection.
-const ROOM: usize = 100;
+/// How many messages wait if a person types. The person sees when a line is refused.
+pub(crate) const ROOM: usize = 100;
+
+/// How many messages wait if the input is a pipe. At this number, reading stops, and
+/// the end of the input is not noticed. So the number is large.
+pub(crate) const PIPE_ROOM: usize = 10_000;
 
 /// How many messages go out at a time. A server drops a client that sends faster
 /// than the server reads, and by RFC 2812, section 5.8, it reads about five without
@@ -16,14 +20,15 @@ const BATCH: usize = 5;
 /// front when it passes a message on, and cuts what then exceeds 512 bytes.
 const TEXT: usize = 300;
 
-/// The messages that are not yet known to have arrived, oldest first.
+/// The messages that may not have arrived yet, oldest first.
 ///
-/// IRC confirms nothing, but a server obeys in order: each batch ends with a
-/// PING, and its PONG says that the batch was read. A batch that was under way
-/// when the connection broke may have arrived or not. To send it again might
-/// say everything twice, so that is left to the person.
-#[derive(Debug, Default)]
+/// IRC confirms no message, but a server obeys in order. So each batch ends with
+/// a PING, and the PONG confirms the batch. If the connection breaks before the
+/// PONG, the batch may have arrived or not. Sending it again could say everything
+/// twice, so only the person can decide that.
+#[derive(Debug)]
 pub(crate) struct Outbox {
+    room: usize,
     waiting: VecDeque<String>,
     under_way: Vec<String>,
     /// The number of the latest batch, which its PING carries.
@@ -31,12 +36,27 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// An outbox in which `room` messages can wait.
+    pub(crate) fn new(room: usize) -> Self {
+        Self {
+            room,
+            waiting: VecDeque::new(),
+            under_way: Vec::new(),
+            number: 0,
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.under_way.is_empty()
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.len() < ROOM
+        self.waiting.len() < self.room
+    }
+
+    /// How many messages wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Keeps a line, as several messages if it is too long for one; `false` if there
@@ -54,7 +74,7 @@ impl Outbox {
         true
     }
 
-    /// What to send now: nothing while a batch is under way.
+    /// The messages to send now; none while a batch is under way.
     pub(crate) fn next_batch(&mut self, channel: &str) -> Vec<Message> {
         if self.waiting.is_empty() || !self.under_way.is_empty() {
             return Vec::new();
@@ -69,19 +89,21 @@ impl Outbox {
             .collect()
     }
 
-    /// Takes note of a PONG; one that answers another PING changes nothing.
+    /// Records a PONG. The answer to any other PING changes nothing.
     pub(crate) fn confirm(&mut self, pong: &Message) {
         if pong.text() == self.number.to_string() {
             self.under_way.clear();
         }
     }
 
-    /// The connection is gone, and these may have arrived or not.
+    /// Takes out the messages that may have arrived or not. Called when the
+    /// connection is lost.
     pub(crate) fn doubtful(&mut self) -> Vec<String> {
         std::mem::take(&mut self.under_way)
     }
 
-    /// There will be no other connection, and these were not sent.
+    /// Takes out the messages that were never sent. Called at the end of the
+    /// program.
     pub(crate) fn unsent(&mut self) -> Vec<String> {
         self.waiting.drain(..).collect()
     }
@@ -101,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_goes_out_in_order_a_batch_at_a_time() {
-        let mut outbox = Outbox::default();
+    fn lines_go_out_in_order_a_batch_at_a_time() {
+        let mut outbox = Outbox::new(ROOM);
         for line in ["1", "2", "3", "4", "5", "6"] {
             assert!(outbox.push(line));
         }
@@ -128,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_under_way_is_not_sent_twice() {
-        let mut outbox = Outbox::default();
+    fn a_batch_under_way_at_a_loss_is_not_sent_again() {
+        let mut outbox = Outbox::new(ROOM);
         for number in 1..=7 {
             outbox.push(&number.to_string());
         }
@@ -144,8 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_the_line_is_refused() {
-        let mut outbox = Outbox::default();
+    fn a_line_is_refused_if_there_is_no_room() {
+        let mut outbox = Outbox::new(ROOM);
         for _ in 0..ROOM {
             assert!(outbox.push("x"));
         }
@@ -158,7 +180,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_long_line_arrives_whole(line in "\\PC{1,2000}") {
-            let mut outbox = Outbox::default();
+            let mut outbox = Outbox::new(ROOM);
             outbox.push(&line);
             let mut arrived = String::new();
             while !outbox.is_empty() {

@@ -1,5 +1,5 @@
-//! A small IRC server in this process, so that the example runs anywhere: it
-//! can crash as a real one does, and start again on the same port.
+//! A small IRC server in this process, so that the example runs anywhere. It can
+//! crash like a real server, and start again on the same port.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,25 +16,26 @@ use tokio_util::codec::Framed;
 use crate::hub::{Hub, Id, Rules};
 use crate::irc::{IrcCodec, Message};
 
-/// Any free port that only this machine reaches.
+/// Any free port. Only this machine can reach it.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How long a guest may take to log in.
 const LOGIN_TIME: Duration = Duration::from_secs(10);
-/// After this long without a message a guest is pinged; after twice as long, dropped.
+/// After this long without a message, the server sends a guest a PING. After twice as
+/// long, it drops the guest.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A running server; dropping it is a crash, too.
+/// A running server. Dropping the value also crashes the server.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
-    /// Dropped to end every task.
+    /// Dropping this ends every task.
     alive: watch::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts a server on `address`; port 0 takes a free one.
+    /// Starts a server on `address`. Port 0 means any free port.
     pub(crate) async fn start(address: SocketAddr, rules: Rules) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -52,15 +53,15 @@ impl Server {
         self.address
     }
 
-    /// Ends without a word: every connection is reset, and the port is free
-    /// again when this returns.
+    /// Ends the server without a message to its guests. Resets every connection. When
+    /// this returns, the port is free again.
     pub(crate) async fn crash(self) {
         drop(self.alive);
-        // It fails only if a task panicked, which the tests would show.
+        // This fails only if a task has panicked, and the tests would show that.
         let _ = self.accepting.await;
     }
 
-    /// Crashes, and is back after `pause`.
+    /// Crashes the server, and starts it again after `pause`.
     pub(crate) async fn restart(self, pause: Duration, rules: Rules) -> io::Result<Self> {
         let address = self.address;
         self.crash().await;
@@ -79,7 +80,7 @@ async fn accept(listener: TcpListener, hub: Arc<Mutex<Hub>>, mut end: watch::Rec
                 Ok((stream, _)) => {
                     guests.spawn(serve(stream, hub.clone(), end.clone()));
                 }
-                // Out of file descriptors: some guest will leave.
+                // There are no file descriptors left. Wait until a guest leaves.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
         }
@@ -94,7 +95,7 @@ async fn serve(stream: TcpStream, hub: Arc<Mutex<Hub>>, mut end: watch::Receiver
     tokio::select! {
         () = converse(&mut lines, &hub, id, replies) => lock(&hub).leave(id),
         _ = end.changed() => {
-            // Closing now sends a reset instead of an orderly end.
+            // With this setting, closing sends a reset instead of an orderly end.
             let _ = lines.get_ref().set_zero_linger();
             return;
         }
@@ -120,7 +121,7 @@ async fn converse(
     let mut may_ping = false;
     loop {
         tokio::select! {
-            // Replies first: the last one may be to tell why there are no more.
+            // Replies come first, because the last reply may hold the reason for the end.
             biased;
             reply = replies.recv() => {
                 let Some(reply) = reply else { return };
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_see_each_other_come_talk_and_go() {
+    async fn members_see_each_other_join_talk_and_leave() {
         let server = start(Rules::default()).await;
         let mut ann = Client::join(&server, "ann").await;
         let mut bob = Client::log_in(&server, "bob").await;
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_nick_belongs_to_one_guest_until_they_leave() {
+    async fn a_nick_is_free_again_when_its_guest_has_left() {
         let server = start(Rules::default()).await;
         let ann = Client::join(&server, "ann").await;
         let mut bob = Client::join(&server, "bob").await;
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strange_input_is_answered_and_does_no_harm() {
+    async fn strange_input_gets_an_error_and_does_no_harm() {
         let server = start(Rules::default()).await;
         let mut ann = Client::connect(&server).await;
         for (line, numeric) in [
@@ -304,7 +305,7 @@ mod tests {
         let text = ann.hear().await.text().to_owned();
         assert!(
             text.len() > 400 && text.chars().all(|c| c == 'ü'),
-            "cut, but whole characters"
+            "the text is cut between characters"
         );
     }
 

@@ -1,5 +1,4 @@
-//! What the person types and reads: plain lines, which also do well in a pipe
-//! or a file.
+//! The input and the output: plain lines, which also work in a pipe or a file.
 
 use std::io::{self, BufRead, Read, Write};
 use std::mem;
@@ -12,16 +11,22 @@ use tokio::sync::mpsc;
 use crate::irc::Message;
 use crate::trouble::ChatError;
 
-pub(crate) const HELP: &str = "/now tries at once, /quit leaves; a line that starts with // is sent with one slash. \
-     Where a message tore the line that you are typing, Ctrl-R shows it again";
+/// The answer to `/help`. Each line fits into 40 columns.
+pub(crate) const HELP: [&str; 5] = [
+    "/now     do now what is waiting",
+    "/quit    leave; so does Ctrl-D",
+    "/crash   crash the built-in server",
+    "//hi     send a line that starts with /",
+    "Ctrl-R   show again what you are typing",
+];
 
-/// What was typed.
+/// One line of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
     Text(String),
     Now,
     Quit,
-    /// Known only if the embedded server runs.
+    /// Works only with the embedded server.
     Crash,
     Help,
     Unknown(String),
@@ -29,7 +34,7 @@ pub(crate) enum Typed {
 
 impl From<&str> for Typed {
     fn from(line: &str) -> Self {
-        // Neither may be part of a message.
+        // A message must not contain these.
         let line = line.replace(['\r', '\n', '\0'], "");
         match line.trim_end().strip_prefix('/') {
             None => Self::Text(line),
@@ -43,15 +48,15 @@ impl From<&str> for Typed {
     }
 }
 
-/// What comes from standard input; closed at its end.
+/// The lines of standard input. The channel closes at the end of the input.
 ///
-/// Read by a thread of its own, which nothing waits for at the end: tokio's
-/// would keep the program from ending until the next line.
+/// A thread of its own reads them, and the program ends without waiting for it.
+/// With tokio's stdin the program could not end before the next line.
 pub(crate) fn keyboard() -> mpsc::Receiver<Typed> {
     let (sender, receiver) = mpsc::channel(16);
     thread::spawn(move || {
         let mut lines = Lines::new(io::stdin().lock());
-        // An error of standard input is its end.
+        // An error of standard input counts as its end.
         while let Ok(Some(typed)) = lines.next() {
             if sender.blocking_send(typed).is_err() {
                 return;
@@ -61,15 +66,16 @@ pub(crate) fn keyboard() -> mpsc::Receiver<Typed> {
     receiver
 }
 
-/// A longer line is read in parts.
+/// The longest line, in bytes. A longer line is read in parts.
 const LONGEST_LINE: usize = 4096;
 
-/// Lines of bounded length, in whatever encoding.
+/// Reads lines of bounded length, in any encoding.
 struct Lines<R> {
     input: R,
-    /// Of a line that was cut: the bytes of its next character.
+    /// The first bytes of a character at which a long line was cut.
     rest: Vec<u8>,
     is_cut: bool,
+    has_ended: bool,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -78,24 +84,29 @@ impl<R: BufRead> Lines<R> {
             input,
             rest: Vec::new(),
             is_cut: false,
+            has_ended: false,
         }
     }
 
     fn next(&mut self) -> io::Result<Option<Typed>> {
+        if self.has_ended {
+            return Ok(None);
+        }
         let mut line = mem::take(&mut self.rest);
         let room = (LONGEST_LINE - line.len()) as u64;
         let mut input = self.input.by_ref().take(room);
         input.read_until(b'\n', &mut line)?;
+        let is_full = line.len() == LONGEST_LINE;
+        // A terminal reports each Ctrl-D only once. If the end is inside a
+        // line, reading again would wait for another Ctrl-D.
+        self.has_ended = !is_full && !line.ends_with(b"\n");
         if line.is_empty() {
             return Ok(None);
         }
-        let continues = mem::replace(
-            &mut self.is_cut,
-            line.len() == LONGEST_LINE && !line.ends_with(b"\n"),
-        );
+        let continues = mem::replace(&mut self.is_cut, is_full && !line.ends_with(b"\n"));
         if self.is_cut {
-            // UTF-8 begins a character with a byte that is not 10xxxxxx, and
-            // has at most three of those follow.
+            // In UTF-8, a character is one byte that is not 10xxxxxx and at most
+            // three bytes that are.
             let start = line.iter().rposition(|byte| byte & 0xC0 != 0x80);
             if let Some(start) = start.filter(|start| line.len() - start <= 4) {
                 self.rest = line.split_off(start);
@@ -113,10 +124,11 @@ impl<R: BufRead> Lines<R> {
 /// Shows lines, with the status below them.
 pub(crate) struct Screen<W> {
     out: W,
-    /// A terminal, on which a line can be written again.
+    /// Whether the output is a terminal, on which a line can be overwritten.
     is_live: bool,
-    /// The status stands in the line above the cursor.
+    /// Whether the status is in the line above the cursor.
     has_status: bool,
+    is_closed: bool,
 }
 
 impl<W: Write> Screen<W> {
@@ -125,19 +137,35 @@ impl<W: Write> Screen<W> {
             out,
             is_live,
             has_status: false,
+            is_closed: false,
         }
     }
 
-    /// A line that stays.
-    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
-        self.has_status = false;
-        // What is being typed there would run into it.
-        let erase = if self.is_live { "\r\x1b[2K" } else { "" };
-        writeln!(self.out, "{erase}{}", printable(text))?;
-        self.out.flush()
+    /// Whether the reader of the output is gone, such as `head -1`.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
-    /// The status has changed.
+    fn put(&mut self, bytes: &str) -> io::Result<()> {
+        let written = self.out.write_all(bytes.as_bytes());
+        match written.and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// Shows a line that stays.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.has_status = false;
+        // The text would otherwise follow what is being typed.
+        let erase = if self.is_live { "\r\x1b[2K" } else { "" };
+        self.put(&format!("{erase}{}\n", printable(text)))
+    }
+
+    /// Shows a new status.
     pub(crate) fn status(&mut self, text: &str) -> io::Result<()> {
         if self.has_status {
             return self.count_down(text);
@@ -147,8 +175,8 @@ impl<W: Write> Screen<W> {
         Ok(())
     }
 
-    /// The status has not changed, but its time has: nothing that a file need
-    /// know.
+    /// Shows the same status with a new time, on a terminal only. A file has it
+    /// already.
     pub(crate) fn count_down(&mut self, text: &str) -> io::Result<()> {
         if !self.is_live {
             return Ok(());
@@ -156,20 +184,20 @@ impl<W: Write> Screen<W> {
         if !self.has_status {
             return self.status(text);
         }
-        // Save the cursor, one line up, write without a line break at the
-        // edge, and back: what is being typed stays as it is.
+        // Save the cursor, go up one line, write without a line break at the
+        // edge, and go back. The line that is being typed stays as it is.
         let text = printable(text);
-        write!(self.out, "\x1b7\x1b[1A\r\x1b[2K\x1b[?7l{text}\x1b[?7h\x1b8")?;
-        self.out.flush()
+        self.put(&format!("\x1b7\x1b[1A\r\x1b[2K\x1b[?7l{text}\x1b[?7h\x1b8"))
     }
 
-    /// The person has pressed Enter, and so moved the cursor.
+    /// Records that Enter has moved the cursor.
     pub(crate) fn moved(&mut self) {
         self.has_status = false;
     }
 }
 
-/// The text without what could control the terminal: it comes from strangers.
+/// The text without control characters, because strangers must not control the
+/// terminal.
 fn printable(text: &str) -> String {
     let text = text.chars().map(|c| if c == '\t' { ' ' } else { c });
     text.filter(|c| !c.is_control()).collect()
@@ -188,25 +216,24 @@ pub(crate) fn cause(event: &Event<'_, ChatError>) -> Option<String> {
     }
 }
 
-/// The state of the connection, as a person wants to know it.
-pub(crate) fn state(status: Status, cause: &str) -> String {
+/// The state of the connection; `is_first` until an attempt has failed. The
+/// important words come first, because a narrow terminal cuts the last ones.
+pub(crate) fn state(status: Status, is_first: bool) -> String {
     match status {
-        Status::Waiting { attempt, until, .. } => {
-            let left = whole_seconds(until.remaining());
-            format!(
-                "offline: {cause}; trying again in {left} (attempt {attempt}) - /now to try at once"
-            )
-        }
-        Status::Connecting { .. } if cause.is_empty() => "connecting".to_owned(),
-        Status::Connecting { attempt, .. } => {
-            format!("offline: {cause}; trying now (attempt {attempt})")
-        }
+        Status::Waiting { attempt, until, .. } => next_try(until.remaining(), attempt),
+        Status::Connecting { .. } if is_first => "connecting".to_owned(),
+        Status::Connecting { attempt, .. } => format!("trying now (attempt {attempt})"),
         Status::Connected { .. } => "online".to_owned(),
         _ => "offline".to_owned(),
     }
 }
 
-/// Rounded up: `0 s` would be now.
+fn next_try(left: Duration, attempt: u32) -> String {
+    let left = whole_seconds(left);
+    format!("next try in {left} (attempt {attempt}), or /now")
+}
+
+/// Rounded up, because `0 s` would mean now.
 fn whole_seconds(left: Duration) -> String {
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
     match (seconds / 60, seconds % 60) {
@@ -215,7 +242,7 @@ fn whole_seconds(left: Duration) -> String {
     }
 }
 
-/// A message as it is shown, if it is.
+/// The text that shows a message; `None` if it is not shown.
 pub(crate) fn shown(message: &Message) -> Option<String> {
     let (sender, text) = (message.sender(), message.text());
     let reason = |at| match message.param(at) {
@@ -234,7 +261,7 @@ pub(crate) fn shown(message: &Message) -> Option<String> {
         "KICK" => format!("{sender} has kicked {}{}", message.param(1), reason(2)),
         "NICK" => format!("{sender} is now {text}"),
         "TOPIC" => format!("{sender} sets the topic: {text}"),
-        // The numerics from 400 on are errors.
+        // Numerics from 400 to 599 are errors.
         number if number.len() == 3 && ("400".."600").contains(&number) => {
             format!("the server says: {text}")
         }
@@ -256,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_read_in_any_encoding_and_with_any_end() {
+    fn lines_are_read_in_any_encoding_and_with_any_line_end() {
         assert_eq!(
             read_all(b"hi\r\ncaf\xe9 \x00\n\nlast"),
             [text("hi"), text("caf\u{fffd} "), text(""), text("last")]
@@ -264,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slash_makes_a_command_and_two_make_one() {
+    fn one_slash_begins_a_command_and_two_begin_a_text() {
         assert_eq!(
             read_all(b"/now\n/quit \n/help\n//etc\n/etc\n /now\n"),
             [
@@ -300,6 +327,49 @@ mod tests {
         assert_eq!(read_all(&lines)[1], Typed::Quit, "that line was not cut");
         let lines = "x".repeat(LONGEST_LINE) + "/quit";
         assert_ne!(read_all(lines.as_bytes())[1], Typed::Quit);
+    }
+
+    #[test]
+    fn the_second_ctrl_d_after_a_partial_line_ends_the_input() {
+        /// A terminal: each Ctrl-D ends one read, with or without bytes.
+        struct Terminal(std::vec::IntoIter<&'static [u8]>);
+        impl Read for Terminal {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let mut bytes = self.0.next().expect("a third Ctrl-D is asked for");
+                bytes.read(buffer)
+            }
+        }
+        let presses = vec![&b"one\n"[..], b"two", b""];
+        let mut lines = Lines::new(io::BufReader::new(Terminal(presses.into_iter())));
+        assert_eq!(lines.next().unwrap(), Some(text("one")));
+        assert_eq!(lines.next().unwrap(), Some(text("two")));
+        assert_eq!(lines.next().unwrap(), None);
+    }
+
+    #[test]
+    fn the_countdown_and_the_help_fit_into_40_columns() {
+        let longest = next_try(Duration::from_secs(119), 99);
+        assert_eq!(longest, "next try in 119 s (attempt 99), or /now");
+        for text in HELP.iter().copied().chain([longest.as_str()]) {
+            assert!(text.len() <= 40, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_screen_without_a_reader_is_closed_without_an_error() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut screen = Screen::new(Gone, false);
+        assert!(!screen.is_closed());
+        screen.line("hello").unwrap();
+        assert!(screen.is_closed());
     }
 
     fn written(is_live: bool, act: impl FnOnce(&mut Screen<&mut Vec<u8>>)) -> String {
@@ -341,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cannot_control_the_terminal() {
+    fn control_characters_are_not_shown() {
         let terminal = written(false, |screen| {
             screen.line("a\x1b[2Jb\r\nc\u{9b}d").unwrap();
         });
@@ -349,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_rounded_up_and_many_are_minutes() {
+    fn a_time_is_rounded_up_and_shown_in_minutes_from_two_minutes_on() {
         for (millis, words) in [
             (0, "0 s"),
             (1, "1 s"),
@@ -362,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_shown_as_a_person_reads_them() {
+    fn messages_are_shown_in_plain_words() {
         for (line, words) in [
             (":ann!a@h PRIVMSG #room :hello", Some("<ann> hello")),
             (

@@ -1,5 +1,4 @@
-//! TLS around a connection, and what its certificates mean for the next
-//! attempt.
+//! TLS for a connection, and the check for wrong certificates.
 
 use std::error::Error;
 use std::io;
@@ -14,7 +13,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-/// The server's name, and the certificates that may vouch for it.
+/// The TLS settings for one server: its name and the trusted certificates.
 #[derive(Clone)]
 pub(crate) struct Tls {
     connector: TlsConnector,
@@ -22,8 +21,9 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// For the server at `address`, `host:port`; trusts the certificates in
-    /// the PEM file `roots` instead of those that browsers trust.
+    /// TLS for the server at `address`, which is `host:port`. If `roots` is given,
+    /// only the certificates in that PEM file are trusted; otherwise, the
+    /// certificates that browsers trust.
     pub(crate) fn new(address: &str, roots: Option<&Path>) -> Result<Self, Box<dyn Error>> {
         let mut store = rustls::RootCertStore::empty();
         if let Some(file) = roots {
@@ -50,8 +50,8 @@ impl Tls {
     }
 }
 
-/// Whether the server has shown a certificate that is expired or not its own:
-/// that does not mend itself while we wait, and a person should know.
+/// Whether the error is an invalid certificate. Waiting does not help then, and a
+/// person should see the reason.
 pub(crate) fn is_wrong_certificate(error: &io::Error) -> bool {
     let source = error.get_ref().and_then(|source| source.downcast_ref());
     matches!(source, Some(rustls::Error::InvalidCertificate(_)))

@@ -1,5 +1,4 @@
-//! What can go wrong with a chat server, and what each of it means for the
-//! next attempt.
+//! The errors of a chat connection, and the verdict on each.
 
 use std::fmt;
 use std::io;
@@ -9,25 +8,25 @@ use redial::{Cause, Verdict};
 
 use crate::tls::is_wrong_certificate;
 
-/// Why there is no connection, or no longer one. The words are the server's.
+/// Why an attempt failed or a connection ended. The texts are the server's words.
 #[derive(Debug)]
 pub(crate) enum ChatError {
     Io(io::Error),
-    /// The connection ended without a word.
+    /// The connection ended without a reason.
     Closed,
     /// The server ended the connection, with this reason.
     Ended(String),
     /// The server has not answered a PING.
     Silent,
-    /// Too many connects, of this client or of all.
+    /// There were too many connects, by this client or by all clients.
     TooFast(String),
-    /// The server has no room, and has named the time at which it has.
+    /// The server is full. It lets this client in after the given wait.
     Slot(Duration),
-    /// No nick that was tried is free.
+    /// All nicks that the client tried are in use.
     NickInUse,
     Password(String),
     Banned(String),
-    /// The channel does not let this client in, or no longer.
+    /// The channel refuses this client, or has removed it.
     Channel(String),
     /// The server does not accept the nick or the user's name.
     Name(String),
@@ -36,10 +35,11 @@ pub(crate) enum ChatError {
 impl ChatError {
     /// The error behind the server's last line, `ERROR :reason`.
     ///
-    /// No numeric tells these apart, only words; those of the servers in use
-    /// are much alike.
+    /// The line has no numeric, so only its words tell the reasons apart. Most
+    /// servers use similar words.
     pub(crate) fn farewell(text: &str) -> Self {
-        // `Closing Link: nick[host] (reason)`: a nick is no reason.
+        // In `Closing Link: nick[host] (reason)`, skip the nick. It could contain
+        // one of the words below.
         let reason = text.find('(').map_or(text, |start| &text[start..]);
         let lower = reason.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -56,7 +56,7 @@ impl ChatError {
         }
     }
 
-    /// Whether to try again, and when: the classifier of the example.
+    /// The classifier of the example: whether to try again, and when.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
             Self::Io(error) if is_wrong_certificate(error) => Verdict::Stop,
@@ -70,15 +70,15 @@ impl ChatError {
     }
 }
 
-/// The token of the embedded server, `[retry-after-ms=1234]`: this client's
-/// own time to come back.
+/// The wait in `[retry-after-ms=1234]`, which the embedded server chooses for each
+/// client.
 fn slot(text: &str) -> Option<Duration> {
     let (_, token) = text.split_once("[retry-after-ms=")?;
     let (millis, _) = token.split_once(']')?;
     millis.parse().ok().map(Duration::from_millis)
 }
 
-/// As a person says it: `connection reset`, not `os error 104`.
+/// Words for a person: `connection reset`, not `os error 104`.
 impl fmt::Display for ChatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,7 +86,7 @@ impl fmt::Display for ChatError {
                 io::ErrorKind::ConnectionReset => f.write_str("connection reset"),
                 io::ErrorKind::ConnectionRefused => f.write_str("connection refused"),
                 io::ErrorKind::BrokenPipe => f.write_str("connection broken"),
-                // TLS reports a connection that ends without its goodbye.
+                // TLS reports this if a connection ends without a close message.
                 io::ErrorKind::UnexpectedEof => f.write_str("connection closed"),
                 io::ErrorKind::TimedOut => f.write_str("no answer"),
                 _ => error.fmt(f),
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_of_real_servers_get_different_verdicts() {
+    fn the_last_lines_of_real_servers_get_the_right_verdicts() {
         let busy = Verdict::Retry(Cause::Busy);
         for (text, verdict) in [
             (
@@ -164,7 +164,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_error_reads_as_a_person_says_it() {
+    fn an_os_error_is_shown_in_plain_words() {
         let reset = io::Error::from_raw_os_error(104);
         assert_eq!(ChatError::from(reset).to_string(), "connection reset");
     }

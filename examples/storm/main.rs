@@ -1,14 +1,20 @@
-//! What a fleet on each of several policies does to its server, in a table
-//! and in pictures.
+//! Simulates a fleet that loses its server, once with each policy. Prints a table
+//! and draws pictures.
 //!
-//! Without arguments it re-enacts the morning of a chat service: every client
-//! loses the server at once, and tries again every two seconds, without
-//! jitter. Beside it, the same fleet on [`Stratified`](redial::Stratified).
+//! Without arguments it shows what once happened to a chat service: all clients lose
+//! the server at once, and each tries again every two seconds, without jitter. Beside
+//! it, the same fleet uses [`Stratified`](redial::Stratified).
+//!
+//! ```sh
+//! cargo run --release --features storm --example storm
+//! ```
 
 mod pictures;
 mod policies;
+mod table;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,55 +22,87 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use redial::InvalidConfig;
-use redial::storm::{Report, Server, Storm, Summary, Sweep};
+use redial::storm::{Server, Storm, Summary, Sweep};
 
 use crate::pictures::Picture;
 use crate::policies::Named;
 
-/// N clients lose their server at once. How long until all are back, how hard
-/// is it hit, can it stay down for good?
 #[derive(Parser)]
-#[command(name = "storm")]
+#[command(name = "storm", about = ABOUT, after_help = CHOICES)]
 struct Args {
     /// How many clients lose the server
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clients)]
+    #[arg(allow_negative_numbers = true)]
     clients: u32,
     /// How many it takes in a second
-    #[arg(long, default_value_t = 2_000.0)]
+    #[arg(long, value_name = "N", default_value_t = 2_000.0)]
+    #[arg(allow_negative_numbers = true)]
     capacity: f64,
-    /// For how many seconds it is gone
-    #[arg(long, default_value = "30", value_parser = seconds)]
+    /// How long it is down
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(allow_negative_numbers = true)]
     outage: Duration,
-    /// What it does with attempts that are too many: cheap, costly[:handshakes]
-    /// (a refusal costs it a part of a handshake), slow (no answer),
-    /// stale[:seconds] (a long queue that clients leave), slots
+    /// What it does when overloaded
     #[arg(long, default_value = "costly:0.1", value_parser = server)]
     server: Server,
-    /// While it is gone, attempts time out rather than be refused
+    /// While down, it gives no answer instead of a refusal
     #[arg(long)]
     black_hole: bool,
-    /// To compare; once for each: stratified[:growth], full[:base,cap],
-    /// equal[:base,cap], exponential[:base,cap] (no jitter),
-    /// decorrelated[:base,cap], grpc, constant[:seconds], sequence:0,2,10,30;
-    /// a mixed fleet is 0.9*stratified+0.1*constant:2
-    #[arg(long, default_values = ["constant:2", "stratified"])]
+    /// When the clients try again; repeat it to compare
+    #[arg(long, default_values = ["constant:2", "stratified"], hide_default_value = true)]
     policy: Vec<Named>,
-    /// The most that an attempt's timeout of 13 s grows to, in seconds
-    #[arg(long, default_value = "120", value_parser = seconds)]
+    /// The longest timeout of an attempt
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    #[arg(allow_negative_numbers = true)]
     patience: Duration,
-    /// Another storm of the same kind
-    #[arg(long, default_value_t = 0)]
+    /// Another seed, another storm
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     seed: u64,
     /// The folder for the pictures
-    #[arg(long, default_value = "target/storm")]
+    #[arg(long, value_name = "FOLDER", default_value = "target/storm")]
     pictures: PathBuf,
-    /// Also run the storms of each N/C from 0.5 s to 500 s and each outage up
-    /// to ten minutes, for a heat map
+    /// Also run 91 storms of other sizes and outages
     #[arg(long)]
     sweep: bool,
-    /// How many clients the storms of the sweep have
-    #[arg(long, default_value_t = 2_000)]
+    /// Clients in each storm of the sweep
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clients)]
+    #[arg(allow_negative_numbers = true)]
     sweep_clients: u32,
+}
+
+const ABOUT: &str = "\
+Simulates a fleet of clients that lose their server at once. How long until all
+are back? How hard is the server hit? Can it stay down for good?";
+
+const CHOICES: &str = "\
+Servers, by what they do with an attempt when overloaded:
+  cheap               refuse it, which costs nothing
+  costly[:PART]       refuse it, which costs a part of a handshake (0.1)
+  slow                give no answer
+  stale[:SECONDS]     the same, and clients leave the long queue (30)
+  slots               tell the client when to come back
+
+Policies, with all times in seconds; constant and stratified if none is given:
+  stratified[:GROWTH]       redial's default policy (1.6)
+  full[:BASE,CAP]           exponential, full jitter (1,60)
+  equal[:BASE,CAP]          exponential, equal jitter (1,60)
+  exponential[:BASE,CAP]    exponential, no jitter (1,60)
+  decorrelated[:BASE,CAP]   decorrelated jitter (1,60)
+  grpc                      gRPC's rule, from 1 to 120
+  constant[:WAIT]           always the same wait, no jitter (2)
+  sequence:WAIT,WAIT,...    these waits, then the last one for ever
+  0.9*grpc+0.1*constant     a mixed fleet";
+
+fn clients(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    match text.parse::<i64>()? {
+        ..1 => Err("needs at least 1 client".into()),
+        clients => Ok(u32::try_from(clients).map_err(|_| "too many clients")?),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, Box<dyn Error + Send + Sync>> {
@@ -87,11 +125,18 @@ fn server(text: &str) -> Result<Server, Box<dyn Error + Send + Sync>> {
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader of the output is gone: `head`, for example.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("storm: {error}");
+            let _ = writeln!(io::stderr(), "storm: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
@@ -108,17 +153,29 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .try_capacity(args.capacity)?
         .outage(args.outage);
 
+    std::fs::create_dir_all(&args.pictures)
+        .map_err(|error| format!("{}: {error}", args.pictures.display()))?;
+
+    let mut out = io::stdout();
     let width = args.policy.iter().map(|policy| policy.name.len()).max();
     let width = width.unwrap_or_default();
-    println!("{:width$} {}", "", Report::HEADER);
+    writeln!(
+        out,
+        "A fleet of {} loses its server, which is then down for {} s.\n\
+         The server takes {} clients in a second, so the limit is {:.1} s for all.\n\n{}",
+        args.clients,
+        args.outage.as_secs_f64(),
+        args.capacity,
+        f64::from(args.clients) / args.capacity,
+        table::head(width),
+    )?;
     let mut reports = Vec::new();
     for policy in &args.policy {
         let report = storm.run(&policy.policy);
-        println!("{:width$} {report}", policy.name);
+        writeln!(out, "{}", table::row(&policy.name, width, &report))?;
         reports.push((policy.name.as_str(), report));
     }
-    std::fs::create_dir_all(&args.pictures)
-        .map_err(|error| format!("{}: {error}", args.pictures.display()))?;
+    writeln!(out, "{}{}", table::LEGEND, table::conclusion(&reports))?;
     let mut drawn = Picture::Storm(&reports).save(&args.pictures)?.to_vec();
 
     if args.sweep {
@@ -127,16 +184,19 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
             ProgressStyle::with_template("{wide_bar} {pos}/{len} storms, {eta} to go")?,
         );
         let mut maps = Vec::new();
+        writeln!(out, "\nThe sweep, {} storms each:", sweep.len())?;
         for policy in &args.policy {
             let reports = sweep.run_watched(&policy.policy, |_| bar.inc(1));
-            bar.suspend(|| println!("{:width$} {}", policy.name, Summary::of(&reports)));
+            let summary = Summary::of(&reports);
+            bar.suspend(|| writeln!(out, "{:width$}  {summary}", policy.name))?;
             maps.push((policy.name.as_str(), reports));
         }
         bar.finish_and_clear();
         drawn.extend(Picture::Heat(&maps).save(&args.pictures)?);
     }
+    writeln!(out, "\nPictures:")?;
     for picture in drawn {
-        println!("{}", picture.display());
+        writeln!(out, "  {}", picture.display())?;
     }
     Ok(())
 }

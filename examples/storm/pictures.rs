@@ -1,4 +1,4 @@
-//! The pictures: each drawn twice, as SVG and as PNG.
+//! Draws the pictures, each as SVG and as PNG.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -32,17 +32,17 @@ fn text(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
 }
 
-/// What there is to draw, each by policy.
+/// A picture, with a part for each policy.
 pub(crate) enum Picture<'a> {
-    /// Arrivals a second against capacity for each policy, and clients back
-    /// over time against the limit.
+    /// Charts of the arrivals per second beside the capacity, one for each policy, and
+    /// a chart of the clients that are back beside the limit.
     Storm(&'a [(&'a str, Report)]),
-    /// How much longer than its limit each storm takes, over N/C and outage.
+    /// How much longer than its limit each storm takes, by N/C and outage.
     Heat(&'a [(&'a str, Vec<Report>)]),
 }
 
 impl Picture<'_> {
-    /// Draws it into a directory; returns the files.
+    /// Draws the picture into a folder, and returns its files.
     pub(crate) fn save(&self, directory: &Path) -> Result<[PathBuf; 2], Box<dyn Error>> {
         let normal = plotters::style::FontStyle::Normal;
         plotters::style::register_font(FONT, normal, dejavu::sans::regular())
@@ -95,7 +95,7 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
             .y_label_formatter(&|count| short(*count))
             .label_style(text(12))
             .draw()?;
-        // Steps, and no lower than the axis.
+        // Draws steps. The axis begins at 1, so smaller counts are drawn as 1.
         let seconds = report.arrivals.seconds().flat_map(|(start, count)| {
             let count = (count as f64).max(1.0);
             [(start, count), (start + 1.0, count)]
@@ -169,8 +169,8 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
         .draw()
 }
 
-/// The end of the picture: when the slowest fleet that recovers has, with some
-/// more for those that do not.
+/// The end of the time axis, in seconds. The axis covers the recovery of each fleet
+/// that recovers, and 2.5 times the limit for the others.
 fn until(reports: &[(&str, Report)]) -> f64 {
     let ends = reports.iter().map(|(_, report)| match report.t_full {
         Some(full) => 1.05 * full.time.as_secs_f64(),
@@ -260,8 +260,8 @@ fn heat<B: DrawingBackend>(
     key.draw(&Text::new(note, (80, 10), text(12)))
 }
 
-/// From blue (a second) through yellow (half a minute) to red (a quarter of an
-/// hour), on a log scale; black: never.
+/// The colour of a time, on a log scale. One second is blue, half a minute is yellow
+/// and a quarter of an hour is red. Black means never.
 fn heat_of(over: Option<f64>) -> RGBColor {
     let Some(seconds) = over else {
         return INK;

@@ -1,4 +1,4 @@
-//! Policies, as one writes them on the command line.
+//! Reads policies from the command line.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use redial::storm::Mix;
 use redial::{Decorrelated, Exponential, Jitter, Policy, Sequence, Stratified};
 
-/// A fleet's policies, with the words that they were asked for by.
+/// The policies of a fleet, named as on the command line.
 #[derive(Clone)]
 pub(crate) struct Named {
     pub name: String,
@@ -55,8 +55,8 @@ fn parse(text: &str) -> Result<Mix, Failure> {
     };
     if matches!(rule, "constant" | "sequence") && numbers.last() == Some(&0.0) {
         return Err(format!(
-            "{text}: waits of 0 s for ever would have the fleet try without end in one instant; \
-             give the last wait some seconds"
+            "{text}: with a last wait of 0 s the clients would try without end in one \
+             instant; end with a longer wait"
         )
         .into());
     }
@@ -70,7 +70,7 @@ fn parse(text: &str) -> Result<Mix, Failure> {
             let (base, cap) = range()?;
             one(Decorrelated::try_new(base, cap)?)
         }
-        // 1 s * 1.6^n up to 120 s, and then up to a fifth more or less.
+        // 1 s * 1.6^n up to 120 s, each at most a fifth longer or shorter.
         ("grpc", []) => one(
             Exponential::new(Duration::from_secs(1), Duration::from_secs(144))
                 .factor(1.6)
@@ -79,7 +79,7 @@ fn parse(text: &str) -> Result<Mix, Failure> {
         ("constant", []) => one(constant(Duration::from_secs(2))),
         ("constant", [wait]) => one(constant(seconds(wait)?)),
         ("sequence", _) => one(Sequence::try_new(times()?)?.jitter(Jitter::None)),
-        _ => return Err(format!("{text}: no such policy; --help lists them").into()),
+        _ => return Err(format!("{rule:?} is not a policy; --help lists them").into()),
     })
 }
 

@@ -1,9 +1,8 @@
-//! Does the chat example do what it says? Its program against a server that
-//! crashes, refuses, is full, or shows a certificate from 2020.
+//! Does the chat example do what it says? Runs its program against a server that
+//! crashes, refuses, is full, or has a certificate that ended in 2020.
 //!
-//! The modules of the example are part of this file, so that their own tests
-//! run with these.
-#![allow(dead_code)] // the example uses what is not used here
+//! This file includes the modules of the example, so that their own tests run too.
+#![allow(dead_code)] // the example uses the rest
 
 use std::env;
 use std::net::SocketAddr;
@@ -47,10 +46,10 @@ use irc::{IrcCodec, Message};
 use login::{Account, log_in};
 use server::{ANY_PORT, Server};
 
-/// More than any single step may take.
+/// The limit of each single step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The example, running.
+/// The program of the example.
 struct Chat {
     program: Child,
     input: Option<ChildStdin>,
@@ -107,7 +106,15 @@ impl Chat {
         line.unwrap_or_else(|| panic!("no {words:?} in {:#?}", self.shown))
     }
 
-    /// Waits for the end; the exit status, and the errors.
+    /// Interrupts the program, as Ctrl-C does.
+    #[cfg(unix)]
+    async fn interrupt(&self) {
+        let id = self.program.id().unwrap().to_string();
+        let kill = Command::new("kill").args(["-INT", &id]).status().await;
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits for the end of the program. Returns the exit status and the errors.
     async fn ends(mut self) -> (ExitStatus, String) {
         let end = timeout(PATIENCE, async {
             while let Some(line) = self.output.next_line().await.unwrap() {
@@ -123,8 +130,8 @@ impl Chat {
     }
 }
 
-/// The program beside this test's own: target/debug/deps/chat-1234 and
-/// target/debug/examples/chat.
+/// The path of the program. This test is target/debug/deps/chat-1234, and the program
+/// is target/debug/examples/chat.
 fn program() -> PathBuf {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
@@ -166,7 +173,7 @@ async fn serve(rules: Rules) -> Server {
 }
 
 #[tokio::test]
-async fn it_comes_back_and_says_what_was_typed_offline() {
+async fn lines_typed_offline_are_sent_after_the_reconnect() {
     let server = serve(Rules::default()).await;
     let address = server.address();
     let mut ear = listener(address).await;
@@ -176,13 +183,13 @@ async fn it_comes_back_and_says_what_was_typed_offline() {
     assert_eq!(said(&mut ear).await, "one");
 
     server.crash().await;
-    chat.shows("offline: connection reset; trying again in")
-        .await;
+    chat.shows("offline: connection reset").await;
+    chat.shows("next try in").await;
     chat.types("two\nthree\n").await;
     chat.shows("queued: two").await;
     chat.shows("queued: three").await;
 
-    // The old address is in use only if the new server has it.
+    // The new server has another address, so a proxy serves the old one.
     let server = serve(Rules::default()).await;
     let mut ear = listener(server.address()).await;
     let door = TcpListener::bind(address).await.unwrap();
@@ -203,7 +210,7 @@ async fn it_comes_back_and_says_what_was_typed_offline() {
 }
 
 #[tokio::test]
-async fn a_pipe_is_sent_to_its_end_before_the_program_ends() {
+async fn a_pipe_is_sent_completely_before_the_program_ends() {
     let server = serve(Rules::default()).await;
     let mut ear = listener(server.address()).await;
     let mut chat = Chat::join(server.address(), "ann", &[]);
@@ -223,7 +230,7 @@ async fn a_pipe_is_sent_to_its_end_before_the_program_ends() {
 }
 
 #[tokio::test]
-async fn without_a_server_it_brings_its_own() {
+async fn without_the_option_server_the_program_starts_one() {
     let mut chat = Chat::start(&[]);
     chat.types("hi\n").await;
     chat.end_input();
@@ -233,7 +240,7 @@ async fn without_a_server_it_brings_its_own() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_ban_stop_it_with_the_reason() {
+async fn a_wrong_password_and_a_ban_end_the_program_with_the_reason() {
     let server = serve(Rules {
         password: Some("sesame".into()),
         banned: Some("mallory".into()),
@@ -255,8 +262,8 @@ async fn a_wrong_password_and_a_ban_stop_it_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_named() {
-    // Bound and closed again, so no server listens there.
+async fn lines_that_cannot_be_sent_are_reported() {
+    // The listener is closed again, so no server has this address.
     let nobody = TcpListener::bind(ANY_PORT)
         .await
         .unwrap()
@@ -272,17 +279,17 @@ async fn what_cannot_be_sent_is_named() {
 }
 
 #[tokio::test]
-async fn what_may_have_been_lost_is_named_and_not_sent_again() {
+async fn lines_that_may_be_lost_are_reported_and_not_sent_again() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let mut chat = Chat::join(listener.local_addr().unwrap(), "ann", &[]);
-    // A server that reads a line and breaks, before it answers.
+    // This connection reads a line and breaks before it answers.
     let mut first = welcome(&listener).await;
     chat.types("once\n").await;
     while first.next().await.unwrap().unwrap().command != "PRIVMSG" {}
     first.get_ref().set_zero_linger().unwrap();
     drop(first);
     chat.shows("perhaps not delivered: once").await;
-    // And one that answers.
+    // This connection answers.
     let mut second = welcome(&listener).await;
     chat.types("twice\n/quit\n").await;
     let mut heard = Vec::new();
@@ -303,10 +310,10 @@ async fn what_may_have_been_lost_is_named_and_not_sent_again() {
         ]
     );
     let (status, _) = chat.ends().await;
-    assert_eq!(status.code(), Some(1), "a script should know");
+    assert_eq!(status.code(), Some(1), "a script can notice it");
 }
 
-/// Lets `ann` in; her JOIN is still to be read.
+/// Lets `ann` in. The caller reads her JOIN.
 async fn welcome(listener: &TcpListener) -> Framed<TcpStream, IrcCodec> {
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
     let mut lines = Framed::new(stream, IrcCodec);
@@ -318,7 +325,7 @@ async fn welcome(listener: &TcpListener) -> Framed<TcpStream, IrcCodec> {
 }
 
 #[tokio::test]
-async fn a_full_server_is_obeyed_to_the_slot() {
+async fn the_client_comes_back_at_the_slot_of_a_full_server() {
     let period = Duration::from_secs(3);
     let logins = TokenBucket::new(1, period);
     let server = serve(Rules {
@@ -329,15 +336,16 @@ async fn a_full_server_is_obeyed_to_the_slot() {
     let began = Instant::now();
     let _ear = listener(server.address()).await;
     let mut chat = Chat::join(server.address(), "ann", &[]);
-    chat.shows("offline: the server is full and gave us a slot; trying again in")
+    chat.shows("offline: the server is full and gave us a slot")
         .await;
-    // Earlier, or without the slot, the server would send it away again.
+    chat.shows("next try in").await;
+    // The server would refuse an attempt before the slot.
     chat.shows("online").await;
     assert!(began.elapsed() >= period, "{:?}", began.elapsed());
     let waits = chat
         .shown
         .iter()
-        .filter(|line| line.contains("trying again in"));
+        .filter(|line| line.contains("next try in"));
     assert_eq!(waits.count(), 1, "{:#?}", chat.shown);
 }
 
@@ -358,24 +366,131 @@ async fn the_storm_drill_shows_reconnects_within_ten_seconds() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_says_good_bye() {
+async fn ctrl_c_says_goodbye_to_the_channel() {
     let server = serve(Rules::default()).await;
     let mut ear = listener(server.address()).await;
     let mut chat = Chat::join(server.address(), "ann", &[]);
     chat.shows("online").await;
-    let id = chat.program.id().unwrap().to_string();
-    let kill = Command::new("kill").args(["-INT", &id]).status().await;
-    assert!(kill.unwrap().success());
+    chat.interrupt().await;
     let (status, errors) = chat.ends().await;
     assert!(status.success() && errors.is_empty(), "{errors}");
     timeout(PATIENCE, async {
         while ear.next().await.unwrap().unwrap().text() != "Quit: good-bye" {}
     })
     .await
-    .expect("everybody hears it");
+    .expect("the others hear it");
 }
 
-/// An authority, and a server's key with its certificate.
+#[tokio::test]
+async fn queued_lines_wait_for_company_after_a_reconnect() {
+    let server = serve(Rules::default()).await;
+    let address = server.address();
+    let mut chat = Chat::join(address, "ann", &[]);
+    chat.shows("online: in #room as ann").await;
+    server.crash().await;
+    chat.shows("next try in").await;
+    chat.types("hello\n").await;
+    chat.shows("queued: hello").await;
+
+    let _server = Server::start(address, Rules::default()).await.unwrap();
+    chat.types("/now\n").await;
+    chat.shows("online: in #room as ann, alone").await;
+    chat.shows("queued lines wait").await;
+    let mut ear = listener(address).await;
+    assert_eq!(said(&mut ear).await, "hello");
+}
+
+#[tokio::test]
+async fn now_sends_queued_lines_to_an_empty_channel() {
+    let server = serve(Rules::default()).await;
+    let address = server.address();
+    let mut chat = Chat::join(address, "ann", &[]);
+    chat.shows("online: in #room as ann").await;
+    server.crash().await;
+    chat.shows("next try in").await;
+    chat.types("hello\n").await;
+    chat.shows("queued: hello").await;
+
+    let _server = Server::start(address, Rules::default()).await.unwrap();
+    chat.types("/now\n").await;
+    chat.shows("queued lines wait").await;
+    chat.types("/now\nbye\n").await;
+    chat.end_input();
+    let (status, errors) = chat.ends().await;
+    assert!(status.success() && errors.is_empty(), "{errors}");
+}
+
+#[tokio::test]
+async fn crash_says_how_long_the_server_is_down() {
+    let mut chat = Chat::start(&[]);
+    chat.shows("online: in #redial as guest").await;
+    chat.types("/crash\n").await;
+    chat.shows("the server is down for 5 s").await;
+    chat.types("/crash\n").await;
+    chat.shows("the server is down already, for 5 s more").await;
+    chat.shows("online: in #redial as guest").await;
+}
+
+/// More lines than a person may queue, and no server.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_end_of_a_long_input_is_noticed_without_a_server() {
+    let nobody = TcpListener::bind(ANY_PORT)
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut chat = Chat::join(nobody, "ann", &[]);
+    let lines: Vec<String> = (0..250).map(|n| format!("line {n}")).collect();
+    chat.types(&lines.join("\n")).await;
+    chat.end_input();
+    chat.shows("leaving when everything is delivered, or in 60 s")
+        .await;
+    chat.interrupt().await;
+    let (status, errors) = chat.ends().await;
+    assert_eq!(status.code(), Some(1));
+    let unsent: Vec<_> = lines
+        .iter()
+        .map(|line| format!("not sent: {line}"))
+        .collect();
+    assert_eq!(errors.lines().collect::<Vec<_>>(), unsent);
+}
+
+#[tokio::test]
+async fn the_program_ends_quietly_when_its_output_has_no_reader() {
+    for args in [&[][..], &["--storm-drill"]] {
+        let mut chat = Chat::start(args);
+        chat.shows("").await;
+        let Chat {
+            mut program,
+            mut input,
+            output,
+            ..
+        } = chat;
+        drop(output);
+        // The next write notices that the output has no reader.
+        let _ = input.as_mut().unwrap().write_all(b"/help\n").await;
+        let mut errors = String::new();
+        let mut stderr = program.stderr.take().unwrap();
+        let end = timeout(PATIENCE, stderr.read_to_string(&mut errors));
+        end.await.expect("the program ends").unwrap();
+        let status = program.wait().await.unwrap();
+        assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+    }
+}
+
+#[tokio::test]
+async fn the_storm_drill_refuses_other_options() {
+    let chat = Chat::start(&["--storm-drill", "--server", "irc.example"]);
+    let (status, errors) = chat.ends().await;
+    assert_eq!(status.code(), Some(2));
+    assert!(
+        errors.contains("'--storm-drill' cannot be used with"),
+        "{errors}"
+    );
+}
+
+/// A certificate authority, and the key of a server.
 struct Pki {
     authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
     key: rcgen::KeyPair,
@@ -410,7 +525,7 @@ impl Pki {
 }
 
 #[tokio::test]
-async fn a_wrong_certificate_stops_it_and_a_right_one_does_not() {
+async fn a_wrong_certificate_ends_the_program_and_a_right_one_does_not() {
     let pki = Pki::new();
     let roots = env::temp_dir().join(format!("redial-chat-{}.pem", std::process::id()));
     std::fs::write(&roots, pki.authority.pem()).unwrap();
