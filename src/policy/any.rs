@@ -9,11 +9,10 @@ use core::time::Duration;
 use super::{Failed, Policy};
 use crate::rng::Rng;
 
-/// Any policy, its type forgotten: for a policy that is chosen at run time, and
-/// for types that must not depend on the choice.
+/// A type-erased policy.
 ///
-/// Clones share the policy. Each outage allocates once, for what the policy
-/// remembers.
+/// Use it if the policy is chosen at run time, or if a type must not depend on the
+/// choice. Clones share the policy. Each outage allocates once, for the state.
 ///
 /// ```
 /// use redial::policy::{AnyPolicy, Policy};
@@ -36,7 +35,7 @@ use crate::rng::Rng;
 #[derive(Clone)]
 pub struct AnyPolicy(Arc<dyn Erased>);
 
-/// What one outage remembers of an [`AnyPolicy`].
+/// The state of an [`AnyPolicy`].
 pub struct AnyState(Box<dyn Any + Send + Sync>);
 
 #[cfg(feature = "tokio")]
@@ -68,7 +67,7 @@ where
         rng: &mut Rng,
         failed: &Failed,
     ) -> Option<Duration> {
-        // A state that another policy has begun is begun anew.
+        // The state of a policy of another type is of no use here.
         if !state.0.is::<P::State>() {
             *state = self.begin_erased(rng);
         }
@@ -78,7 +77,7 @@ where
 }
 
 impl AnyPolicy {
-    /// `policy`, its type forgotten.
+    /// Erases the type of `policy`.
     pub fn new<P>(policy: P) -> Self
     where
         P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
@@ -107,7 +106,7 @@ impl Default for AnyPolicy {
 }
 
 impl fmt::Debug for AnyPolicy {
-    /// As the policy itself.
+    /// Prints the policy itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -128,7 +127,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_erased_policy_waits_as_the_policy_itself() {
+    fn an_erased_policy_gives_the_waits_of_its_policy() {
         let policy = Stratified::default();
         let erased = AnyPolicy::new(policy);
         let waits = erased.delays_from_seed(3).take(50);
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_another_policy_is_begun_anew() {
+    fn a_state_of_another_policy_is_replaced() {
         let exponential = Exponential::new(SECOND, SECOND);
         let (one, other) = (AnyPolicy::default(), AnyPolicy::new(exponential));
         let mut rng = Rng::from_seed(1);

@@ -1,4 +1,4 @@
-//! One outage's waits, without a machine or a driver around them.
+//! The waits of one outage, for a loop without `Outage` or `Redial`.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,13 +7,13 @@ use super::{Cause, Failed, Policy};
 use crate::nanos::nanos;
 use crate::rng::Rng;
 
-/// The waits of one outage: a policy, what it remembers, and a generator.
+/// The waits of one outage: a policy, its state, and a generator.
 ///
-/// [`Policy::start`] makes one. Use it if your own loop decides when an attempt
-/// failed; [`Outage`](crate::Outage) does more of that work.
+/// [`Policy::start`] makes a `Backoff`. Use it if your own loop decides when an
+/// attempt failed; [`Outage`](crate::Outage) does more of that work.
 ///
-/// A clone gives the same waits as its original. Two clients must not use two
-/// clones, or they wait in lockstep.
+/// A clone gives the same waits as its original. Give each client a `Backoff` with
+/// its own seed: clients that use clones wait in lockstep.
 ///
 /// ```
 /// use redial::policy::Policy;
@@ -70,16 +70,16 @@ impl<P: Policy + fmt::Debug> fmt::Debug for Backoff<P> {
     }
 }
 
-/// The waits of one outage in which every attempt fails at once: the iterator
-/// behind [`Policy::delays`] and [`Policy::delays_from_seed`].
+/// The waits of one outage in which every attempt fails at once: the iterator of
+/// [`Policy::delays`] and [`Policy::delays_from_seed`].
 ///
-/// It is endless, unless the policy gives up by itself.
+/// It ends only if the policy gives up.
 #[must_use = "iterators are lazy"]
 pub struct Delays<P: Policy> {
     backoff: Backoff<P>,
     attempt: u32,
-    /// In nanoseconds: a sum of `Duration`s branches on a carry that no
-    /// processor can predict, which costs more than the wait's draw.
+    /// In nanoseconds: a sum of `Duration`s branches on a carry that no processor can
+    /// predict, and costs more than drawing the wait.
     elapsed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A token bucket's rate as a policy, with an account for each outage.
+//! The rate of a token bucket as a policy.
 
 use core::time::Duration;
 
@@ -6,17 +6,17 @@ use super::{Failed, Policy};
 use crate::nanos::nanos;
 use crate::rng::Rng;
 
-/// The rate of a [`TokenBucket`](crate::TokenBucket) as a policy: made by
+/// The rate of a [`TokenBucket`](crate::TokenBucket) as a policy, made by
 /// [`TokenBucket::as_policy`](crate::TokenBucket::as_policy).
 ///
-/// Each outage has an account of its own, whether the bucket is empty or not:
-/// `burst` tokens when the outage begins, and one more each period. A wait lasts
-/// until the outage's next token and then for a time that is uniform over
-/// (0, `period`]. So clients that lost their server together do not return in
-/// step. A wait is never longer than two periods.
+/// Each outage has its own account, whether the bucket is empty or not: `burst`
+/// tokens when the outage begins, and one more each period. A wait lasts until the
+/// outage's next token and then for a time that is uniform over (0, `period`], so
+/// that clients that lost their server together do not return in step. No wait is
+/// longer than two periods.
 ///
-/// So each client has that rate, and a thousand clients have a thousand times
-/// the rate. To limit many connections together, share the bucket as their
+/// The rate holds for each client: a thousand clients make attempts at a thousand
+/// times the rate. To limit many connections together, share the bucket as their
 /// [budget](crate::Redial::budget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketPolicy {
@@ -24,7 +24,7 @@ pub struct BucketPolicy {
     period: Duration,
 }
 
-/// What one outage remembers of [`BucketPolicy`].
+/// The state of a [`BucketPolicy`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BucketState {
     /// When the account is full again, in nanoseconds since the outage began.
@@ -32,7 +32,7 @@ pub struct BucketState {
 }
 
 impl BucketPolicy {
-    /// Neither number is 0, as the bucket has checked.
+    /// The bucket has checked that neither number is 0.
     pub(crate) const fn new(burst: u32, period: u64) -> Self {
         Self {
             burst,
@@ -60,9 +60,9 @@ impl Policy for BucketPolicy {
         // The latest `full_at` that leaves a token now.
         let tolerance = period.saturating_mul(self.burst as u64 - 1);
         let latest = elapsed.saturating_add(tolerance).min(u64::MAX - 1);
-        // Each attempt has moved it by a period at least, those included that
-        // this account did not see. But an outage whose waits were cut short
-        // (retry now) waits for one period, not for all of them.
+        // Each attempt costs a period, also an attempt that this account did not see.
+        // But if waits were cut short (retry now), the next wait is for one token, not
+        // for all the tokens that are owed.
         let full_at = account
             .full_at
             .max(period.saturating_mul(failed.attempt as u64))

@@ -1,16 +1,16 @@
-//! What several policies refuse.
+//! Checks that several policies share.
 
 use core::time::Duration;
 
 use crate::invalid::InvalidConfig;
 
-/// Refuses the bases and caps that no policy can work with.
+/// Refuses a base of zero, and a base above the cap.
 pub(super) fn check_range(base: Duration, cap: Duration) -> Result<(), InvalidConfig> {
     if base.is_zero() {
         return Err(InvalidConfig::duration(
             "base",
             base,
-            "it would retry in a hot loop; give it a length, such as 1 s",
+            "the client would retry in a hot loop; give a longer time, such as 1 s",
         ));
     }
     if base > cap {
@@ -23,7 +23,7 @@ pub(super) fn check_range(base: Duration, cap: Duration) -> Result<(), InvalidCo
     Ok(())
 }
 
-/// Refuses factors that shrink, overflow or are no number.
+/// Refuses factors below 1, infinite factors and NaN.
 pub(super) fn check_factor(setting: &'static str, factor: f64) -> Result<(), InvalidConfig> {
     if factor.is_finite() && factor >= 1.0 {
         return Ok(());

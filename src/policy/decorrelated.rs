@@ -1,4 +1,4 @@
-//! Decorrelated: each wait is drawn up to three times the one before.
+//! Decorrelated: each wait is at most three times the wait before.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,21 +9,20 @@ use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
 use crate::rng::Rng;
 
-/// Waits that are drawn between `base` and three times the wait before.
+/// Waits that are drawn between `base` and three times the previous wait.
 ///
 /// After a wait d, the next wait is uniform over [`base`, min(3d, `cap`)]. Before
-/// the first wait, d is `base`. So the mean grows by half with each wait, and two
-/// clients that failed together soon have different ceilings.
+/// the first wait, d is `base`. So the mean grows by half with each wait (less near
+/// the cap), and two clients that failed together soon have different ceilings.
 ///
-/// Each wait lies between `base` and `cap`. So the first wait is between `base` and
-/// 3 * `base`, while this crate's other policies begin below `base`. If `base`
-/// equals `cap`, all waits are equal.
+/// The first wait is between `base` and 3 * `base`; the first waits of
+/// [`Stratified`](crate::Stratified) and [`Exponential`](crate::Exponential) are
+/// shorter. If `base` equals `cap`, all waits are equal.
 ///
 /// This is the "decorrelated jitter" of "Exponential Backoff And Jitter" (AWS
-/// Architecture Blog, 2015) with one change: the range ends at the cap before
-/// the draw. That article clamps the draw to the cap instead. Then, with `cap` =
-/// 60 * `base`, a third of all waits are exactly the cap, and clients meet there
-/// again.
+/// Architecture Blog, 2015) with one change: the cap limits the range before the
+/// draw. The article clamps the draw to the cap. Then, with `cap` = 60 * `base`, a
+/// third of all waits are exactly the cap, and clients come back together.
 ///
 /// Lengths of more than 584 years count as 584 years.
 ///
@@ -41,7 +40,7 @@ use crate::rng::Rng;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Decorrelated {
-    /// Nanoseconds, as all integers here.
+    /// In nanoseconds, like all integers here.
     base: u64,
     cap: u64,
 }
@@ -70,7 +69,7 @@ impl Decorrelated {
         })
     }
 
-    /// The wait after one of `last`.
+    /// The wait after a wait of `last`.
     #[inline]
     fn after(self, last: u64, rng: &mut Rng) -> u64 {
         let most = last.saturating_mul(3).min(self.cap);
@@ -88,19 +87,19 @@ impl fmt::Debug for Decorrelated {
     }
 }
 
-/// What one outage remembers of [`Decorrelated`].
+/// The state of [`Decorrelated`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DecorrelatedState {
     /// The latest wait; 0 before the first.
     last: u64,
-    /// How many waits have been drawn, which is the number of the next attempt.
+    /// How many waits have been drawn: the number of the next attempt.
     drawn: u32,
 }
 
-/// The most waits that are drawn for attempts that this outage did not see,
-/// such as those before the app was restarted. A step multiplies the typical
-/// wait by 3/e, so 64 steps raise it 550-fold. Under a lower cap the chain then
-/// no longer depends on its beginning.
+/// The most waits that are drawn for attempts that this state did not see, for
+/// example before the app was restarted. A step multiplies the typical wait by 3/e,
+/// so 64 steps raise it 550-fold. If the cap is lower than that, the chain no longer
+/// depends on its beginning.
 const MOST_UNSEEN: u32 = 64;
 
 impl Policy for Decorrelated {
@@ -128,8 +127,8 @@ impl Policy for Decorrelated {
 }
 
 impl Decorrelated {
-    /// Draws the missing waits before `attempt`; all of them if the count went
-    /// back.
+    /// Draws the missing waits before `attempt`. If the count went back, the chain
+    /// starts over.
     #[cold]
     fn catch_up(self, chain: &mut DecorrelatedState, rng: &mut Rng, attempt: u32) {
         if attempt < chain.drawn {
@@ -159,10 +158,10 @@ mod tests {
         Failed::new(attempt, Duration::ZERO, Cause::Down)
     }
 
-    // Computed apart from this crate, from the definitions of SplitMix64,
+    // Computed without this crate, from the definitions of SplitMix64,
     // xoshiro256++ and the law.
     #[test]
-    fn a_seed_means_the_same_waits_everywhere() {
+    fn a_seed_gives_the_same_waits_on_every_platform() {
         let waits = minute().delays_from_seed(42).take(8);
         let waits: Vec<_> = waits.map(|wait| wait.as_nanos()).collect();
         #[rustfmt::skip]
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_range_reaches_both_of_its_ends() {
-        // 10..=30, of which 10 000 draws miss one with less than 1e-200.
+        // 10 000 draws miss an end of 10..=30 with a probability below 1e-200.
         let policy = Decorrelated::new(10 * NANOSECOND, 60 * NANOSECOND);
         let first = |seed| policy.delays_from_seed(seed).next().unwrap().as_nanos();
         assert_eq!((0..10_000).map(first).min(), Some(10));
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn no_wait_piles_up_at_the_cap() {
-        // Clamped, a third of these would be 60 s; drawn, one in 5e10.
+        // If draws were clamped, a third of these would be 60 s; now it is one in 5e10.
         let waits = minute().delays_from_seed(3).take(10_000);
         assert_eq!(waits.filter(|&wait| wait == 60 * SECOND).count(), 0);
     }
@@ -211,8 +210,8 @@ mod tests {
         }
         let mut exact = 1.0;
         for (k, sum) in sums.into_iter().enumerate() {
-            // 2 * 1.5^k - 1; a wait is at most 3^k, so Hoeffding's bound
-            // with a false alarm of 1e-9 for each.
+            // 2 * 1.5^k - 1. A wait is at most 3^k: Hoeffding's bound, with a
+            // probability of 1e-9 for a false alarm.
             exact = 1.5 * exact + 0.5;
             let bound = 3_f64.powi(k as i32 + 1) * (21.42 / (2.0 * outages as f64)).sqrt();
             assert!((sum / outages as f64 - exact).abs() < bound, "{k}");
@@ -220,17 +219,16 @@ mod tests {
     }
 
     #[test]
-    fn attempts_that_were_not_seen_count_as_waits() {
+    fn attempts_that_the_state_did_not_see_count_as_waits() {
         let mut seen = minute().start(Rng::from_seed(5));
         let mut unseen = minute().start(Rng::from_seed(5));
         let last = (0..=20).map(|n| seen.next_delay(&failed(n))).last();
         assert_eq!(Some(unseen.next_delay(&failed(20))), last);
-        // And from there on as ever.
         assert_eq!(unseen.next_delay(&failed(21)), seen.next_delay(&failed(21)));
     }
 
     #[test]
-    fn a_leap_over_all_attempts_is_sixty_four_draws() {
+    fn a_leap_over_many_attempts_takes_sixty_four_draws() {
         let mut far = minute().start(Rng::from_seed(5));
         let mut near = minute().start(Rng::from_seed(5));
         let wait = far.next_delay(&failed(u32::MAX));
@@ -239,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_goes_back_to_zero_begins_anew() {
+    fn a_count_that_goes_back_to_zero_starts_over() {
         let mut backoff = minute().start(Rng::from_seed(5));
         for _ in 0..50 {
             for attempt in 0..10 {
@@ -271,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_its_value() {
+    fn invalid_lengths_are_refused_with_their_values() {
         let zero = Decorrelated::try_new(Duration::ZERO, SECOND).unwrap_err();
         assert_eq!((zero.setting(), zero.value()), ("base", "0ns"));
         let above = Decorrelated::try_new(2 * SECOND, SECOND).unwrap_err();

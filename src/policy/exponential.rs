@@ -1,4 +1,4 @@
-//! Exponential: a ceiling that is multiplied after each attempt, up to a cap.
+//! Exponential: a ceiling that grows by a factor with each attempt, up to a cap.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,15 +10,15 @@ use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
 use crate::rng::Rng;
 
-/// Waits below a ceiling that starts at `base`, is multiplied after each
-/// attempt, and ends at `cap`.
+/// Waits below a ceiling that starts at `base` and grows by a factor with each
+/// attempt, up to `cap`.
 ///
 /// The ceiling of wait n, counted from 0, is min(`cap`, `base` *
-/// factor<sup>n</sup>). The [`Jitter`] draws the wait from the ceiling: the cap
-/// comes first and the jitter last.
+/// factor<sup>n</sup>). The [`Jitter`] draws the wait from the ceiling, after the
+/// cap.
 ///
-/// No wait is longer than `cap`, and none is zero. The first is at most `base`,
-/// except under [`Jitter::Proportional`], whose law reaches `base` * (1 + j).
+/// No wait is longer than `cap`, and no wait is zero. The first wait is at most
+/// `base`, or `base` * (1 + j) with [`Jitter::Proportional`].
 ///
 /// # Defaults
 ///
@@ -40,10 +40,10 @@ use crate::rng::Rng;
 /// ```
 #[derive(Clone, Copy, PartialEq)]
 pub struct Exponential {
-    /// Nanoseconds, as all integers here.
+    /// In nanoseconds, like all integers here.
     base: u64,
     cap: u64,
-    /// The highest ceiling: the cap, less what the jitter may add.
+    /// The highest ceiling: the cap, minus what the jitter may add.
     held: u64,
     factor: f64,
     spread: Spread,
@@ -77,9 +77,9 @@ impl Exponential {
         })
     }
 
-    /// Each ceiling is so many times the one before: 2 by default.
+    /// The factor between a ceiling and the next one: 2 by default.
     ///
-    /// 1 means that it stays at `base`.
+    /// With 1 all ceilings are `base`.
     ///
     /// # Panics
     ///
@@ -104,7 +104,7 @@ impl Exponential {
     ///
     /// # Panics
     ///
-    /// If it is [`Jitter::Proportional`] by less than 0, more than 1 or NaN;
+    /// If the j of [`Jitter::Proportional`] is below 0, above 1 or NaN;
     /// [`try_jitter`](Self::try_jitter) does not.
     #[track_caller]
     pub fn jitter(self, jitter: Jitter) -> Self {
@@ -115,7 +115,7 @@ impl Exponential {
     ///
     /// # Errors
     ///
-    /// If it is [`Jitter::Proportional`] by less than 0, more than 1 or NaN.
+    /// If the j of [`Jitter::Proportional`] is below 0, above 1 or NaN.
     pub fn try_jitter(self, jitter: Jitter) -> Result<Self, InvalidConfig> {
         let spread = Spread::try_new(jitter)?;
         Ok(Self {
@@ -143,7 +143,7 @@ impl Exponential {
     }
 }
 
-#[allow(clippy::missing_fields_in_debug)] // as configured, not as computed
+#[allow(clippy::missing_fields_in_debug)] // prints settings, not computed fields
 impl fmt::Debug for Exponential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exponential")
@@ -155,13 +155,13 @@ impl fmt::Debug for Exponential {
     }
 }
 
-/// What one outage remembers of [`Exponential`].
+/// The state of [`Exponential`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExponentialState {
-    /// The latest ceiling before the cap, in nanoseconds, or infinite. A float
-    /// so that small factors add up.
+    /// The latest ceiling before the cap, in nanoseconds, or infinity. It is a float
+    /// so that factors near 1 accumulate.
     latest: f64,
-    /// The attempt whose ceiling is the next; 0 before the first wait.
+    /// The number of the next attempt; 0 before the first wait.
     next: u32,
 }
 
@@ -187,13 +187,13 @@ impl Policy for Exponential {
         } else {
             self.power(failed.attempt)
         };
-        // Past u32::MAX comes 0, which begins anew.
+        // After u32::MAX comes 0, which starts over.
         growth.next = failed.attempt.wrapping_add(1);
         let ceiling = if failed.attempt == 0 {
-            // No float on the way: a base above 2^53 ns stays what it is.
+            // Without floats, which would round a base above 2^53 ns.
             self.base.min(self.held)
         } else if growth.latest < self.held as f64 {
-            // Below the float nearest to `held` lies none that is above it.
+            // A float below the float nearest to `held` is at most `held`.
             growth.latest as u64
         } else {
             self.held
@@ -232,17 +232,17 @@ mod tests {
         waits.map(|wait| wait.as_nanos()).collect()
     }
 
-    /// The wait of an attempt that the policy meets first of all.
+    /// The wait of an attempt if the policy has not seen those before it.
     fn alone(policy: Exponential, attempt: u32) -> Duration {
         let mut backoff = policy.start(Rng::from_seed(1));
         let failed = Failed::new(attempt, Duration::ZERO, Cause::Down);
         backoff.next_delay(&failed).unwrap()
     }
 
-    // Computed apart from this crate, from the definitions of SplitMix64,
+    // Computed without this crate, from the definitions of SplitMix64,
     // xoshiro256++ and the laws.
     #[test]
-    fn a_seed_means_the_same_waits_everywhere() {
+    fn a_seed_gives_the_same_waits_on_every_platform() {
         #[rustfmt::skip]
         assert_eq!(golden(minute()), [
             814_305_146, 637_642_081, 3_935_576_673, 5_609_084_786,
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn attempt_sixty_four_and_all_after_it_wait_no_longer_than_the_cap() {
+    fn waits_from_attempt_sixty_four_on_stay_within_the_cap() {
         for jitter in JITTERS {
             for factor in [1.0, 1.000_000_001, 2.0, 1e10, f64::MAX] {
                 let policy = minute().factor(factor).jitter(jitter);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_at_the_cap_are_as_spread_as_anywhere() {
+    fn waits_at_the_cap_are_spread_evenly() {
         for (jitter, least) in [
             (Jitter::Full, 0),
             (Jitter::Equal, 30),
@@ -364,7 +364,7 @@ mod tests {
                 let place = (wait.as_secs_f64() - least as f64) / width as f64;
                 quarters[((place * 4.0) as usize).min(3)] += 1;
             }
-            // 1000 each; a binomial is 7 deviations off with 3e-12.
+            // 1000 each. A binomial is 7 deviations off with a probability of 3e-12.
             for count in quarters {
                 assert!((800..1_200).contains(&count), "{jitter:?}: {quarters:?}");
             }
@@ -372,16 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_of_a_policy_draws_waits_of_its_own() {
+    fn the_seed_decides_the_waits_of_a_policy_and_its_copy() {
         let policy = minute();
         let copy = policy;
-        assert!(golden(policy) == golden(copy), "the seed decides");
+        assert!(golden(policy) == golden(copy));
         let other = copy.delays_from_seed(43).take(8);
         assert!(policy.delays_from_seed(42).zip(other).all(|(a, b)| a != b));
     }
 
     #[test]
-    fn nonsense_is_refused_by_its_value() {
+    fn invalid_settings_are_refused_with_their_values() {
         for (refused, value) in [
             (Exponential::try_new(Duration::ZERO, SECOND), "base is 0ns"),
             (Exponential::try_new(2 * SECOND, SECOND), "base is 2s"),
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "base is 2s: it is above the cap of 1s")]
-    fn the_plain_forms_panic_with_the_words_of_the_error() {
+    fn constructors_panic_with_the_message_of_the_error() {
         let _ = Exponential::new(2 * SECOND, SECOND);
     }
 

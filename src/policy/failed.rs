@@ -1,23 +1,27 @@
-//! What a policy learns of each failure.
+//! The input of a policy: what failed, when, and why.
 
 use core::time::Duration;
 
-/// What has just failed: the input of a [`Policy`](crate::Policy).
+/// A failure: the input of a [`Policy`](crate::Policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failed {
-    /// How many waits the outage has had so far. It is 0 if the outage has just
-    /// begun, with the loss of the connection or with the failure of the very
-    /// first attempt.
+    /// How many waits the outage has had so far, also those that the server set or
+    /// that were before a restart of the program. It is 0 after the loss that began
+    /// the outage, or after the failed attempt that began it.
     pub attempt: u32,
     /// The time since the outage began, attempts included.
+    ///
+    /// After a [`RetryAfter`](crate::Verdict::RetryAfter) it includes the time that
+    /// the server asked for, because the policy's wait begins after that time.
     pub elapsed: Duration,
-    /// What the failure cost the server.
+    /// What the failure cost the server: [`Busy`](Cause::Busy) after a
+    /// [`RetryAfter`](crate::Verdict::RetryAfter).
     pub cause: Cause,
 }
 
 impl Failed {
-    /// A failure, for programs that ask a policy by themselves.
+    /// A failure, for code that calls a policy without a driver.
     pub const fn new(attempt: u32, elapsed: Duration, cause: Cause) -> Self {
         Self {
             attempt,
@@ -34,10 +38,10 @@ pub enum Cause {
     /// Nothing: refused, unreachable, no route, or the TCP connect timed out.
     #[default]
     Down,
-    /// A little: the server answered "not now" (503, 429, "reconnecting too
+    /// A little: the server answered that it is busy (503, 429, "reconnecting too
     /// fast").
     Busy,
-    /// A whole handshake, for nothing: the client was connected, and then the
+    /// A whole handshake without use: the client was connected, and then the
     /// handshake or the login timed out.
     Stalled,
 }

@@ -1,20 +1,20 @@
-//! Powers and logarithms of two in integers: the same on every platform, which
-//! the `exp2` and `log2` of floats are not.
+//! Powers of two and logarithms in integers. The `exp2` and `log2` of floats differ
+//! between platforms; these do not.
 
 use crate::nanos::scale;
 
-/// Bits of a logarithm behind the point, which leaves seven before it.
+/// The bits of a logarithm after the binary point. Seven are left before it.
 pub(super) const FRACTION: u32 = 57;
-/// The logarithm of a nanosecond in our count, in which none is negative.
+/// The logarithm of a nanosecond. The offset of 64 keeps all logarithms positive.
 pub(super) const NANOSECOND: u64 = 64 << FRACTION;
-/// A logarithm that is as good as none, about 1e-12.
+/// About 1e-12: smaller differences of logarithms are rounding errors.
 pub(super) const ROUNDING: u64 = 1 << (FRACTION - 40);
 
 /// The power of two in nanoseconds, rounded down. Monotonic.
 #[inline]
 pub(super) const fn exp2(log: u64) -> u64 {
-    // 2^(i/512) from a table, times 2^t for the rest t of less than 1/512, by
-    // the parabola through its ends and its middle: exact to 2e-11.
+    // 2^(i/512) comes from a table. A parabola through both ends and the middle
+    // gives 2^t for the rest t, which is below 1/512. The error is at most 2e-11.
     let power = POWERS[(log >> (FRACTION - 9)) as usize % POWERS.len()];
     let t = log << (64 - FRACTION + 9); // as a fraction of 2^64
     let rise = scale(t, SLOPE + scale(t, BEND));
@@ -39,12 +39,12 @@ const POWERS: [u64; 512] = {
 /// 2^(1/512), in units of 2^-63.
 const ROOT: u64 = root(9);
 /// The parabola from 0 at t = 0, through 2^(1/1024) - 1, to 2^(1/512) - 1 at
-/// t = 1, in units of 2^-64. It rises to a little less than the table does, or
-/// the roundings of both might make a step down.
+/// t = 1, in units of 2^-64. It ends slightly below the next entry of the table;
+/// otherwise rounding could make a step down.
 const SLOPE: u64 = 8 * (root(10) - (1 << 63)) - 2 * (ROOT - (1 << 63)) - 64;
 const BEND: u64 = 4 * (ROOT - (1 << 63)) - 8 * (root(10) - (1 << 63));
 
-/// 2^(2^-n), in units of 2^-63, by square roots of integers.
+/// 2^(2^-n), in units of 2^-63, from integer square roots.
 const fn root(n: u32) -> u64 {
     let mut root = 1_u128 << 64;
     let mut i = 0;
@@ -55,7 +55,7 @@ const fn root(n: u32) -> u64 {
     root as u64
 }
 
-/// log2 of `x`, which is at least 1, rounded down: bit by bit, by squaring.
+/// log2 of `x`, rounded down, one bit for each squaring. `x` is at least 1.
 pub(super) const fn log2(x: u64) -> u64 {
     let whole = x.ilog2();
     let mut log = (whole as u64) << FRACTION;
@@ -72,7 +72,7 @@ pub(super) const fn log2(x: u64) -> u64 {
     log
 }
 
-/// log2 of a float from 2^-12 up to 2^63.
+/// log2 of a float between 2^-12 and 2^63.
 pub(super) const fn log2_of_float(x: f64) -> i64 {
     const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
     let bits = x.to_bits();
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn powers_do_not_fall_between_two_cells_of_the_table() {
         for cell in 1..=512_u64 {
-            // The most digits there are, so that a step of one would show.
+            // The largest powers, in which a step of one shows.
             let log = NANOSECOND + (62 << FRACTION) + (cell << (FRACTION - 9));
             assert!(exp2(log - 1) <= exp2(log), "{cell}");
         }

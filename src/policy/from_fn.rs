@@ -1,4 +1,4 @@
-//! A closure as a policy.
+//! Policies from closures.
 
 use core::fmt;
 use core::time::Duration;
@@ -6,18 +6,19 @@ use core::time::Duration;
 use super::{Failed, Policy};
 use crate::rng::Rng;
 
-/// A policy from a closure that returns an iterator of waits, one iterator for
-/// each outage.
+/// A policy from a closure that returns an iterator of waits. It also takes the
+/// delays of other crates.
 ///
-/// The outage is given up when the iterator ends. The closure gets a generator of
-/// its own for each outage, and may ignore it. This is how the delays of another
-/// crate plug in.
+/// The closure is called once for each outage, with a new generator that it may
+/// ignore. The client gives up when the iterator ends.
 ///
-/// The n-th wait of an outage is the n-th item of the iterator. So an outage that
-/// was saved and restored goes on with the item after those that it has used.
+/// The n-th wait of an outage is the n-th item. A wait that the server sets
+/// ([`Verdict::Slot`](crate::Verdict::Slot)) uses up its item. An outage that was
+/// saved and restored continues with the next item; at most 100 000 items are
+/// skipped at once.
 ///
-/// The closure must be `Clone`, as every policy is. It is if all that it
-/// captures is.
+/// The closure must be `Clone`, because every policy is. A closure is `Clone` if all
+/// of its captures are.
 ///
 /// ```
 /// use redial::policy::{self, Policy};
@@ -39,7 +40,7 @@ where
 #[derive(Clone, Copy)]
 pub struct FromFn<F>(F);
 
-/// What one outage remembers of a [`FromFn`].
+/// The state of a [`FromFn`].
 #[derive(Clone, Debug)]
 pub struct FromFnState<I> {
     waits: I,
@@ -47,7 +48,7 @@ pub struct FromFnState<I> {
     next: u32,
 }
 
-/// The most items that are skipped, so that a saved count of four billion does not
+/// The most items that are skipped at once: a saved count of four billion must not
 /// take seconds.
 const MOST_SKIPPED: u32 = 100_000;
 

@@ -1,4 +1,4 @@
-//! Jitter: how a wait is drawn below, or about, a ceiling.
+//! Jitter: the random part of a wait.
 
 use core::fmt;
 
@@ -8,9 +8,8 @@ use crate::rng::Rng;
 /// How waits are spread, so that clients that failed together do not return
 /// together.
 ///
-/// Each wait is drawn anew, after the cap was applied. So at the cap the waits are
-/// spread as widely as below it. In the laws, `c` is the ceiling of the wait,
-/// which the policy computes.
+/// The policy computes the ceiling `c` of a wait and applies its cap to the
+/// ceiling. Then the jitter draws the wait. So waits at the cap are spread, too.
 ///
 /// The names `Full` and `Equal` come from "Exponential Backoff And Jitter" (AWS
 /// Architecture Blog, 2015), which compares these laws.
@@ -18,11 +17,11 @@ use crate::rng::Rng;
 pub enum Jitter {
     /// No randomness: every wait is `c`.
     ///
-    /// Use it only for a single client. A fleet returns in one instant.
+    /// Use it only if the server has a single client: a fleet returns all at once.
     None,
     /// Uniform over (0, `c`].
     ///
-    /// The default. It has the widest spread, so it loads the server the least.
+    /// The default, because it has the widest spread.
     #[default]
     Full,
     /// Uniform over (`c`/2, `c`].
@@ -33,8 +32,9 @@ pub enum Jitter {
     /// least 1 ns.
     ///
     /// `c` is at most cap/(1 + j), so no wait is longer than the cap. gRPC's
-    /// [connection backoff] is this law with j = 0.2, but without that bound and
-    /// with an immediate first retry.
+    /// [connection backoff] uses this law with j = 0.2, but without that bound and
+    /// with an immediate first retry. With a small j a fleet stays in step; see
+    /// [how spread is proven](crate::_spread).
     ///
     /// j is rounded to a multiple of 2<sup>-32</sup>.
     ///
@@ -42,12 +42,12 @@ pub enum Jitter {
     Proportional(f64),
 }
 
-/// A [`Jitter`] that has been checked, ready to draw from.
+/// A valid [`Jitter`].
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) struct Spread {
     jitter: Jitter,
-    /// The j of `Proportional` in units of 2^-32; 0 for the others, whose
-    /// waits do not pass the ceiling.
+    /// The j of `Proportional` in units of 2^-32. Otherwise 0, because the waits do
+    /// not exceed the ceiling.
     above: u64,
 }
 
@@ -70,14 +70,14 @@ impl Spread {
         Ok(Self { jitter, above })
     }
 
-    /// The highest ceiling from which no wait passes `cap`.
+    /// The highest ceiling whose waits are at most `cap`.
     pub(super) const fn held(self, cap: u64) -> u64 {
         // At most `cap`, so the cast keeps the value.
         (((cap as u128) << 32) / ((1 << 32) + self.above) as u128) as u64
     }
 
-    /// A wait for a `ceiling` that is at most [`held`](Self::held) of the cap. It is
-    /// never 0, although the ceiling is 0 under a cap of 1 ns.
+    /// Draws a wait. `ceiling` is at most [`held`](Self::held) of the cap. Random
+    /// waits are at least 1 ns, also if the ceiling is 0 because the cap is 1 ns.
     #[inline]
     pub(super) fn draw(self, rng: &mut Rng, ceiling: u64) -> u64 {
         let (least, width) = match self.jitter {
@@ -118,10 +118,9 @@ mod tests {
         })
     }
 
-    // Each value of these ranges is missed by 10 000 draws with a probability
-    // below 1e-200.
+    // 10 000 draws miss a value of these ranges with a probability below 1e-100.
     #[test]
-    fn each_law_reaches_both_of_its_ends_and_no_further() {
+    fn each_law_reaches_both_of_its_ends_and_stays_between_them() {
         assert_eq!(range(Jitter::None, 20), (20, 20));
         assert_eq!(range(Jitter::Full, 20), (1, 20));
         assert_eq!(range(Jitter::Equal, 20), (11, 20));
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ceiling_of_one_nanosecond_is_waited_out() {
+    fn a_ceiling_of_one_nanosecond_gives_a_wait_of_one_nanosecond() {
         for jitter in [Jitter::None, Jitter::Full, Jitter::Equal] {
             assert_eq!(range(jitter, 1), (1, 1));
         }
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proportion_passes_a_cap() {
+    fn proportional_waits_stay_within_the_cap() {
         for j in [0.0, 1e-9, 0.005, 0.1, 0.2, 1.0 / 3.0, 0.999_999, 1.0] {
             let spread = Spread::try_new(Jitter::Proportional(j)).unwrap();
             let mut rng = Rng::from_seed(4);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proportion_outside_of_0_to_1_is_refused_by_its_value() {
+    fn a_proportion_outside_of_0_to_1_is_refused_with_its_value() {
         for (j, value) in [
             (-0.1, "-0.1"),
             (1.5, "1.5"),

@@ -1,9 +1,11 @@
 //! How long to wait between the attempts of one outage.
 //!
-//! [`Policy`] is the trait. [`Stratified`], [`Exponential`], [`Decorrelated`],
-//! [`Sequence`] and a [bucket](crate::TokenBucket::as_policy) implement it, a
-//! closure becomes one through [`from_fn`], and [`AnyPolicy`] is one that is
-//! chosen at run time. `&P`, `Box<P>` and `Arc<P>` are policies if `P` is.
+//! [`Policy`] is the trait. [`Stratified`], [`Exponential`], [`Decorrelated`] and
+//! [`Sequence`] implement it. [`TokenBucket::as_policy`] and [`from_fn`] make a
+//! policy from a bucket and from a closure. [`AnyPolicy`] holds a policy that is
+//! chosen at run time. `&P`, `Box<P>` and `Arc<P>` are policies if `P` is one.
+//!
+//! [`TokenBucket::as_policy`]: crate::TokenBucket::as_policy
 
 #[cfg(target_has_atomic = "ptr")]
 mod any;
@@ -43,14 +45,13 @@ pub use stratified::{Stratified, StratifiedState};
 /// A rule for how long to wait between the attempts of one outage.
 ///
 /// A policy is an immutable value. It holds no clock, no counter and no random
-/// state, so one policy can serve every connection of a process. What changes
-/// during an outage is its [`State`](Self::State), and a fleet of clients needs
-/// one policy and a state for each client.
+/// state, so one policy can serve every connection of a process. Everything that
+/// changes during an outage is in its [`State`](Self::State).
 ///
 /// # Your own policy
 ///
-/// For a list of waits there is [`Sequence`], and for an iterator
-/// [`from_fn`]. A policy that looks at the cause implements this trait:
+/// Use [`Sequence`] for a list of waits and [`from_fn`] for an iterator. A policy
+/// that depends on the cause implements this trait:
 ///
 /// ```
 /// use redial::policy::Policy;
@@ -84,18 +85,22 @@ pub use stratified::{Stratified, StratifiedState};
             use it as their `budget`"
 )]
 pub trait Policy: Clone {
-    /// What one outage remembers.
+    /// What the policy remembers during one outage.
     type State;
 
-    /// An outage begins: the state before its first wait.
+    /// The state of an outage that begins, before its first wait.
     fn begin(&self, rng: &mut Rng) -> Self::State;
 
     /// The wait before the next attempt, or `None` to give up.
     ///
-    /// Called once for the loss of the connection and once after each failed
-    /// attempt. `rng` is the generator of this outage, or of a whole simulated
-    /// fleet. It is the same on every platform, so a seed means the same waits
-    /// everywhere.
+    /// Called after the loss of the connection and after each failed attempt, except
+    /// if the verdict is [`Stop`](crate::Verdict::Stop) or
+    /// [`Slot`](crate::Verdict::Slot) or if a limit has ended the outage. An outage
+    /// that was restored begins at a later attempt. So
+    /// [`Failed::attempt`] can skip numbers.
+    ///
+    /// `rng` is the generator of this outage, or of a whole simulated fleet. It gives
+    /// the same numbers on every platform.
     fn next_delay(
         &self,
         state: &mut Self::State,
@@ -103,22 +108,21 @@ pub trait Policy: Clone {
         failed: &Failed,
     ) -> Option<Duration>;
 
-    /// One outage's waits, for a loop of your own.
+    /// The waits of one outage, for a loop of your own.
     fn start(&self, rng: Rng) -> Backoff<Self> {
         Backoff::new(self.clone(), rng)
     }
 
-    /// The waits of one outage in which every attempt fails at once, from
+    /// The waits of one outage in which every attempt fails at once, seeded from
     /// fresh entropy.
     ///
-    /// Any crate that takes an iterator of waits can use them.
+    /// Use it with any crate that takes an iterator of waits.
     #[cfg(feature = "std")]
     fn delays(&self) -> Delays<Self> {
         self.delays_from_seed(crate::entropy::fresh())
     }
 
-    /// The waits of one outage in which every attempt fails at once, the same
-    /// ones for the same seed.
+    /// As `delays`, but the same seed gives the same waits.
     ///
     /// ```
     /// use redial::{Policy, Stratified};
@@ -131,7 +135,7 @@ pub trait Policy: Clone {
     }
 }
 
-/// Implements [`Policy`] for a pointer to one.
+/// Implements [`Policy`] for pointers to a policy.
 macro_rules! pointers_are_policies {
     ($($pointer:ty)+) => {$(
         impl<P: Policy> Policy for $pointer {

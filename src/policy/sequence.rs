@@ -1,4 +1,4 @@
-//! Sequence: a list of waits that the user wrote.
+//! Sequence: waits from a list.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -10,12 +10,12 @@ use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
 use crate::rng::Rng;
 
-/// Waits from a list, in its order; the last one repeats.
+/// Waits from a list, in order; the last entry repeats.
 ///
-/// Each entry is the ceiling of its wait, and the [`Jitter`] draws the wait from
-/// it. No wait is longer than the longest entry. So under
+/// Each entry is the ceiling of a wait, and the [`Jitter`] draws the wait from the
+/// ceiling. No wait is longer than the longest entry: with
 /// [`Jitter::Proportional`], entries above longest/(1 + j) count as
-/// longest/(1 + j). An entry of zero means no wait, under any jitter.
+/// longest/(1 + j). An entry of zero means no wait, with any jitter.
 ///
 /// # Defaults
 ///
@@ -30,15 +30,15 @@ use crate::rng::Rng;
 /// assert_eq!(waits, [0, 2, 10, 30, 30, 30]);
 /// ```
 ///
-/// With a first entry of zero, a whole fleet that lost its server comes back in
-/// one instant. A last entry of zero retries in a hot loop. Use zeros only if the
-/// server has no other client.
+/// If the first entry is zero, a whole fleet that lost its server comes back at the
+/// same instant. If the last entry is zero, the client retries in a hot loop. Use
+/// zeros only if the server has no other client.
 #[derive(Clone, PartialEq)]
 pub struct Sequence {
     waits: Arc<[Duration]>,
-    /// Nanoseconds, as all integers here.
+    /// In nanoseconds, like all integers here.
     longest: u64,
-    /// The highest ceiling: the longest entry, less what the jitter may add.
+    /// The highest ceiling: the longest entry, minus what the jitter may add.
     held: u64,
     spread: Spread,
 }
@@ -66,7 +66,7 @@ impl Sequence {
             return Err(InvalidConfig::new(
                 "waits",
                 "[]",
-                "a sequence needs at least one wait, which repeats",
+                "a sequence needs at least one wait; the last one repeats",
             ));
         };
         let longest = nanos(longest);
@@ -83,7 +83,7 @@ impl Sequence {
     ///
     /// # Panics
     ///
-    /// If it is [`Jitter::Proportional`] by less than 0, more than 1 or NaN;
+    /// If the j of [`Jitter::Proportional`] is below 0, above 1 or NaN;
     /// [`try_jitter`](Self::try_jitter) does not.
     #[track_caller]
     pub fn jitter(self, jitter: Jitter) -> Self {
@@ -94,7 +94,7 @@ impl Sequence {
     ///
     /// # Errors
     ///
-    /// If it is [`Jitter::Proportional`] by less than 0, more than 1 or NaN.
+    /// If the j of [`Jitter::Proportional`] is below 0, above 1 or NaN.
     pub fn try_jitter(self, jitter: Jitter) -> Result<Self, InvalidConfig> {
         let spread = Spread::try_new(jitter)?;
         Ok(Self {
@@ -105,7 +105,7 @@ impl Sequence {
     }
 }
 
-#[allow(clippy::missing_fields_in_debug)] // as configured, not as computed
+#[allow(clippy::missing_fields_in_debug)] // prints settings, not computed fields
 impl fmt::Debug for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sequence")
@@ -116,7 +116,7 @@ impl fmt::Debug for Sequence {
 }
 
 impl Policy for Sequence {
-    /// The attempt's number says which entry it is.
+    /// Nothing: the number of the attempt selects the entry.
     type State = ();
 
     fn begin(&self, _: &mut Rng) {}
@@ -149,10 +149,10 @@ mod tests {
         Sequence::new([0, 2, 10, 30].map(Duration::from_secs))
     }
 
-    // Computed apart from this crate, from the definitions of SplitMix64,
+    // Computed without this crate, from the definitions of SplitMix64,
     // xoshiro256++ and the law.
     #[test]
-    fn a_seed_means_the_same_waits_everywhere() {
+    fn a_seed_gives_the_same_waits_on_every_platform() {
         let waits = chat().delays_from_seed(42).take(8);
         let waits: Vec<_> = waits.map(|wait| wait.as_nanos()).collect();
         #[rustfmt::skip]
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_wait_repeats_for_ever() {
+    fn the_last_entry_repeats_forever() {
         let bare = chat().jitter(Jitter::None);
         let mut backoff = bare.start(Rng::from_seed(1));
         for attempt in [3, 4, 5, 1_000, u32::MAX - 1, u32::MAX] {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_zero_stays_zero_under_any_jitter() {
+    fn an_entry_of_zero_means_no_wait_with_any_jitter() {
         for jitter in [
             Jitter::None,
             Jitter::Full,
@@ -190,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_is_longer_than_its_entry_or_under_proportional_jitter_than_the_longest() {
-        // Shorter after longer, for a list need not rise.
+    fn no_wait_is_longer_than_its_entry_or_with_proportional_jitter_than_the_longest() {
+        // Also shorter entries after longer entries.
         let list = [5, 60, 1, u64::MAX, 7].map(Duration::from_nanos);
         for seed in 0..500 {
             for jitter in [Jitter::None, Jitter::Full, Jitter::Equal] {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_be_an_array_a_vec_a_slice_or_shared() {
+    fn a_list_may_be_an_array_a_vec_a_slice_or_an_arc() {
         let list = [SECOND, 2 * SECOND];
         let shared: Arc<[Duration]> = list.into();
         for same in [
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_of_durations_does_not_overflow() {
+    fn the_longest_duration_does_not_overflow() {
         let policy = Sequence::new([Duration::MAX]);
         assert!(
             policy
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_and_a_nonsense_jitter_are_refused() {
+    fn an_empty_list_and_an_invalid_jitter_are_refused() {
         let empty = Sequence::try_new([]).unwrap_err();
         assert_eq!((empty.setting(), empty.value()), ("waits", "[]"));
         let refused = chat().try_jitter(Jitter::Proportional(-0.5)).unwrap_err();
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "waits is []: a sequence needs at least one wait")]
-    fn the_plain_form_panics_with_the_words_of_the_error() {
+    fn the_constructor_panics_with_the_message_of_the_error() {
         let _ = Sequence::new([]);
     }
 

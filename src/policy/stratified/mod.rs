@@ -1,4 +1,4 @@
-//! Stratified: one attempt in each stratum of a geometric partition of time.
+//! Stratified: one attempt in each window of time, and windows that grow.
 
 mod strata;
 
@@ -15,45 +15,48 @@ use crate::rng::Rng;
 pub use strata::StratifiedState;
 use strata::{MOST_WIDTH, Strata, width};
 
-/// One attempt in each stratum of time: the default policy.
+/// The default policy: one attempt in each window of time, and windows that grow.
 ///
-/// The time since the loss is cut into windows (strata) that grow geometrically.
-/// A client makes one attempt in each window, at a position that is uniform over
-/// the fleet. So a fleet of any size is spread evenly over every window, without
-/// waves, gaps, or a pile-up at the cap.
+/// The time since the loss is divided into windows (strata) that grow
+/// geometrically. A client makes one attempt in each window, at a random position.
+/// Over a fleet that lost its server together the positions are uniform, so the
+/// fleet's attempts fill every window and do not pile up at the cap.
 ///
-/// - The schedule is absolute. The time of an attempt counts, so a timeout of ten
-///   seconds does not shift all clients by ten seconds.
-/// - From one window to the next, a client's position takes a random step of at
-///   most a quarter of a window. So two clients do not stay in step, and no client
-///   waits much longer than a window.
-/// - The cap depends on what a failure cost the server; see
-///   [`Cause`](crate::Cause). After costly failures the client waits longer.
+/// - The schedule counts from the loss, and attempts count as time. A timeout of ten
+///   seconds does not shift all clients by ten seconds. If an attempt takes so long
+///   that windows pass, the client makes no attempts in those.
+/// - From one window to the next, a client's position moves by a random step of at
+///   most a quarter of a window. So two clients do not stay in step, and attempts in
+///   neighbouring windows of equal width are at most 5/4 of a window apart.
+/// - Windows grow up to a cap. The cap is higher after failures that cost the server
+///   more; see [`Cause`](crate::Cause).
 ///
 /// # Defaults
 ///
-/// | | default | bounds the wait |
+/// | | default | the longest wait |
 /// |---|---|---|
-/// | base | 1 s | before the first reconnect |
+/// | base | 1 s | after the loss |
 /// | [`growth`](Self::growth) | 1.6 | |
-/// | cap | 37.5 s | while the server is [`Down`](crate::Cause::Down) |
+/// | cap | 37.5 s | while all failures are [`Down`](crate::Cause::Down) |
 /// | [`busy_cap`](Self::busy_cap) | 150 s, or the cap if that is longer | after [`Busy`](crate::Cause::Busy) |
 /// | [`stalled_cap`](Self::stalled_cap) | 750 s, or the cap if that is longer | after [`Stalled`](crate::Cause::Stalled) |
 ///
-/// A cap bounds the wait itself. Two attempts in neighbouring windows are at most
-/// 5/4 of a window apart, so windows grow to 4/5 of the cap. Lengths of more than
-/// 73 years count as 73 years.
+/// Windows grow to 4/5 of the cap, so that waits stay within the cap. If the cause
+/// changes to one with a lower cap, the present window stays, and the next wait can
+/// still be as long as the higher cap. Lengths of more than 73 years count as 73
+/// years.
 ///
-/// If an attempt is made before its time (by `retry_now`, or by a timer that is
-/// early) and fails, the rest of its wait stays, unless the cap for its cause is
-/// shorter. Then the client waits within a window of that cap.
+/// If an attempt is made early (by `retry_now`, or by a timer that is early) and
+/// fails, the client waits for the rest of its time. If the rest is longer than the
+/// cap of the cause, the client draws a new wait instead, of at most 4/5 of the cap
+/// for `Down`.
 ///
 /// # Where it comes from
 ///
-/// The rule is stratified sampling of the harmonic arrival curve. Within the
-/// growing strata the density of a fleet's attempts falls as 1/t, which a server
-/// that takes C clients a second can work off. The walk is reflected at both ends
-/// of the window, so the position stays exactly uniform at every step.
+/// The rule is stratified sampling. While windows grow, the density of a fleet's
+/// attempts falls about as 1/t, within each window as well. The random step is
+/// reflected at both ends of the window, which keeps positions uniform.
+/// [`_spread`](crate::_spread) states the exact law and how it is tested.
 ///
 /// ```
 /// use redial::{Policy, Stratified};
@@ -65,7 +68,7 @@ use strata::{MOST_WIDTH, Strata, width};
 /// ```
 #[derive(Clone, Copy, PartialEq)]
 pub struct Stratified {
-    /// As given and in nanoseconds, for the checks of later setters.
+    /// In nanoseconds, for the checks of later setters.
     cap: u64,
     growth: f64,
     strata: Strata,
@@ -76,9 +79,9 @@ const DEFAULT_CAP: Duration = Duration::from_millis(37_500);
 const DEFAULT_BUSY_CAP: Duration = Duration::from_secs(150);
 const DEFAULT_STALLED_CAP: Duration = Duration::from_secs(750);
 const DEFAULT_GROWTH: f64 = 1.6;
-/// Its natural logarithm: core has no `ln`.
+/// The natural logarithm of the growth: core has no `ln`.
 const LN_GROWTH: f64 = 0.470_003_629_245_735_6;
-// Computed by the compiler: every driver begins with it.
+// Computed at compile time, because every driver starts with this policy.
 const DEFAULT: Stratified = Stratified::checked(DEFAULT_BASE, DEFAULT_CAP);
 
 impl Default for Stratified {
@@ -88,10 +91,10 @@ impl Default for Stratified {
 }
 
 impl Stratified {
-    /// First window `base`, and waits of at most `cap` while the server is
+    /// A first window of `base`, and waits of at most `cap` while the server is
     /// down.
     ///
-    /// No window is wider than 4/5 of the cap, so neither is the first.
+    /// The first window is at most 4/5 of the cap.
     ///
     /// # Panics
     ///
@@ -122,11 +125,12 @@ impl Stratified {
         }
     }
 
-    /// The default with a first window so wide that the first attempts of a
-    /// whole fleet arrive at no more than twice `per_second`, the number of
-    /// clients that the server takes in a second.
+    /// The default policy with a first window for a fleet of known size.
     ///
-    /// If the first window is wider than the default caps, they rise with it.
+    /// `per_second` is the number of clients that the server takes in a second. The
+    /// first window is so wide that the first attempts of the whole fleet arrive at
+    /// twice that rate at most, on average. If the window does not fit under the
+    /// default caps, the caps rise.
     ///
     /// # Panics
     ///
@@ -167,25 +171,25 @@ impl Stratified {
             return Err(InvalidConfig::new(
                 "per_second",
                 per_second,
-                "it must be a positive number of clients; give what the server was measured to take",
+                "it must be a positive number; give the rate of clients that you measured at the server",
             ));
         }
-        // At the start of the first window the density is highest: (g - 1) / ln g
-        // clients per base. It must be at most 2 * per_second.
+        // The density is highest at the start of the first window: (g - 1) / ln g
+        // of the clients per base. It must be at most 2 * per_second.
         let seconds = (DEFAULT_GROWTH - 1.0) / LN_GROWTH * clients / (2.0 * per_second);
-        // Saturates at 73 years, and is then far below f64's and Duration's ends.
+        // Saturates at 73 years, which is far below the limits of f64 and Duration.
         let base = DEFAULT_BASE.max(Duration::from_nanos(
             ((seconds * 1e9) as u64).min(MOST_WIDTH),
         ));
         Self::try_new(base, DEFAULT_CAP.max(base + base / 4))
     }
 
-    /// Each window is so many times as wide as the one before: 1.6 by default.
+    /// The factor between the width of a window and of the next one: 1.6 by default.
     ///
-    /// Less means more attempts and a shorter recovery of a server whose
-    /// refusals are cheap; more means fewer attempts. 1 means that windows do
-    /// not grow, and so does less than 1.001, which would take seven hundred
-    /// attempts to double them.
+    /// With a lower factor clients make more attempts, and a server whose refusals are
+    /// cheap recovers sooner. With a higher factor they make fewer attempts. With 1
+    /// windows do not grow. Factors below 1.001 count as 1: windows would take seven
+    /// hundred attempts to double.
     ///
     /// # Panics
     ///
@@ -210,7 +214,7 @@ impl Stratified {
         })
     }
 
-    /// Waits of at most `cap` after a [`Busy`](crate::Cause::Busy) failure: 150 s by
+    /// The longest wait after a [`Busy`](crate::Cause::Busy) failure: 150 s by
     /// default.
     ///
     /// # Panics
@@ -235,8 +239,8 @@ impl Stratified {
         })
     }
 
-    /// Waits of at most `cap` after a [`Stalled`](crate::Cause::Stalled) failure:
-    /// 750 s by default.
+    /// The longest wait after a [`Stalled`](crate::Cause::Stalled) failure: 750 s by
+    /// default.
     ///
     /// # Panics
     ///
@@ -298,7 +302,7 @@ impl Policy for Stratified {
 
 impl fmt::Debug for Stratified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is in force, and caps to a nanosecond.
+        // The values in force. Caps are exact to a nanosecond.
         let cap = |width| Duration::from_nanos(width + width / 4);
         f.debug_struct("Stratified")
             .field("base", &Duration::from_nanos(self.strata.base()))
@@ -320,7 +324,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn caps_bound_the_wait_and_not_the_window() {
+    fn a_cap_limits_the_wait_and_not_the_window() {
         let default = Stratified::default();
         assert_eq!(default.strata.cap, 30_000_000_000);
         assert_eq!(default.strata.busy, 120_000_000_000);
@@ -332,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_of_known_size_begins_at_twice_what_its_server_takes() {
+    fn a_fleet_of_known_size_begins_at_twice_the_rate_of_its_server() {
         // 0.6 / ln 1.6 * 100 000 / 2 000 = 63.83 s
         let base = Stratified::for_fleet(100_000, 1_000).strata.base() as f64 / 1e9;
         assert!((base - 63.829).abs() < 0.001, "{base}");
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn any_elapsed_time_is_constant_work() {
+    fn a_wait_after_any_elapsed_time_is_found_in_constant_time() {
         for growth in [1.0, 1.000_000_001, 1.6, 1e300] {
             for cause in [Cause::Down, Cause::Busy, Cause::Stalled] {
                 for (base, cap) in [(1, 1), (1, u64::MAX), (1_000_000_000, 37_500_000_000)] {
@@ -368,7 +372,7 @@ mod tests {
         }
     }
 
-    /// The step from the last stratum that grows into the first flat one.
+    /// The step from the last growing stratum into the first flat stratum.
     #[test]
     fn no_wait_is_a_nanosecond_longer_than_the_cap() {
         let nanos = Duration::from_nanos;
@@ -391,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_before_leaves_no_trace() {
+    fn a_later_growth_replaces_the_growth_before() {
         let default = Stratified::default();
         for growth in [1.0, 1.6, 1e9] {
             assert_eq!(default.growth(2.0).growth(growth), default.growth(growth));
@@ -400,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_what_is_in_force() {
+    fn debug_shows_the_values_in_force() {
         assert_eq!(
             alloc::format!("{:?}", Stratified::default()),
             "Stratified { base: 1s, growth: 1.6, cap: 37.5s, busy_cap: 150s, stalled_cap: 750s }"
@@ -408,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_its_value() {
+    fn invalid_settings_are_refused_with_their_values() {
         let refused: Vec<_> = [
             Stratified::try_new(Duration::ZERO, SECOND),
             Stratified::try_new(2 * SECOND, SECOND),

@@ -1,5 +1,5 @@
-//! The strata of [`Stratified`](super::Stratified): windows of time, and one
-//! outage's way through them.
+//! The strata (windows of time) of [`Stratified`](super::Stratified), and the path
+//! of one outage through them.
 
 use core::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::policy::fixed_point::{NANOSECOND, ROUNDING, exp2, log2, log2_of_float
 use crate::policy::{Cause, Failed};
 use crate::rng::Rng;
 
-/// The longest stratum, 73 years: sums of two, and of the longest elapsed time,
-/// stay within a u64.
+/// The longest stratum, 73 years. The sum of two of these and the longest elapsed
+/// time fits a u64.
 pub(super) const MOST_WIDTH: u64 = 1 << 61;
 const MOST_ELAPSED: u64 = 1 << 62;
 
-/// Below this growth strata count as flat. A would be so much longer than they are
-/// that too few digits would be left for them.
+/// Below this growth strata count as flat. Otherwise A (see [`Strata`]) would be so
+/// much longer than the strata that too few digits would be left for them.
 const LEAST_GROWTH: f64 = 1.001;
-/// Beyond this growth the second stratum is as good as the cap.
+/// Above this growth the second stratum is at the cap anyway.
 const MOST_GROWTH: f64 = (1_u64 << 31) as f64;
 
-/// The width of strata under a cap on waits, which are at most 5/4 of it.
+/// The width of strata for a cap on waits. Waits are at most 5/4 of the width.
 pub(super) const fn width(cap: Duration) -> u64 {
     let cap = nanos(cap);
     let width = cap - cap / 5 - (cap % 5 != 0) as u64; // floor(4/5 cap)
@@ -39,30 +39,30 @@ pub(super) const fn longest(a: u64, b: u64) -> u64 {
 /// A window of time since the outage began.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Stratum {
-    /// Its beginning: an instant, or the instant's logarithm while strata grow.
+    /// The start: an instant, or the logarithm of an instant while strata grow.
     start: u64,
-    /// Its width, or 0 while strata grow.
+    /// The width, or 0 while strata grow.
     width: u64,
 }
 
-/// What one outage remembers of [`Stratified`](super::Stratified).
+/// The state of [`Stratified`](super::Stratified).
 #[derive(Clone, Copy, Debug)]
 pub struct StratifiedState {
     /// The position within the stratum, as a fraction of 2^64.
     u: u64,
     /// The stratum of the latest attempt.
     stratum: Stratum,
-    /// The instant of the latest attempt, since the outage began; 0 before the
-    /// first.
+    /// The instant of the latest attempt, counted from the start of the outage; 0
+    /// before the first.
     at: u64,
 }
 
-/// What the strata of every outage have in common.
+/// The parameters of the strata, the same for every outage.
 ///
 /// While strata grow, position u of stratum k lies at base * (g^(k + u) - 1) /
-/// (g - 1). With A = base / (g - 1) that is 2^(log2 A + (k + u) log2 g) - A: one
-/// power of two, whatever the stratum. So a growing stratum is known by the
-/// logarithm of its start, and the next one is a sum away.
+/// (g - 1). With A = base / (g - 1) this is 2^(log2 A + (k + u) log2 g) - A: one
+/// power of two for any stratum. So the logarithm of its start describes a growing
+/// stratum, and one addition leads to the next stratum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Strata {
     // Widths in nanoseconds, each at most MOST_WIDTH.
@@ -71,18 +71,18 @@ pub(super) struct Strata {
     pub(super) stalled: u64,
     /// log2 g; 0 if strata do not grow.
     log2: u64,
-    /// log2 A, which is the start of the first stratum. If that is flat: its width.
+    /// log2 A: the start of the first stratum. If that is flat: its width.
     first: u64,
-    /// The logarithm of the end of the last growing stratum; 0 if none grows. The
-    /// stratum after it is flat, because one that is g times as wide would not fit
-    /// under the cap. After that, strata are as wide as the cap.
+    /// The logarithm of the end of the last growing stratum; 0 if no stratum grows.
+    /// The next stratum is flat, because its successor would not fit under the cap if
+    /// it were g times as wide. After that, strata are as wide as the cap.
     grown: u64,
-    /// A in nanoseconds, which is subtracted from a power of two to get an instant.
+    /// A in nanoseconds. A power of two minus A is an instant.
     origin: u64,
 }
 
 impl Strata {
-    /// The caps alone; [`growing`](Self::growing) sets the rest.
+    /// Sets the caps; [`growing`](Self::growing) sets the rest.
     pub(super) const fn under(cap: u64, busy: u64, stalled: u64) -> Self {
         Self {
             cap,
@@ -95,12 +95,12 @@ impl Strata {
         }
     }
 
-    /// The same with strata of at most this width after `Busy`.
+    /// Sets the widest stratum after `Busy`.
     pub(super) const fn busy(self, busy: u64) -> Self {
         Self { busy, ..self }
     }
 
-    /// The same with strata of at most this width after `Stalled`.
+    /// Sets the widest stratum after `Stalled`.
     pub(super) const fn stalled(self, stalled: u64) -> Self {
         Self { stalled, ..self }
     }
@@ -114,7 +114,7 @@ impl Strata {
         }
     }
 
-    /// The same under the same caps, growing from `base`.
+    /// Sets the first stratum and the growth; keeps the caps.
     pub(super) const fn growing(self, base: u64, growth: f64) -> Self {
         let mut flat = Self {
             log2: 0,
@@ -128,7 +128,7 @@ impl Strata {
         }
         let growth = growth.min(MOST_GROWTH);
         let log2_growth = log2_of_float(growth) as u64; // positive, as growth is above 1
-        // In 128 bits, because A may be longer than time in nanoseconds.
+        // In 128 bits, because A may not fit a u64 of nanoseconds.
         let first = (NANOSECOND + log2(base)) as i128 - log2_of_float(growth - 1.0) as i128;
         let last = (NANOSECOND + log2(MOST_ELAPSED)) as i128;
         flat.log2 = log2_growth;
@@ -136,8 +136,8 @@ impl Strata {
             return flat;
         }
         let first = first as u64;
-        // As many as fit under the cap, and into time. `ROUNDING` is for a cap that
-        // is exactly a power of the growth.
+        // As many as fit under the cap and before MOST_ELAPSED. `ROUNDING` is for a
+        // cap that is exactly a power of the growth.
         let fit = (log2(self.cap) - log2(base) + ROUNDING) / log2_growth;
         let room = (last as u64 - first) / log2_growth;
         let strata = if fit < room { fit } else { room };
@@ -154,7 +154,7 @@ impl Strata {
         }
     }
 
-    /// The next stratum.
+    /// Moves to the next stratum.
     #[inline]
     fn advance(&self, stratum: &mut Stratum, cause: Cause) {
         if stratum.width == 0 {
@@ -168,14 +168,14 @@ impl Strata {
         }
     }
 
-    /// The first stratum after those that grow.
+    /// The first stratum that does not grow.
     #[cold]
     fn flat(&self) -> Stratum {
         let start = exp2(self.grown);
         let end = exp2(self.grown.saturating_add(self.log2));
         Stratum {
-            // Flat instants are rounded up by a nanosecond. Without this one, the
-            // wait into this stratum could be longer than the cap.
+            // Instants in flat strata are rounded up by a nanosecond. Without this
+            // nanosecond, the wait into this stratum could be longer than the cap.
             start: start.saturating_sub(self.origin + 1),
             width: (end - start).clamp(1, self.cap),
         }
@@ -194,7 +194,7 @@ impl Strata {
         }
     }
 
-    /// The instant of the attempt at `u`: at least 1 ns.
+    /// The instant of the attempt at position `u`: at least 1 ns.
     #[inline]
     fn instant(&self, u: u64, stratum: Stratum) -> u64 {
         if stratum.width == 0 {
@@ -205,8 +205,8 @@ impl Strata {
         }
     }
 
-    /// Moves on to the first stratum whose attempt lies after `elapsed`. The strata
-    /// in between have passed while an attempt was in flight.
+    /// Moves to the first stratum whose attempt is after `elapsed`. The strata in
+    /// between have passed while an attempt was in flight.
     ///
     /// The state is passed by value, so that the common path can keep it in
     /// registers.
@@ -225,8 +225,8 @@ impl Strata {
         place
     }
 
-    /// Moves on to the stratum of `elapsed` without visiting each stratum before it,
-    /// because a laptop may have slept for a week.
+    /// Moves to the stratum of `elapsed` without visiting each stratum in between: a
+    /// laptop may have slept for a week.
     fn skip(&self, stratum: &mut Stratum, cause: Cause, elapsed: u64) {
         if stratum.width == 0 {
             let now = NANOSECOND + log2(elapsed.saturating_add(self.origin).max(1));
@@ -240,18 +240,18 @@ impl Strata {
         while stratum.start + stratum.width < elapsed {
             let next = self.next_width(stratum.width, cause);
             if next == stratum.width {
-                // Once widths are constant, a division.
+                // From here on widths are constant: a division is enough.
                 stratum.start += (elapsed - stratum.start) / next * next;
                 return;
             }
-            // Beyond the cap by 1.25 or 2, up to 2^61: a few dozen steps.
+            // Above the cap, widths grow by 1.25 or 2 up to 2^61: a few dozen steps.
             stratum.start += stratum.width;
             stratum.width = next;
         }
     }
 }
 
-/// How many strata to visit one by one, before a logarithm is worth its cost.
+/// How many strata to visit one by one. Beyond that, a logarithm costs less.
 const FAR: u32 = 8;
 
 impl Strata {
@@ -277,8 +277,8 @@ impl Strata {
     }
 
     /// The wait after `failed`.
-    // So that the two conversions between nanoseconds and a `Duration`, here
-    // and at the caller, cancel out.
+    // Inlined so that the conversions between nanoseconds and `Duration` here and in
+    // the caller cancel out.
     #[inline(always)]
     #[allow(clippy::inline_always)]
     pub(super) fn wait(
@@ -305,11 +305,12 @@ impl Strata {
 }
 
 impl Strata {
-    /// The wait after an attempt that was made before its time.
+    /// The wait after an attempt that was made early.
     ///
-    /// The stratum keeps its attempt. But the rest of the wait may be longer than
-    /// this cause allows: a server's hint was skipped, or the server stalled before
-    /// and is down now. Then the client gets a place in a window that begins now.
+    /// The scheduled instant stays. But the rest of the wait may be longer than the
+    /// cap of this cause: the wait for a server's hint was skipped, or the server
+    /// stalled before and is down now. Then the client gets a position in a window
+    /// that begins now.
     #[cold]
     fn out_of_turn(
         &self,
@@ -335,16 +336,16 @@ impl Strata {
     }
 }
 
-/// One step of the walk: at most a quarter of the window, reflected at its ends.
+/// One step of the walk: at most a quarter of the window, reflected at the ends.
 ///
-/// A symmetric step with reflection keeps the uniform law exactly.
+/// A symmetric step with reflection keeps positions exactly uniform.
 #[inline]
 const fn walk(u: u64, random: u64) -> u64 {
     // Uniform over -2^62 ..= 2^62 - 1, in units of 2^-64 of the window.
     let step = (random >> 1) as i64 - (1 << 62);
     let (moved, passed_an_end) = u.overflowing_add_signed(step);
-    // Having passed 2^64 by k leaves `moved` = k; its mirror image is !k. The
-    // same holds below 0.
+    // A step that passes 2^64 by k gives `moved` = k, and the mirror image of k is
+    // !k. The same holds below 0.
     if passed_an_end { !moved } else { moved }
 }
 
@@ -356,8 +357,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_walk_that_passes_an_end_is_reflected() {
-        assert_eq!(walk(5, 0), (1 << 62) - 6); // 5 - 2^62, and its image
+    fn a_step_that_passes_an_end_is_reflected() {
+        assert_eq!(walk(5, 0), (1 << 62) - 6); // 5 - 2^62, reflected
         assert_eq!(walk(u64::MAX, u64::MAX), u64::MAX - ((1 << 62) - 2));
         assert_eq!(walk(1 << 63, 1 << 63), 1 << 63); // a step of zero
     }
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn strata_grow_up_to_the_last_whose_successor_fits_under_the_cap() {
+    fn strata_grow_as_long_as_the_next_one_fits_under_the_cap() {
         for (growth, cap, growing) in [
             (1.0, 1_000, 0),
             (1.0009, 1_000, 0),
@@ -419,7 +420,7 @@ mod tests {
                 let strata = policy.growth(growth).strata;
                 let first = strata.begin().stratum;
                 let at = |u| strata.instant(u, first);
-                // A part in 1e10 of A, which is 1000 times the base at most.
+                // 1e-10 of A, which is at most 1000 times the base.
                 let rounding = 2 + base / 10_000_000;
                 assert!(
                     (1..=rounding).contains(&at(0)),
@@ -431,9 +432,8 @@ mod tests {
         }
     }
 
-    /// The strata that `skip` jumps to are those that a walk over each finds.
     #[test]
-    fn skipping_strata_ends_in_the_same_stratum_as_visiting_each() {
+    fn skipping_strata_ends_in_the_same_stratum_as_visiting_each_of_them() {
         for (growth, cause) in [
             (1.0, Cause::Down),
             (1.01, Cause::Down),
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_out_of_turn_leaves_the_schedule_alone() {
+    fn an_early_attempt_does_not_change_the_schedule() {
         let strata = Stratified::default().strata;
         let mut place = strata.begin();
         let mut rng = Rng::from_seed(1);
