@@ -1,5 +1,5 @@
-//! What threads share: loom's stand-ins under `cfg(loom)`, so that tests can
-//! run through every order of their steps.
+//! Types that threads share. Under `cfg(loom)` they are loom's, so that tests can
+//! run every order of the threads' steps.
 
 #[cfg(not(loom))]
 pub(crate) use alloc::sync::Arc;
@@ -19,8 +19,8 @@ pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(all(feature = "std", loom))]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-/// Locks, also after another thread has panicked under the lock: what these
-/// locks guard is whole between any two statements.
+/// Locks, also if another thread panicked while it held the lock: the data is
+/// consistent between any two statements.
 #[cfg(feature = "std")]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
