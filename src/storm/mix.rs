@@ -1,4 +1,4 @@
-//! A fleet in which not all clients are alike.
+//! A fleet whose clients have different policies.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,12 +9,12 @@ use crate::invalid::{InvalidConfig, expect};
 use crate::policy::{AnyPolicy, AnyState, Failed, Policy};
 use crate::rng::Rng;
 
-/// A policy for each part of a fleet: most have the new release, some still
-/// run the old one.
+/// A policy for each part of a fleet. For example, most clients run the new release
+/// and some still run the old one.
 ///
-/// Each outage draws its policy by the parts' shares, so a fleet of ten
-/// thousand with a tenth on the old policy has a thousand of those, give or
-/// take thirty.
+/// Each outage draws its policy at random, by the shares of the parts. If a tenth of
+/// ten thousand clients has the old policy, the storm has a thousand such clients,
+/// plus or minus thirty.
 ///
 /// ```
 /// use redial::storm::{Mix, Storm};
@@ -24,7 +24,7 @@ use crate::rng::Rng;
 /// let old = policy::from_fn(|_rng| iter::repeat(Duration::from_secs(2)));
 /// let fleet = Mix::new(0.9, Stratified::default()).and(0.1, old);
 /// let report = Storm::new(10_000).outage(Duration::from_secs(30)).run(&fleet);
-/// // The tenth that is in step is still a stampede.
+/// // A tenth of the fleet in step is still a stampede.
 /// assert!(report.peak_100ms > 10.0);
 /// ```
 #[derive(Clone)]
@@ -33,8 +33,8 @@ pub struct Mix {
     whole: f64,
 }
 
-/// What one outage of a [`Mix`] remembers: which part it drew, and that part's
-/// state.
+/// The state of a [`Mix`]: the part that the outage drew, and the state of its
+/// policy.
 #[derive(Debug)]
 pub struct MixState {
     part: usize,
@@ -42,8 +42,8 @@ pub struct MixState {
 }
 
 impl Mix {
-    /// A fleet of one part. Shares are relative to each other: 0.9 and 0.1 are
-    /// 9 and 1.
+    /// A fleet of one part. Shares are relative to each other: 0.9 and 0.1 mean the
+    /// same as 9 and 1.
     ///
     /// # Panics
     ///
@@ -73,7 +73,7 @@ impl Mix {
         empty.try_and(share, policy)
     }
 
-    /// Another part of the fleet.
+    /// Adds a part to the fleet.
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Policy for Mix {
             place -= share;
             place < 0.0
         });
-        // Past the end by a rounding only.
+        // Only a rounding error leads past the end.
         let part = drawn.unwrap_or(self.parts.len() - 1);
         MixState {
             part,

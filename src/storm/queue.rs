@@ -1,4 +1,4 @@
-//! The times of the clients' next attempts: a calendar queue.
+//! A calendar queue for the times of the clients' next attempts.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec;
@@ -8,17 +8,17 @@ use core::mem;
 
 /// Clients by the time of their next attempt. Each client has at most one entry.
 ///
-/// It is a calendar queue (Brown, CACM 1988) with days of fixed length. A day is
+/// This is a calendar queue (Brown, CACM 1988) with days of fixed length. A day is
 /// sorted when it begins, so an entry is moved two or three times, and memory is
 /// read in long runs. An entry within a day is one word: the time since the day
-/// began, then the client. Times never go back: no entry is pushed before the time
-/// of the last entry that was popped.
+/// began, then the client. No entry may be pushed with a time before the last popped
+/// entry.
 pub(super) struct Queue {
-    /// The rest of the present day, the next entry last.
+    /// The rest of the present day, in reverse order: the next entry is the last.
     today: Vec<u64>,
-    /// How many of those were not returned by [`upcoming`](Self::upcoming) yet.
+    /// How many entries of today [`upcoming`](Self::upcoming) has not returned yet.
     not_returned: usize,
-    /// The entries that were pushed into the present day after it had begun.
+    /// Entries that were pushed into the present day after it began.
     late: BinaryHeap<Reverse<u64>>,
     /// The number of the present day.
     day: u64,
@@ -30,11 +30,11 @@ pub(super) struct Queue {
     len: usize,
 }
 
-/// log2 of a day in nanoseconds: 16.8 ms. Waits are mostly longer, so pushes into
-/// the present day are rare. A million clients over a minute are some hundreds a
-/// day, which are sorted within the cache.
+/// log2 of a day in nanoseconds: 16.8 ms. Most waits are longer, so pushes into the
+/// present day are rare. A million clients over a minute are some hundreds a day, few
+/// enough to sort them in the cache.
 const DAY: u32 = 24;
-/// Days in the ring, 69 s: longer than the most common caps.
+/// The number of days in the ring. They cover 69 s, more than the most common caps.
 const YEAR: u64 = 1 << 12;
 
 impl Queue {
@@ -84,10 +84,11 @@ impl Queue {
         }
     }
 
-    /// The clients whose turns come next, each returned once; mostly none.
+    /// The clients whose attempts come next. Each client is returned once; most calls
+    /// return none.
     ///
-    /// Their memory lies all over the fleet's. A caller that reads the memory of many
-    /// clients at once waits for it once, not once for each client.
+    /// The data of these clients is scattered over memory. A caller that reads the data
+    /// of many clients together waits for memory once, not once for each client.
     #[inline]
     pub(super) fn upcoming<'a>(&mut self, room: &'a mut [u32; 64]) -> &'a [u32] {
         let len = self.today.len();
@@ -102,7 +103,8 @@ impl Queue {
         &room[..next.len()]
     }
 
-    /// Begins the next day. If only far entries are left, it is the day of the first.
+    /// Begins the next day. If only far entries are left, that is the day of the first
+    /// far entry.
     #[cold]
     fn turn(&mut self) {
         self.day += 1;
@@ -119,7 +121,7 @@ impl Queue {
         self.not_returned = self.today.len();
     }
 
-    /// Moves the far entries that have come within a year into their days.
+    /// Moves far entries into their days if these are less than a year away now.
     fn sift(&mut self) {
         let year_end = self.day + YEAR;
         self.far.retain(|&(time, client)| {
@@ -141,9 +143,9 @@ struct Day {
     page: u32,
 }
 
-/// The entries of all days, in pages that are used again. The first days are the
-/// busiest by far. If each day had a vector, these would keep their room, or move
-/// their entries as they grow.
+/// The entries of all days, in pages that are reused. The first days are the busiest
+/// by far: if each day had a vector, the vectors of these days would keep their
+/// memory, and vectors would move their entries when they grow.
 #[derive(Default)]
 struct Pages {
     /// The entries of a page, and the page before it.
@@ -200,7 +202,7 @@ mod tests {
     use alloc::collections::BTreeSet;
 
     #[test]
-    fn clients_come_out_in_the_order_of_their_times() {
+    fn clients_are_popped_in_the_order_of_their_times() {
         let mut rng = Rng::from_seed(1);
         let mut queue = Queue::new();
         let mut model = BTreeSet::new();

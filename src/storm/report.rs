@@ -20,9 +20,9 @@ pub struct Report {
     pub outage: Duration,
     /// How many clients came back within the horizon.
     pub back: u32,
-    /// How many gave up for good.
+    /// How many clients gave up.
     pub gave_up: u32,
-    /// When half of the clients were back; `None` if they never were.
+    /// When half of the clients were back; `None` if that did not happen.
     pub t_50: Option<Recovery>,
     /// When 99 % of the clients were back.
     pub t_99: Option<Recovery>,
@@ -32,23 +32,24 @@ pub struct Report {
     pub attempts: Attempts,
     /// Attempts while the server was down, on average for each client.
     pub attempts_down: f64,
-    /// The most attempts that arrived in any second after the server's return,
-    /// over C.
+    /// The most attempts that arrived in any second after the server's return, divided
+    /// by C.
     pub peak_second: f64,
-    /// The most that arrived in any 100 ms, over C/10.
+    /// The most attempts that arrived in any 100 ms after the server's return, divided
+    /// by C/10.
     pub peak_100ms: f64,
     /// The share of the attempts after the server's return that did not connect.
     pub wasted: f64,
     /// The share of the server's work that connected a client. The rest went into
     /// refusals and into handshakes of clients that had left.
     pub goodput: f64,
-    /// Jain's index over how long each client waited after the server's
-    /// return: 1 if all waited equally long, 0.75 if they come back evenly at C a
-    /// second, 1/N if one client waited and the others did not.
+    /// Jain's index of the times that clients waited after the server's return: 1 if
+    /// all waited equally long, 0.75 if they came back evenly at C a second, 1/N if only
+    /// one client waited.
     pub fairness: f64,
-    /// Attempts.
+    /// The attempts.
     pub arrivals: Series,
-    /// Clients that came back.
+    /// The clients that came back.
     pub returns: Series,
 }
 
@@ -57,10 +58,10 @@ pub struct Report {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Since the server's return.
+    /// The time since the server's return.
     pub time: Duration,
-    /// That time over the least time that the server's capacity allows: the share of
-    /// N/C.
+    /// That time divided by the least time that the server's capacity allows, which is
+    /// the share times N/C.
     pub over_limit: f64,
 }
 
@@ -71,9 +72,9 @@ pub struct Recovery {
 pub struct Attempts {
     /// The mean over all clients.
     pub mean: f64,
-    /// 99 % of the clients made no more than this.
+    /// 99 % of the clients made at most this number.
     pub p99: u32,
-    /// The most that any client made.
+    /// The most attempts that any client made.
     pub max: u32,
 }
 
@@ -82,7 +83,7 @@ pub struct Attempts {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Series {
     counts: Vec<u64>,
-    /// How many of them lie before the server's return.
+    /// How many steps are before the server's return.
     before: usize,
 }
 
@@ -121,16 +122,16 @@ impl Series {
         self.counts.get(self.before..).unwrap_or_default()
     }
 
-    /// Each step's start in seconds since the server's return (negative while
-    /// it was down), with its count.
+    /// The start of each step in seconds since the server's return (negative while the
+    /// server was down), and the count of the step.
     pub fn iter(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let start = |step| (step as f64 - self.before as f64) / STEPS_A_SECOND as f64;
         let counts = self.counts.iter().enumerate();
         counts.map(move |(step, &count)| (start(step), count))
     }
 
-    /// As [`iter`](Self::iter), for whole seconds. The server's return falls between
-    /// two of them.
+    /// As [`iter`](Self::iter), for whole seconds. The server's return is a border
+    /// between two seconds.
     pub fn seconds(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let (before, since) = self.counts.split_at(self.before.min(self.counts.len()));
         let before = before.rchunks(STEPS_A_SECOND).rev();
@@ -141,7 +142,7 @@ impl Series {
             .map(move |(second, counts)| (start + second as f64, counts.iter().sum()))
     }
 
-    /// The largest sum of `steps` neighbours since the server's return.
+    /// The largest sum of `steps` consecutive counts since the server's return.
     pub(super) fn peak(&self, steps: usize) -> u64 {
         let counts = self.since_return();
         let mut sum = counts.iter().take(steps).sum::<u64>();
@@ -160,8 +161,8 @@ impl Report {
 
     /// Whether all clients that did not give up were back within the horizon.
     ///
-    /// If not, the storm feeds itself (it is metastable), or the horizon is too
-    /// near.
+    /// If not, the storm sustains itself (it is metastable), or the horizon is too
+    /// short.
     pub fn recovered(&self) -> bool {
         self.back + self.gave_up == self.clients
     }

@@ -13,8 +13,8 @@ use crate::policy::{Cause, Failed, Policy};
 use crate::rng::Rng;
 use crate::verdict::Verdict;
 
-/// What the simulator holds for a client, beside its place in the queue. With a
-/// built-in policy it is one cache line.
+/// The data of a client, besides its place in the queue. With a built-in policy this
+/// is one cache line.
 #[repr(align(64))]
 struct Client<S> {
     progress: Progress,
@@ -23,18 +23,17 @@ struct Client<S> {
     state: S,
 }
 
-/// A client's policy within its fleet: all clients share the policy and one
-/// generator.
+/// The source of a client's waits. All clients share the policy and one generator.
 struct Seat<'a, P: Policy> {
     policy: &'a P,
     state: &'a mut P::State,
     rng: &'a mut Rng,
-    /// For random numbers that the policy does not draw.
+    /// For random numbers that are not the policy's.
     other: &'a mut Rng,
 }
 
 impl<P: Policy> Ask for Seat<'_, P> {
-    /// A client has only one outage, and its state is made for it.
+    /// Does nothing: a client has one outage, and its state is already made.
     fn begin(&mut self) {}
 
     #[inline]
@@ -47,7 +46,8 @@ impl<P: Policy> Ask for Seat<'_, P> {
     }
 }
 
-/// With waits of zero, simulated time would stand still.
+/// The most attempts for each client, on average. With waits of zero, simulated time
+/// would stand still.
 const MOST_ATTEMPTS: u64 = 10_000;
 
 pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
@@ -57,11 +57,11 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
     let mut queue = Queue::new();
     let mut tally = Tally::new(storm);
 
-    // Each client has one event: the arrival of its next attempt at the server. The
-    // outcome is known then, because the queue is first in, first out.
+    // Each client has one event: the arrival of its next attempt at the server. At the
+    // arrival the outcome is known, because the queue is first in, first out.
     let mut clients: Vec<Client<P::State>> = (0..storm.clients)
         .map(|client| {
-            // A Weyl sequence: even over the span for any run of clients.
+            // A Weyl sequence: any consecutive clients are spread evenly over the span.
             let place = (client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let lost = scale(place, storm.span);
             let mut progress = Progress::default();
@@ -93,7 +93,7 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
     let mut room = [0; 64];
     let budget = MOST_ATTEMPTS * storm.clients as u64;
     while let Some((arrival, number)) = queue.pop() {
-        // Fetches their memory while this client is simulated.
+        // Fetches the data of the next clients while this client is simulated.
         for &client in queue.upcoming(&mut room) {
             black_box(clients[client as usize].attempts);
         }
@@ -110,7 +110,7 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
 
         let answer = desk.attempt(arrival, number);
         let (told, verdict) = match answer {
-            // A handshake may take for ever.
+            // A handshake may take longer than any timeout.
             Answer::Served(done) if done.saturating_add(delay) <= leaves => {
                 let back = done.saturating_add(delay);
                 client.progress.connected(back);
@@ -143,7 +143,7 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
     tally.report(&desk, clients.into_iter().map(|client| client.attempts))
 }
 
-/// What is counted while the storm goes on.
+/// The counts of a running storm.
 struct Tally<'a> {
     storm: &'a Storm,
     arrivals: Series,
@@ -175,13 +175,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// A client is back. True if it was the last.
+    /// Counts a client that is back. Returns true if it was the last one.
     #[inline]
     fn returned(&mut self, at: u64) -> bool {
         self.returns.count(at, self.storm.outage);
         self.back += 1;
         self.waited(at);
-        // They are counted one by one, so each share of the fleet is passed once.
+        // Clients are counted one by one, so no share is skipped.
         let (back, all) = (self.back, self.storm.clients);
         if back == share(all, 50) {
             self.t_50 = Some(self.recovery(at, 0.5));
@@ -248,7 +248,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// The smallest number of clients that is so many percent of all.
+/// The smallest number of clients that is at least `percent` of all.
 fn share(all: u32, percent: u64) -> u32 {
     (all as u64 * percent).div_ceil(100) as u32
 }
@@ -259,7 +259,7 @@ mod tests {
     use crate::policy::{Decorrelated, Exponential, Sequence, Stratified};
 
     #[test]
-    fn a_client_on_a_built_in_policy_is_64_bytes() {
+    fn a_client_with_a_built_in_policy_is_64_bytes() {
         fn size<P: Policy>(_: &P) -> usize {
             size_of::<Client<P::State>>()
         }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_of_small_fleets_are_rounded_up() {
+    fn shares_are_rounded_up() {
         assert_eq!(
             [1, 2, 3, 100, 101].map(|all| share(all, 50)),
             [1, 1, 2, 50, 51]

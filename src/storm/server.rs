@@ -1,4 +1,4 @@
-//! The server that the fleet comes back to.
+//! Models of the server.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -13,26 +13,26 @@ use crate::nanos::nanos;
 use crate::policy::Cause;
 use crate::verdict::Verdict;
 
-/// A model of the server: what it does with attempts beyond its capacity.
+/// A model of the server: what happens to attempts beyond its capacity.
 ///
 /// Each model serves one client after the other, in the order of arrival, each in
-/// 1/C s, with C the [`capacity`](super::Storm::capacity). The models differ in
-/// what happens to an attempt that finds the queue full.
+/// 1/C s; C is the [`capacity`](super::Storm::capacity). The models differ in what
+/// happens to an attempt that finds the queue full.
 ///
 /// | model | an attempt that finds the queue full | cause |
 /// |---|---|---|
 /// | [`cheap`](Self::cheap) | is refused at once, at no cost | `Busy` |
-/// | [`costly`](Self::costly) | is refused at once, and that costs a part of a handshake | `Busy` |
-/// | [`slow`](Self::slow) | has no answer | `Stalled` |
-/// | [`stale`](Self::stale) | has no answer; the queue is so long that clients leave it, and the server still does their handshakes | `Stalled` |
-/// | [`slots`](Self::slots) | gets a slot: an instant at which to come back. Clients without a slot find the queue full when it is half full | |
+/// | [`costly`](Self::costly) | is refused at once, which costs a part of a handshake | `Busy` |
+/// | [`slow`](Self::slow) | gets no answer | `Stalled` |
+/// | [`stale`](Self::stale) | gets no answer; the queue is so long that clients leave it, and the server still does their handshakes | `Stalled` |
+/// | [`slots`](Self::slots) | gets a slot: an instant at which to come back. For clients without a slot the queue counts as full when it is half full | none: the slot sets the wait |
 ///
-/// While the server is down, it refuses attempts at once (`Down`). As a
-/// [`black_hole`](Self::black_hole) it does not answer (`Stalled`, because the
-/// client cannot tell).
+/// While the server is down, it refuses attempts at once (`Down`). A
+/// [`black_hole`](Self::black_hole) does not answer while it is down. The cause is
+/// `Stalled` then, because the client cannot see that the server is down.
 #[derive(Clone)]
 pub struct Server {
-    /// Its own depth of queue in nanoseconds, in place of the storm's.
+    /// The depth of the queue in nanoseconds; `None` for the storm's backlog.
     queue: Option<u64>,
     refusal: Refusal,
     black_hole: bool,
@@ -48,14 +48,14 @@ enum Refusal {
 }
 
 impl Server {
-    /// Refusals cost nothing: a load balancer, a kernel's backlog, a login
-    /// server in front.
+    /// Refusals cost nothing, for example because a load balancer, the kernel or a
+    /// login server refuses.
     pub fn cheap() -> Self {
         Self::new(Refusal::Costs(0.0))
     }
 
-    /// Each refusal costs so many handshakes of capacity: 0.1 for a TLS server
-    /// that resumes the session before it says no.
+    /// Each refusal costs as much work as `handshakes` handshakes, for example 0.1 if a
+    /// TLS server resumes the session before it refuses.
     ///
     /// # Panics
     ///
@@ -82,17 +82,17 @@ impl Server {
         ))
     }
 
-    /// Attempts that find the queue full have no answer.
+    /// Attempts that find the queue full get no answer.
     pub fn slow() -> Self {
         Self::new(Refusal::Silent)
     }
 
-    /// A queue so deep that clients leave it, while their handshakes are done
-    /// all the same: a listen queue in front of a server that looks at nobody's
-    /// age. Past `queue` of work, attempts have no answer.
+    /// A queue so deep that clients leave it, while the server still does their
+    /// handshakes: a listen queue whose server does not check how old an attempt is.
+    /// When `queue` of work is queued, attempts get no answer.
     ///
-    /// This is how a storm becomes metastable: once the whole queue is older
-    /// than the clients' patience, the server works at full load for nobody.
+    /// In this model a storm can become metastable: when the whole queue is older than
+    /// the clients' patience, the server works at full load and connects nobody.
     pub fn stale(queue: Duration) -> Self {
         Self {
             queue: Some(nanos(queue)),
@@ -101,25 +101,29 @@ impl Server {
     }
 
     /// Refusals cost nothing and hand out slots: the client comes back at an
-    /// instant of its own ([`Verdict::Slot`]), and finds room.
+    /// instant of its own ([`Verdict::Slot`]) and is admitted.
     ///
-    /// The instants are 1/C apart, from a [`TokenBucket`]. They begin half a queue
-    /// from now, so that the queue neither runs dry nor overflows. A client without a
-    /// slot is let in only while the queue is less than half full. So the fleet is
-    /// back at the limit, with at most two attempts for each client, on two
-    /// conditions. The queue holds two handshakes or more. Half of it, two handshakes
-    /// and the way there and back take no longer than the clients' timeout.
+    /// The instants are 1/C apart, from a [`TokenBucket`]. The first slot is half a
+    /// queue away, so that the queue neither runs dry nor overflows. A client without a
+    /// slot is admitted only while the queue is less than half full.
     ///
-    /// The server must know which client holds a slot, by name or by a ticket;
-    /// [`_slots`](crate::_slots) has the recipe. A server that does not know is
-    /// `hints(Verdict::Slot)`. It is as fast, but refuses a few clients again, because
-    /// newcomers have filled the queue.
+    /// The fleet is back at the limit, with at most two attempts for each client, on
+    /// two conditions:
+    ///
+    /// - The queue holds at least two handshakes.
+    /// - Half a queue, two handshakes and one round trip together take no longer than
+    ///   the clients' timeout.
+    ///
+    /// The server must recognize the clients that hold a slot, by name or by a ticket;
+    /// [`_slots`](crate::_slots) has the recipe. `hints(Verdict::Slot)` models a server
+    /// that cannot. It is as fast, but refuses a few clients again because newcomers
+    /// have filled the queue.
     pub fn slots() -> Self {
         Self::new(Refusal::Slots)
     }
 
-    /// Refusals cost nothing, and `hint` turns the client's slot into the server's
-    /// answer. Use it to try out the answers of your own server.
+    /// Refusals cost nothing, and `hint` turns the time until the client's slot into the
+    /// server's answer. Use it to try out the answers of your own server.
     ///
     /// ```
     /// use redial::Verdict;
@@ -133,8 +137,8 @@ impl Server {
         Self::new(Refusal::Hints(Arc::new(hint)))
     }
 
-    /// While it is down, attempts have no answer rather than a refusal: the
-    /// host is gone, not the process.
+    /// While the server is down, attempts get no answer instead of a refusal, as if
+    /// the host were gone and not only the process.
     pub fn black_hole(self) -> Self {
         Self {
             black_hole: true,
@@ -174,27 +178,28 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A server at work. Times are in nanoseconds since the loss; the times of the
-/// queue are fractional, because 1/C is.
+/// A running server. Times are in nanoseconds since the loss. The times of the queue
+/// are fractional, because 1/C is.
 pub(super) struct Desk {
     server: Server,
     back: u64,
     handshake: f64,
     queue: f64,
-    /// When all the work at hand will be done.
+    /// When all queued work will be done.
     free: f64,
-    /// The instants that are still to be given to somebody.
+    /// The next slots.
     slots: TokenBucket,
-    /// The clients that hold a slot, if the server knows them.
+    /// Which clients hold a slot, if the server recognizes them; otherwise empty.
     holders: Vec<bool>,
-    /// Work taken on so far, in handshakes.
+    /// The handshakes accepted so far.
     served: u64,
+    /// The cost of refusals so far, in handshakes.
     refused: f64,
 }
 
-/// What an attempt that reaches the server meets with.
+/// The server's answer to an attempt.
 pub(super) enum Answer {
-    /// Served at this time, whether the client is still there or not.
+    /// Served at this time, even if the client has left.
     Served(u64),
     Refused(Verdict),
     Silence,
@@ -210,7 +215,7 @@ impl Desk {
             handshake,
             queue: server.queue.unwrap_or(storm.backlog) as f64,
             free: storm.outage as f64,
-            // Rounded up: slots must not come faster than they are served.
+            // Rounded up, because slots must not be closer than handshakes.
             slots: TokenBucket::new(1, Duration::from_nanos(handshake.ceil() as u64)),
             holders: vec![false; storm.clients as usize * usize::from(knows_holders)],
             served: 0,
@@ -218,7 +223,7 @@ impl Desk {
         }
     }
 
-    /// An attempt of `client` arrives.
+    /// Answers an attempt of `client` that arrives now.
     #[inline]
     pub(super) fn attempt(&mut self, now: u64, client: u32) -> Answer {
         if now < self.back {
@@ -263,7 +268,7 @@ impl Desk {
                 .wait()
     }
 
-    /// All the work that was taken on, in handshakes.
+    /// All accepted work, in handshakes.
     pub(super) fn handshakes(&self) -> f64 {
         self.served as f64 + self.refused
     }

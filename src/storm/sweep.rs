@@ -1,5 +1,4 @@
-//! Many storms of one kind, for several sizes of the fleet and lengths of the
-//! outage.
+//! Many storms that differ in capacity and in the length of the outage.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -11,7 +10,7 @@ use super::{Report, Storm};
 use crate::invalid::{InvalidConfig, expect};
 use crate::policy::Policy;
 
-/// Storms of one kind for each of several N/C and D, run in parallel.
+/// Storms for each combination of several N/C and outages, run in parallel.
 ///
 /// ```
 /// use redial::Stratified;
@@ -30,13 +29,13 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Storms like `storm` for each combination of an N/C and an outage, each
-    /// with a seed of its own. The outage changes fastest.
+    /// Copies of `storm` for each combination of an N/C and an outage, each with its
+    /// own seed. The outage changes fastest.
     ///
     /// # Panics
     ///
-    /// If a limit is zero, or so long that the capacity would be as good as
-    /// none; [`try_new`](Self::try_new) does not.
+    /// If a limit is zero, or so long that the capacity is out of range;
+    /// [`try_new`](Self::try_new) does not.
     #[track_caller]
     pub fn new(storm: &Storm, limits: &[Duration], outages: &[Duration]) -> Self {
         expect(Self::try_new(storm, limits, outages))
@@ -46,8 +45,8 @@ impl Sweep {
     ///
     /// # Errors
     ///
-    /// If a limit is zero, or so long that the capacity would be as good as
-    /// none; see [`Storm::try_capacity`].
+    /// If a limit is zero, or so long that the capacity is out of range; see
+    /// [`Storm::try_capacity`].
     pub fn try_new(
         storm: &Storm,
         limits: &[Duration],
@@ -65,9 +64,9 @@ impl Sweep {
         Ok(Self { storms })
     }
 
-    /// The 91 storms behind the figures of this crate: N/C from 0.5 s to
-    /// 500 s in steps of the fourth root of 10, and outages of 0, 3, 10, 30,
-    /// 100, 300 and 600 s.
+    /// The 91 storms that the figures in these docs come from: N/C from 0.5 s to 500 s
+    /// in steps of the fourth root of 10, and outages of 0, 3, 10, 30, 100, 300 and
+    /// 600 s.
     pub fn standard(storm: &Storm) -> Self {
         let limits: Vec<_> = (0..13)
             .map(|i| Duration::from_secs_f64(0.5 * FOURTH_ROOT_OF_10[i % 4] * POWER_OF_10[i / 4]))
@@ -92,8 +91,8 @@ impl Sweep {
         self.run_watched(policy, |_| ())
     }
 
-    /// As [`run`](Self::run), calling `done` after each storm, from any core
-    /// and in any order: for a progress bar.
+    /// As [`run`](Self::run), and calls `done` after each storm, for example for a
+    /// progress bar. The calls come from any thread and in any order.
     pub fn run_watched<P: Policy + Sync>(
         &self,
         policy: &P,
@@ -104,12 +103,12 @@ impl Sweep {
             done(&report);
             report
         };
-        // One at a time: some take a hundred times as long as others.
+        // One storm at a time, because some take a hundred times as long as others.
         self.storms.par_iter().with_max_len(1).map(each).collect()
     }
 }
 
-// Not powf: its last digit differs between platforms.
+// Constants, because the last digit of powf differs between platforms.
 const FOURTH_ROOT_OF_10: [f64; 4] = [
     1.0,
     1.778_279_410_038_922_8,
@@ -118,23 +117,24 @@ const FOURTH_ROOT_OF_10: [f64; 4] = [
 ];
 const POWER_OF_10: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 
-/// A sweep in a few figures.
+/// The results of a sweep in a few figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Summary {
-    /// How many storms.
+    /// How many storms there were.
     pub storms: usize,
     /// How many of them did not end within the horizon.
     pub never: usize,
-    /// The geometric mean of the time to 99 % over its limit, for the storms without
-    /// an outage and with N/C of at least 2 s in which 99 % came back. NaN if there
-    /// is no such storm; JSON writes NaN as null, which cannot be read back.
+    /// The geometric mean of the time to 99 %, divided by its limit, over the storms
+    /// without an outage and with N/C of at least 2 s in which 99 % came back. NaN if
+    /// there is no such storm; JSON writes NaN as null, which cannot be read back.
     pub t_99: f64,
-    /// The same for the time to all.
+    /// The same mean for the time to all clients.
     pub t_full: f64,
-    /// Attempts of a client after the server's return, on average over the storms
-    /// without an outage and with N/C of at least 2 s, also those that never ended.
+    /// The attempts of a client after the server's return, on average over the storms
+    /// without an outage and with N/C of at least 2 s, including storms that never
+    /// ended.
     pub attempts: f64,
 }
 
