@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures::future::FutureExt;
 use futures::stream::FusedStream;
 use futures::{Sink, SinkExt, StreamExt};
-use redial::{Cause, Event, Exponential, Jitter, Redial, SessionEvent, Verdict};
+use redial::{
+    Cause, Event, Exponential, Failed, Jitter, Policy, Redial, Rng, SessionEvent, Verdict,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -69,44 +71,89 @@ async fn up_and_down_enclose_the_items_of_each_connection() {
     }
 }
 
+/// A policy whose wait shows the cause that it was given.
+#[derive(Clone)]
+struct ByCause;
+
+impl Policy for ByCause {
+    type State = ();
+
+    fn begin(&self, _: &mut Rng) {}
+
+    fn next_delay(&self, (): &mut (), _: &mut Rng, failed: &Failed) -> Option<Duration> {
+        Some(Duration::from_secs(match failed.cause {
+            Cause::Down => 1,
+            Cause::Busy => 2,
+            _ => 3,
+        }))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn down_carries_the_verdict_that_the_next_wait_obeys() {
+    let hint = Verdict::RetryAfter(Duration::from_secs(10));
+    let slot = Verdict::Slot(Duration::from_secs(7));
+    let (down, busy, stalled) = (Cause::Down, Cause::Busy, Cause::Stalled);
     let (connector, mut accepted) = server();
-    let hint = Verdict::RetryAfter(Duration::from_millis(10_500));
+    let mut judged = [hint, slot, Verdict::Retry(stalled)].into_iter();
     let mut session = Redial::new(connector)
-        .policy(waits())
-        .classify(move |_| hint)
+        .policy(ByCause)
+        .classify(move |_| judged.next().unwrap())
         .into_session();
-    let mut server = Vec::new();
-    for expected in [
-        hint,
-        Verdict::Retry(Cause::Busy),
-        Verdict::Retry(Cause::Down),
+    assert_eq!(shown(session.next().await), "up");
+    for (loss, verdict, seconds) in [
+        // The hint is a floor, and the wait ends within its length after it.
+        ("lost_with", hint, 10..=20),
+        ("lost_with", slot, 7..=7),
+        ("error", Verdict::Retry(stalled), 3..=3),
+        ("end", Verdict::Retry(busy), 2..=2),
+        ("ended", Verdict::Retry(busy), 2..=2),
+        ("lost", Verdict::Retry(down), 1..=1),
     ] {
-        assert_eq!(shown(session.next().await), "up");
-        server.push(accepted.recv().await.unwrap());
-        match expected {
-            Verdict::RetryAfter(_) => session.lost_with(LinesCodecError::MaxLineLengthExceeded),
-            // The server closes in good order.
-            Verdict::Retry(Cause::Busy) => drop(server.pop()),
+        let mut server = accepted.recv().await.unwrap();
+        match loss {
+            "lost_with" => session.lost_with(LinesCodecError::MaxLineLengthExceeded),
+            // This is not UTF-8.
+            "error" => server.write_all(b"\xff\n").await.unwrap(),
+            "end" => server.shutdown().await.unwrap(),
+            "ended" => session.ended(),
             _ => session.lost(),
         }
-        let Some(Ok(SessionEvent::Down { verdict, .. })) = session.next().await else {
-            panic!("the connection is lost");
-        };
-        assert_eq!(verdict, expected);
-        let lost = Instant::now();
-        if let Verdict::RetryAfter(floor) = verdict {
-            assert_eq!(shown(session.next().await), "up");
-            assert!(lost.elapsed() >= floor, "the wait obeys the hint");
-            server.push(accepted.recv().await.unwrap());
-            session.lost();
-            assert!(matches!(
-                session.next().await,
-                Some(Ok(SessionEvent::Down { .. }))
-            ));
+        match session.next().await {
+            Some(Ok(SessionEvent::Down { verdict: shown, .. })) => assert_eq!(shown, verdict),
+            event => panic!("{loss}: {event:?}"),
         }
+        let start = Instant::now();
+        assert_eq!(shown(session.next().await), "up");
+        let waited = start.elapsed();
+        assert!(
+            seconds.contains(&waited.as_secs()),
+            "{loss}, {verdict:?}: {waited:?}"
+        );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_with_a_stop_verdict_is_the_last() {
+    let (connector, _accepted) = server();
+    let mut session = Redial::new(connector)
+        .classify(|_| Verdict::Stop)
+        .into_session();
+    assert_eq!(shown(session.next().await), "up");
+    session.lost_with(LinesCodecError::MaxLineLengthExceeded);
+    let event = session.next().await;
+    assert!(matches!(
+        event,
+        Some(Ok(SessionEvent::Down {
+            error: Some(_),
+            verdict: Verdict::Stop,
+            ..
+        }))
+    ));
+    let error = session.next().await.unwrap().unwrap_err();
+    assert!(error.is_stopped());
+    assert!(error.last().is_none(), "the error of the loss was in Down");
+    assert_eq!(shown(session.next().await), "end");
 }
 
 #[tokio::test(start_paused = true)]
