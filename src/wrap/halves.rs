@@ -26,7 +26,7 @@ pub(crate) struct Halves<C: Connect, P: Policy> {
     pub(crate) redial: Redial<C, P>,
     /// How many connections there have been.
     pub(crate) generation: u64,
-    /// Whether a half has heard all that came before the present connection.
+    /// Whether a half has reported all that came before the present connection.
     settled: [bool; 2],
     /// The wakers with which the halves last waited for the connection.
     wakers: [Option<Waker>; 2],
@@ -65,12 +65,12 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         self.settled[half as usize] && !self.redial.is_closed()
     }
 
-    /// The connection is up, and `half` has heard all that came before it.
+    /// The connection is up, and `half` has reported all that came before it.
     pub(crate) fn settle(&mut self, half: Half) {
         self.settled[half as usize] = true;
     }
 
-    /// The connection, of which the caller knows that it is up.
+    /// The connection. The caller knows that it is up.
     #[inline]
     pub(crate) fn connection(&mut self) -> &mut C::Connection {
         let connection = self.redial.connection.as_mut();

@@ -87,6 +87,7 @@ use crate::verdict::Verdict;
 /// call.
 pub struct RedialIo<C: Connect, P: Policy = Stratified> {
     halves: Halves<C, P>,
+    /// `From`, which `into_io` required. So the traits need no bound of their own.
     convert: fn(io::Error) -> C::Error,
     /// How many connections were lost.
     losses: u64,

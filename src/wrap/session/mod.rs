@@ -57,8 +57,11 @@ pub use event::SessionEvent;
 /// The connector's error type must be able to hold the error of the stream, or
 /// `into_session` does not compile: `From<LinesCodecError>`, for example. To send,
 /// it must be able to hold the error of the sink too. `Framed` has one error type
-/// for both. If the compiler says that the trait bounds of `send` were not
-/// satisfied, an `impl From<the sink's error> for YourError` is missing; see
+/// for both.
+///
+/// If the compiler says that the method `send` exists but its trait bounds were not
+/// satisfied, then `impl From<the sink's error> for YourError` is missing. Write
+/// `SinkExt::send(&mut session, item)` once, and the compiler names both types; see
 /// [`FromConnection`].
 ///
 /// # Receiving
@@ -111,6 +114,7 @@ where
     P: Policy,
 {
     halves: Halves<C, P>,
+    /// `From`, which `into_session` required. So `Stream` needs no bound of its own.
     convert: fn(StreamError<C>) -> C::Error,
     /// What the reader gets before it reads from the connection.
     events: VecDeque<SessionEvent<Item<C>, C::Error>>,

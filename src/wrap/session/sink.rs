@@ -37,8 +37,8 @@ where
             }
             match self.poll_up(Half::Write, cx) {
                 Poll::Ready(_) => {}
-                // The driver was polled all the same, because a client that only
-                // sends must get its connection, too.
+                // The driver was polled before this failure, because a client that
+                // only sends must get its connection, too.
                 Poll::Pending if self.fail_while_down => {
                     return Poll::Ready(Err(SendError(Unsent::Down)));
                 }

@@ -50,8 +50,8 @@ where
         let this = &mut *self;
         loop {
             if !this.halves.is_settled(Half::Read) {
-                if let ControlFlow::Break(told) = ready!(this.poll_news(cx)) {
-                    return Poll::Ready(told);
+                if let ControlFlow::Break(news) = ready!(this.poll_news(cx)) {
+                    return Poll::Ready(news);
                 }
             }
             match Pin::new(this.halves.connection()).try_poll_next(cx) {
