@@ -1,11 +1,11 @@
 //! What is allocated on the heap, and when?
 //!
-//! Nothing in an outage and nothing for an item, on the built-in path. What is
-//! left, all but the last once: a bucket's shared word, a sequence's list, the
-//! place of `ready()`'s attempt and its timer, that of the error of a driver that
-//! gives up, what a driver's handles share, room
-//! for a wrapper's wakers and events, and each error that says that there is no
-//! more to try.
+//! An outage and an item allocate nothing, with the built-in policies.
+//!
+//! These allocate once: a bucket (its shared word), a sequence (its list), a driver
+//! (the place of `ready()`'s attempt and timer, the place of its last error, the
+//! state that its handles share), and a wrapper (room for wakers and events). Each
+//! error that says that the driver gave up allocates, too.
 #![cfg(feature = "tokio")]
 
 mod paused;
@@ -67,7 +67,7 @@ fn an_outage_of_any_policy_allocates_nothing() {
 #[test]
 fn the_machine_allocates_nothing_from_its_making_to_its_tenth_outage() {
     let whole = || {
-        // Fresh entropy included.
+        // This includes fresh entropy.
         let mut outage = Outage::new(Stratified::default());
         let mut now = Duration::ZERO;
         for _ in 0..10 {
@@ -132,7 +132,8 @@ fn an_outage_of_a_driver_allocates_nothing() {
             Err("refused")
         })
     });
-    // Four waits after the first attempt, then five, the first for the loss.
+    // The first outage has four waits. Each later one has five: the first of them
+    // follows the loss.
     for _ in 0..10 {
         let outage = || assert!(runtime.block_on(redial.connect()).is_ok());
         assert_eq!(allocations(outage), 0);
@@ -221,7 +222,7 @@ fn bytes_through_redial_io_allocate_nothing() {
         )))
     };
     let mut io = Redial::new(connect).into_io();
-    now(io.write_all(b"hello")).unwrap(); // which connects
+    now(io.write_all(b"hello")).unwrap(); // this connects
     let bytes = || {
         let mut buffer = [0; 64];
         for _ in 0..100 {
@@ -264,7 +265,7 @@ async fn an_outage_of_a_session_allocates_nothing() {
             Some(_) => {}
             None => tokio::time::sleep(SECOND / 10).await,
         }
-        // The first time makes room.
+        // The first outage makes room for the events.
         assert!(made == 0 || outages < 2, "{made}");
     }
 }

@@ -305,7 +305,7 @@ async fn shutdown_while_down_ends_a_pending_read() {
     let reading = tokio::spawn(async move { reader.read(&mut [0; 8]).await });
     tokio::task::yield_now().await;
     assert!(matches!(handle.status(), Status::Waiting { .. }));
-    // The shutdown fails for the loss, and shuts down all the same.
+    // The shutdown reports the loss, and still shuts down.
     assert_eq!(kind(writer.shutdown().await), ErrorKind::ConnectionReset);
     assert_eq!(soon(reading).await.unwrap().unwrap(), 0);
     assert_eq!(handle.status(), Status::Closed);
@@ -384,7 +384,7 @@ async fn the_next_call_of_the_writer_reports_a_loss() {
         let mut got = Vec::new();
         let mut server = accepted.recv().await.unwrap();
         let end = timeout(secs(1), server.read_to_end(&mut got)).await;
-        assert_eq!(end.is_ok(), call == "shutdown", "it closes all the same");
+        assert_eq!(end.is_ok(), call == "shutdown", "a shutdown also closes");
         assert_eq!(got, b"");
     }
 }
@@ -614,7 +614,7 @@ async fn both_halves_fail_for_good_after_the_driver_gave_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_with_a_stop_error_ends_the_session() {
+async fn a_loss_with_a_stop_error_is_the_last() {
     let mut io = Redial::new(mute(|| Err(ErrorKind::PermissionDenied.into()))).into_io();
     assert_eq!(kind(io.write(b"x").await), ErrorKind::ConnectionReset);
     assert_eq!(kind(io.write(b"x").await), ErrorKind::NotConnected);
@@ -657,7 +657,7 @@ async fn a_vectored_write_reaches_the_connection_in_one_call() {
     let mut server = accepted.recv().await.unwrap();
     assert_eq!(read(&mut server, 9).await.unwrap(), b"head body");
     io.lost();
-    assert!(io.is_write_vectored(), "as that of the connection before");
+    assert!(io.is_write_vectored(), "as the previous connection");
 }
 
 #[tokio::test(start_paused = true)]

@@ -431,7 +431,7 @@ impl Bytes {
             ErrorKind::ConnectionReset => {
                 assert!(
                     world.wires[*at].dropped,
-                    "a reset for each, once it is lost"
+                    "a reset of a connection that is up"
                 );
                 *at += 1;
             }
