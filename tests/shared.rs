@@ -310,6 +310,28 @@ fn a_connection_may_use_its_shared_while_it_is_dropped() {
     assert!(is_done.is_ok(), "a deadlock");
 }
 
+#[test]
+fn a_connection_may_use_its_shared_if_the_classifier_panics_at_its_loss() {
+    // In a thread of its own: the fault was a deadlock.
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let look = Arc::<std::sync::OnceLock<_>>::default();
+        let nosy = look.clone();
+        let connect = move || ready(Ok::<_, io::Error>(Nosy(nosy.clone())));
+        let shared = Redial::new(connect)
+            .classify(|_| panic!("in the classifier"))
+            .into_shared();
+        let lent = shared.ready().now_or_never().unwrap().unwrap();
+        let uses = shared.clone();
+        let _ = look.set(Box::new(move || drop(uses.get())) as Box<dyn Fn() + Send + Sync>);
+        let report = std::panic::AssertUnwindSafe(|| lent.lost_with(ErrorKind::Other.into()));
+        assert!(std::panic::catch_unwind(report).is_err());
+        done.send(()).unwrap();
+    });
+    let is_done = is_done.recv_timeout(secs(20));
+    assert!(is_done.is_ok(), "a deadlock");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_present_connection_is_lent_without_waiting() {
     let shared = Redial::new(numbered(secs(1)).0)

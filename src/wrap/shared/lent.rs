@@ -74,14 +74,14 @@ impl<C: Connect, P: Policy> Lent<C, P> {
         let Some(owner) = self.owner.upgrade() else {
             return;
         };
+        // The program may use the `Shared` in the `Drop` of its connection. So the
+        // connection is declared before the lock, and dropped after the lock is
+        // released, even if the classifier or an observer panics.
+        let _gone;
         let mut state = lock(&owner.state);
         if state.generation == self.generation {
-            // The program may use the `Shared` in the `Drop` of its connection, so
-            // the connection is not dropped under the lock.
-            let gone = state.redial.connection.take();
+            _gone = state.redial.connection.take();
             report(&mut state.redial);
-            drop(state);
-            drop(gone);
         }
     }
 
