@@ -139,7 +139,10 @@ enum Move {
     Pass(u64),
     Reserve,
     Take,
-    /// Of the tokens that are held, the one at this place.
+    /// Of the tokens that are held, uses the one at this place if it is due.
+    Use(prop::sample::Index),
+    /// Of the tokens that are held, gives the one at this place back, whether it is
+    /// due or not.
     GiveBack(prop::sample::Index),
 }
 
@@ -153,6 +156,7 @@ proptest! {
             2 => (0..3_000_u64).prop_map(Move::Pass),
             4 => Just(Move::Reserve),
             1 => Just(Move::Take),
+            2 => any::<prop::sample::Index>().prop_map(Move::Use),
             3 => any::<prop::sample::Index>().prop_map(Move::GiveBack),
         ], 1..300),
     ) {
@@ -169,15 +173,15 @@ proptest! {
                     held.push((now + token.wait().as_nanos() as u64, token));
                 }
                 Move::Take => used.extend(bucket.try_take_at(at).is_ok().then_some(now)),
-                Move::GiveBack(_) if held.is_empty() => {}
-                Move::GiveBack(place) => {
-                    let (due, token) = held.swap_remove(place.index(held.len()));
-                    // A token that was due is used, unless it is the last one.
-                    if due > now {
-                        bucket.give_back(token);
-                    } else {
-                        used.push(due);
+                Move::Use(_) | Move::GiveBack(_) if held.is_empty() => {}
+                Move::Use(place) => {
+                    let place = place.index(held.len());
+                    if held[place].0 <= now {
+                        used.push(held.swap_remove(place).0);
                     }
+                }
+                Move::GiveBack(place) => {
+                    bucket.give_back(held.swap_remove(place.index(held.len())).1);
                 }
             }
         }
