@@ -166,7 +166,7 @@ pub use verdict::Verdict;
 #[cfg(feature = "tokio")]
 pub use clock::Instant;
 #[cfg(feature = "tokio")]
-pub use control::{Handle, Status, Watch};
+pub use control::{Handle, Status, WaitsFor, Watch, Why};
 #[cfg(feature = "tokio")]
 pub use driver::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend, Redial,

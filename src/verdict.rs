@@ -93,10 +93,12 @@ fn is_without_address(error: &std::io::Error) -> bool {
 impl Verdict {
     /// The verdict on any error. If it is an `io::Error`, or a boxed error with an
     /// `io::Error` among its sources, that one is judged. Otherwise the verdict is
-    /// `Retry(Down)`.
+    /// `Retry(Down)`. Adds its text, if that is asked for and the type is known.
     #[cfg(feature = "tokio")]
-    pub(crate) fn on<E: 'static>(error: &E) -> Self {
+    pub(crate) fn on<E: 'static>(error: &E, text: Option<&mut alloc::string::String>) -> Self {
+        use alloc::string::String;
         use core::any::Any;
+        use core::fmt::Write;
         use std::boxed::Box;
         use std::error::Error;
 
@@ -111,6 +113,15 @@ impl Verdict {
             } else {
                 None
             };
+        if let Some(text) = text {
+            let _ = match (source, error.downcast_ref::<String>()) {
+                (Some(error), _) => write!(text, "{error}"),
+                (None, Some(string)) => text.write_str(string),
+                (None, None) => {
+                    text.write_str(error.downcast_ref::<&'static str>().unwrap_or(&""))
+                }
+            };
+        }
         while let Some(error) = source {
             if let Some(io) = error.downcast_ref::<std::io::Error>() {
                 return Self::from(io);
@@ -184,10 +195,10 @@ mod tests {
     fn an_io_error_inside_a_box_is_found() {
         let timeout = || io::Error::from(ErrorKind::TimedOut);
         let plain: Box<dyn Error + Send + Sync> = Box::new(timeout());
-        assert_eq!(Verdict::on(&plain), Verdict::Retry(Cause::Stalled));
+        assert_eq!(Verdict::on(&plain, None), Verdict::Retry(Cause::Stalled));
         let local: Box<dyn Error> = Box::new(timeout());
-        assert_eq!(Verdict::on(&local), Verdict::Retry(Cause::Stalled));
-        assert_eq!(Verdict::on(&timeout()), Verdict::Retry(Cause::Stalled));
-        assert_eq!(Verdict::on(&"a message"), Verdict::Retry(Cause::Down));
+        assert_eq!(Verdict::on(&local, None), Verdict::Retry(Cause::Stalled));
+        assert_eq!(Verdict::on(&timeout(), None), Verdict::Retry(Cause::Stalled));
+        assert_eq!(Verdict::on(&"a message", None), Verdict::Retry(Cause::Down));
     }
 }

@@ -71,7 +71,7 @@ fn word(status: Status) -> &'static str {
         Status::Connecting { .. } => "connecting",
         Status::Waiting { .. } => "waiting",
         Status::Connected { .. } => "connected",
-        Status::Paused => "paused",
+        Status::Paused { .. } => "paused",
         Status::GaveUp { .. } => "gave up",
         Status::Closed => "closed",
         _ => "unknown",
@@ -130,6 +130,7 @@ async fn a_press_between_the_loss_and_the_next_poll_ends_that_wait() {
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
     redial.ready().await.unwrap();
+    sleep(secs(1)).await;
     redial.lost();
     assert_eq!(word(handle.status()), "waiting");
     handle.retry_now();
@@ -194,13 +195,9 @@ async fn a_press_while_paused_does_nothing_then_or_later() {
     }
     assert_eq!(attempts.load(SeqCst), 1);
     handle.resume();
-    assert!(timeout(secs(0), &mut future).await.is_err());
+    assert!(timeout(secs(1), &mut future).await.is_err());
     assert_eq!(attempts.load(SeqCst), 2, "resuming makes one");
-    assert!(
-        timeout(Duration::from_millis(1900), &mut future)
-            .await
-            .is_err()
-    );
+    assert!(timeout(secs(1), &mut future).await.is_err());
     assert_eq!(attempts.load(SeqCst), 2, "and the next wait is whole");
 }
 
@@ -297,7 +294,7 @@ async fn clients_that_resume_together_saved_no_tokens_in_the_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_and_a_resume_in_one_instant_are_a_press() {
+async fn a_pause_and_a_resume_in_one_instant_change_nothing() {
     let (connector, attempts) = after_failures(1, Duration::ZERO);
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
@@ -307,7 +304,7 @@ async fn a_pause_and_a_resume_in_one_instant_are_a_press() {
     handle.pause();
     handle.resume();
     soon(future).await.unwrap();
-    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(start.elapsed().as_secs(), 1, "the policy's wait");
     assert_eq!(attempts.load(SeqCst), 2);
 }
 
@@ -739,7 +736,7 @@ fn a_handle_says_the_same_whenever_it_was_made() {
         "connected",
         "gave up", // and the caller has not been told yet
         "gave up",
-        "waiting", // of a new outage
+        "gave up", // for good, until somebody asks for an attempt
     ];
     assert_eq!(words, expected);
 }
@@ -762,5 +759,6 @@ async fn an_observer_can_end_the_wait_that_it_learns_of() {
     pressed.set(redial.handle()).unwrap();
     let start = Instant::now();
     redial.ready().await.unwrap();
-    assert_eq!(start.elapsed(), Duration::ZERO, "a press was lost");
+    // The waits would be 31 s long together.
+    assert_eq!(start.elapsed().as_secs(), 5, "an attempt each second");
 }

@@ -16,7 +16,9 @@ macro_rules! timers {
 timers! {
     /// The attempt in flight takes too long.
     Attempt,
-    /// The policy's wait is over.
+    /// A press ends the attempt in flight.
+    Press,
+    /// The wait is over.
     Wait,
     /// A part of a long wait is over, and the wall clock is read.
     Nap,

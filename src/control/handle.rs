@@ -2,11 +2,13 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::mem;
 
-use super::Control;
 use super::status::Status;
 use super::watch::Watch;
+use super::{Control, Ending, Hold, Press, State};
 use crate::sync::lock;
+use crate::verdict::Verdict;
 
 /// Watches and controls a driver from elsewhere in the program: made by
 /// [`Redial::handle`](crate::Redial::handle).
@@ -14,6 +16,34 @@ use crate::sync::lock;
 /// Clones are handles to the same [`Redial`](crate::Redial). All calls return
 /// at once. They wake the task that polls the driver, and what they ask for
 /// happens in that poll. A driver that no task polls does nothing.
+///
+/// # To attempt now
+///
+/// | | for | when the attempt begins | a time that the server asked for | the policy |
+/// |---|---|---|---|---|
+/// | [`retry_now`](Self::retry_now) | a person at a button | at once | is ignored | goes on |
+/// | [`resume`](Self::resume) | the end of a pause | within a second | is kept | goes on |
+/// | [`network_changed`](Self::network_changed) | an interface that comes up | within a second | is kept | begins anew |
+/// | [`reconnect`](Self::reconnect) | new settings | within a second | is kept | goes on |
+///
+/// "Within a second" is spread: a network comes back for a whole office at once.
+/// If an attempt has been in flight for a second, it is dropped and begun anew:
+/// it may be stuck in a network that is gone. It counts as one that stalled.
+///
+/// Presses make at most one attempt a second (see
+/// [`press_interval`](crate::Redial::press_interval)), and each attempt pays the
+/// [budget](crate::Redial::budget). The limits of the outage go on in all cases.
+///
+/// # To hold
+///
+/// | | [`pause`](Self::pause) | [`suspend`](Self::suspend) | [`close`](Self::close) |
+/// |---|---|---|---|
+/// | a connection | stays | is dropped | is dropped |
+/// | an attempt in flight | goes on | is dropped | is dropped |
+/// | a wait | is held | is held | ends |
+/// | calls that wait for a connection | wait | wait | fail |
+/// | [`resume`](Self::resume) | goes on | opens again | does nothing |
+/// | for | a device that is offline | an app in the background | the end |
 #[derive(Clone)]
 pub struct Handle {
     control: Arc<Control>,
@@ -24,50 +54,155 @@ impl Handle {
         Self { control }
     }
 
-    /// Ends the present wait, so that the next attempt begins now.
+    /// Makes an attempt now: for a button that a person presses.
     ///
-    /// It ends no other wait: a press is forgotten if nothing waits, and the
-    /// waits to come are as long as before. The attempt still pays the
-    /// [budget](crate::Redial::budget). While the driver is
-    /// [paused](Self::pause) a press does nothing.
+    /// - It ends the present wait. The waits to come are as long as before.
+    /// - It begins the attempt in flight anew, if that is a second old.
+    /// - After the driver [gave up](Status::GaveUp), the next call that waits for
+    ///   a connection begins a new outage, and this attempt.
+    ///
+    /// Otherwise it does nothing, and it is not stored. The attempt begins at
+    /// once, or a second after the one before began.
     pub fn retry_now(&self) {
+        self.control.command(|state| state.press(Press::Now));
+    }
+
+    /// Ends a [pause](Self::pause) or a [suspension](Self::suspend).
+    ///
+    /// The attempt that was held back begins within a second: at a random time,
+    /// because a network comes back for a whole office at once. If the server
+    /// asked the client to come back later, the attempt waits until then. If the
+    /// driver has not noticed that it was held, it goes on as before.
+    ///
+    /// Without a pause it does as [`retry_now`](Self::retry_now), but spread, if an
+    /// attempt is in flight or if the driver gave up.
+    pub fn resume(&self) {
+        self.control.disturb(|state| {
+            state.hold = Hold::Nothing;
+            let held = mem::take(&mut state.hold_seen);
+            match state.status {
+                // `Waiting` if the driver is about to publish that it is held.
+                Status::Waiting { .. } | Status::Paused { .. } | Status::Suspended { .. } => {
+                    if held {
+                        state.press = Some(Press::Spread);
+                    }
+                }
+                _ => state.press(Press::Spread),
+            }
+        });
+    }
+
+    /// Reports that the network of the device has changed: an interface came up, or
+    /// the device moved from Wi-Fi to mobile data.
+    ///
+    /// The policy begins anew with its first wait, and an attempt is made within a
+    /// second, unless the server asked for a later time. The limits of the outage
+    /// go on. While the driver is held, only the policy begins anew.
+    ///
+    /// A connection that is up stays. Platforms report changes of the signal, too,
+    /// and a connection that works must not be cut for that.
+    ///
+    /// Platforms report changes in bursts. So the first report leads to an
+    /// attempt, and all reports in the next five seconds lead to one more after
+    /// them.
+    ///
+    /// For a button that a person presses there is [`retry_now`](Self::retry_now).
+    pub fn network_changed(&self) {
         self.control.command(|state| {
-            if matches!(state.status, Status::Waiting { .. }) && !state.paused {
-                state.retry = true;
+            state.changed = !matches!(
+                state.status,
+                Status::Connected { .. }
+                    | Status::Idle
+                    | Status::GaveUp { .. }
+                    | Status::Closed
+            );
+        });
+    }
+
+    /// Abandons the present connection or attempt, and begins again within a
+    /// second: for settings that have changed.
+    ///
+    /// To the driver, the connection was lost. A wait is ended as by
+    /// [`network_changed`](Self::network_changed), but the policy goes on. While
+    /// the driver is [paused](Self::pause), the connection is dropped, and the
+    /// attempt is held back.
+    pub fn reconnect(&self) {
+        self.control.disturb(|state| match state.status {
+            Status::Connected { .. } => state.end(Ending::Reconnect),
+            _ => state.press(Press::Reconnect),
+        });
+    }
+
+    /// Reports that the present connection is lost: a heartbeat in another task
+    /// found that it is dead.
+    ///
+    /// It means the connection that is up when this is called. If that is gone
+    /// before the driver looks, it does nothing. So a late report cannot end a
+    /// newer connection.
+    pub fn lost(&self) {
+        self.lost_with(Verdict::default());
+    }
+
+    /// As [`lost`](Self::lost), with what the loss means for the next attempt.
+    pub fn lost_with(&self, verdict: Verdict) {
+        self.control
+            .disturb(|state| state.end(Ending::Lost(verdict)));
+    }
+
+    /// As [`lost_with`](Self::lost_with), if the present connection still is that of
+    /// this [`generation`](Status::Connected).
+    pub fn lost_if(&self, generation: u64, verdict: Verdict) {
+        self.control.disturb(|state| {
+            if state.generation == generation {
+                state.end(Ending::Lost(verdict));
+            }
+        });
+    }
+
+    /// Reports that the present connection did its work: see
+    /// [`Redial::healed`](crate::Redial::healed).
+    pub fn healed(&self) {
+        self.control.command(|state| {
+            if let Status::Connected { .. } = state.status {
+                state.healed = state.generation;
             }
         });
     }
 
     /// Holds back all attempts: for a device that knows that it is offline.
     ///
-    /// A connection stays up, and an attempt in flight goes on.
+    /// A connection stays up, and an attempt in flight goes on. See the
+    /// [table](Self#to-hold).
     pub fn pause(&self) {
-        self.control.command(|state| state.paused = true);
+        self.control.disturb(|state| state.hold = Hold::Paused);
     }
 
-    /// Ends a pause. An attempt that the pause held back begins at once, or
-    /// when the [budget](crate::Redial::budget) has a token for it.
-    pub fn resume(&self) {
-        self.control.command(|state| {
-            // A wait that the pause covered is over.
-            state.retry |=
-                state.paused && matches!(state.status, Status::Paused | Status::Waiting { .. });
-            state.paused = false;
-        });
+    /// Disconnects, and stays so until [`resume`](Self::resume): for an app that
+    /// goes to the background.
+    ///
+    /// The driver drops its connection and its attempt when it is polled next, and
+    /// calls the connector no more. A connection that was handed over is its
+    /// owner's to drop; [`run`](crate::Redial::run) drops its session. An attempt
+    /// that is dropped is not counted.
+    ///
+    /// An outage that goes on goes on, and time counts for its limits. See the
+    /// [table](Self#to-hold).
+    pub fn suspend(&self) {
+        self.control.disturb(|state| state.hold = Hold::Suspended);
     }
 
     /// Closes the driver for good.
     ///
     /// The driver drops its connection, unless it has handed that over. Every
     /// call that waits for a connection returns an [`Error`](crate::Error) that
-    /// [`is_closed`](crate::Error::is_closed).
+    /// [`is_closed`](crate::Error::is_closed). See the [table](Self#to-hold).
     pub fn close(&self) {
         self.control.close();
     }
 
     /// What the driver is doing.
     pub fn status(&self) -> Status {
-        lock(&self.control.state).status
+        lock(&self.control.state).status.clone()
     }
 
     /// A stream of the present status, and then of each one that follows.
@@ -77,6 +212,31 @@ impl Handle {
     /// dropped, the stream ends after [`Closed`](Status::Closed).
     pub fn watch(&self) -> Watch {
         Watch::new(self.control.clone())
+    }
+}
+
+impl State {
+    /// Presses on what the driver does now.
+    fn press(&mut self, press: Press) {
+        let heard = match &self.status {
+            Status::Waiting { .. } => self.hold == Hold::Nothing,
+            Status::Connecting { since, .. } => {
+                press == Press::Reconnect || since.elapsed() >= self.press_interval
+            }
+            Status::GaveUp { .. } => true,
+            _ => false,
+        };
+        // A person's press is the strongest.
+        if heard && self.press != Some(Press::Now) {
+            self.press = Some(press);
+        }
+    }
+
+    /// Ends the present connection.
+    fn end(&mut self, ending: Ending) {
+        if let Status::Connected { .. } = self.status {
+            self.ending = Some((self.generation, ending));
+        }
     }
 }
 

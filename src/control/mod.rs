@@ -13,57 +13,128 @@ mod watch;
 use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Waker};
+use core::time::Duration;
 
+use crate::nanos::nanos;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, lock};
+use crate::verdict::Verdict;
 
-use watch::Watcher;
+use watch::Watchers;
 
 pub use handle::Handle;
-pub use status::Status;
+pub use status::{Status, WaitsFor, Why};
 pub use watch::Watch;
+
+/// The least time between an attempt and the next one that a handle asks for.
+const PRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// The least time between two changes of the network that each lead to an
+/// attempt. Platforms report such changes in bursts (lichess-org/mobile 3201).
+const CHANGES_INTERVAL: u64 = nanos(Duration::from_secs(5));
 
 /// What a driver and its handles share.
 pub(crate) struct Control {
     state: Mutex<State>,
-    /// A handle has closed the driver. It is not under the lock, because every
-    /// call on a connection that is up reads it.
+    /// A handle has closed the driver, for good.
     closed: AtomicBool,
+    /// A handle asks something that concerns a connection that is up. It is not
+    /// under the lock, because every call on such a connection reads it.
+    disturbed: AtomicBool,
 }
 
 struct State {
     status: Status,
-    /// The present wait is to end. True only while there is one.
-    retry: bool,
-    paused: bool,
+    why: Why,
+    /// What the present wait, attempt, or given-up outage is to end with. A press
+    /// belongs to what it was pressed on.
+    press: Option<Press>,
+    hold: Hold,
+    /// The driver has seen that it is held.
+    hold_seen: bool,
+    /// How the present connection is to end, by its generation.
+    ending: Option<(u64, Ending)>,
+    /// The connection that did its work, by its generation.
+    healed: u64,
+    /// The number of the present connection, or of the last one.
+    generation: u64,
+    /// The network has changed, and the driver has not looked since.
+    changed: bool,
+    /// When the last change that led to an attempt did so: on the driver's
+    /// stopwatch, perhaps ahead.
+    changed_at: Option<u64>,
+    /// When the last attempt began, on the driver's stopwatch.
+    attempt_at: Option<u64>,
+    press_interval: Duration,
     /// No status will follow.
     over: bool,
     /// The task that polls the driver.
     driver: Option<Waker>,
-    watchers: Vec<Watcher>,
-    next_watcher: u64,
+    watchers: Watchers,
+}
+
+/// A press that asks for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Press {
+    /// By a person: at once, whatever the server said.
+    Now,
+    /// By a program: spread, and after the time that the server asked for.
+    Spread,
+    /// As `Spread`, also if the attempt in flight is young.
+    Reconnect,
+}
+
+/// What the handles hold back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hold {
+    #[default]
+    Nothing,
+    /// Attempts that have not begun.
+    Paused,
+    /// Everything.
+    Suspended,
+}
+
+/// How a handle ends the connection that is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is lost.
+    Lost(Verdict),
+    /// It is to be replaced.
+    Reconnect,
+    /// It is dropped, and none follows for now.
+    Suspend,
 }
 
 /// What the handles ask of the driver.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Commands {
-    pub(crate) retry: bool,
-    pub(crate) paused: bool,
+    pub(crate) press: Option<Press>,
+    pub(crate) changed: bool,
+    pub(crate) hold: Hold,
     pub(crate) closed: bool,
 }
 
 impl Control {
-    pub(crate) fn new(status: Status) -> Self {
+    pub(crate) fn new(status: Status, generation: u64) -> Self {
         Self {
             state: Mutex::new(State {
                 status,
-                retry: false,
-                paused: false,
+                why: Why::default(),
+                press: None,
+                hold: Hold::Nothing,
+                hold_seen: false,
+                ending: None,
+                healed: 0,
+                generation,
+                changed: false,
+                changed_at: None,
+                attempt_at: None,
+                press_interval: PRESS_INTERVAL,
                 over: false,
                 driver: None,
-                watchers: Vec::new(),
-                next_watcher: 0,
+                watchers: Watchers::default(),
             }),
             closed: AtomicBool::new(false),
+            disturbed: AtomicBool::new(false),
         }
     }
 
@@ -72,9 +143,11 @@ impl Control {
     pub(crate) fn commands(&self, cx: &Context<'_>) -> Commands {
         let mut state = lock(&self.state);
         let before = replace(&mut state.driver, cx.waker());
+        state.hold_seen = state.hold != Hold::Nothing;
         let commands = Commands {
-            retry: mem::take(&mut state.retry),
-            paused: state.paused,
+            press: state.press.take(),
+            changed: mem::take(&mut state.changed),
+            hold: state.hold,
             closed: self.is_closed(),
         };
         drop(state);
@@ -82,23 +155,132 @@ impl Control {
         commands
     }
 
+    /// Stores the waker of the task that has a connection that is up. Returns
+    /// whether a handle asks something that concerns it.
+    pub(crate) fn await_disturbance(&self, waker: &Waker) -> bool {
+        let before = replace(&mut lock(&self.state).driver, waker);
+        drop(before);
+        self.is_disturbed()
+    }
+
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
+    #[inline]
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.disturbed.load(Ordering::Acquire)
+    }
+
+    /// Whether a press waits for a driver that gave up.
+    pub(crate) fn is_pressed(&self) -> bool {
+        lock(&self.state).press.is_some()
+    }
+
+    /// How the connection that is up is to end, if a handle asks for that.
+    pub(crate) fn take_ending(&self) -> Option<Ending> {
+        let mut state = lock(&self.state);
+        let ending = match state.ending.take() {
+            _ if state.hold == Hold::Suspended => Some(Ending::Suspend),
+            Some((generation, ending)) if generation == state.generation => Some(ending),
+            _ => None,
+        };
+        self.calm(&state);
+        ending
+    }
+
+    /// Whether a handle said that the present connection did its work.
+    pub(crate) fn take_healed(&self) -> bool {
+        let mut state = lock(&self.state);
+        mem::take(&mut state.healed) == state.generation && state.generation > 0
+    }
+
+    /// Remembers that an attempt begins.
+    pub(crate) fn attempt_begins(&self, now: u64) {
+        lock(&self.state).attempt_at = Some(now);
+    }
+
+    /// The earliest time of an attempt that a handle asks for.
+    pub(crate) fn press_floor(&self) -> u64 {
+        let state = lock(&self.state);
+        state.attempt_at.map_or(0, |at| {
+            at.saturating_add(nanos(state.press_interval))
+        })
+    }
+
+    pub(crate) fn set_press_interval(&self, interval: Duration) {
+        lock(&self.state).press_interval = interval;
+    }
+
+    /// When an attempt may follow from a change of the network that is noticed at
+    /// `now`. A burst of changes leads to one attempt at once, and to one more
+    /// after it.
+    pub(crate) fn fold_change(&self, now: u64) -> u64 {
+        let mut state = lock(&self.state);
+        let at = match state.changed_at {
+            // One that is still to come covers this change, too.
+            Some(last) if now <= last => last,
+            Some(last) => now.max(last.saturating_add(CHANGES_INTERVAL)),
+            None => now,
+        };
+        state.changed_at = Some(at);
+        at
+    }
+
+    /// Keeps what went wrong, for the statuses that follow.
+    pub(crate) fn note(&self, why: Why) {
+        lock(&self.state).why = why;
+    }
+
+    /// What went wrong last.
+    pub(crate) fn why(&self) -> Why {
+        lock(&self.state).why.clone()
+    }
+
+    /// The number of the present connection, or of the last one.
+    pub(crate) fn generation(&self) -> u64 {
+        lock(&self.state).generation
+    }
+
+    /// Counts a connection that has come up.
+    pub(crate) fn connected(&self) {
+        let mut state = lock(&self.state);
+        state.generation += 1;
+        state.why = Why::default();
+    }
+
     /// Closes the driver, which notices when it is polled next.
     fn close(&self) {
-        // Before the driver is woken, because it looks then.
-        self.closed.store(true, Ordering::Release);
-        self.command(|_| {});
+        self.command(|_| {
+            // Under the lock, so that `calm` cannot overtake it.
+            self.closed.store(true, Ordering::Release);
+            self.disturbed.store(true, Ordering::Release);
+        });
+    }
+
+    /// Asks something that concerns the present connection, if there is one.
+    fn disturb(&self, change: impl FnOnce(&mut State)) {
+        self.command(|state| {
+            change(state);
+            let disturbed = state.ending.is_some() || state.hold == Hold::Suspended;
+            self.disturbed
+                .store(disturbed || self.is_closed(), Ordering::Release);
+        });
+    }
+
+    /// Lets calls go straight to the connection again, if nothing more is asked.
+    fn calm(&self, state: &State) {
+        if state.ending.is_none() && state.hold != Hold::Suspended && !self.is_closed() {
+            self.disturbed.store(false, Ordering::Release);
+        }
     }
 
     /// Changes the status and wakes the watchers.
     pub(crate) fn publish(&self, status: Status) {
         let state = lock(&self.state);
         if state.status != status && !state.over {
-            Self::tell(state, status);
+            self.tell(state, status);
         }
     }
 
@@ -107,26 +289,35 @@ impl Control {
         let mut state = lock(&self.state);
         if !state.over {
             state.over = true;
-            Self::tell(state, Status::Closed);
+            self.tell(state, Status::Closed);
         }
     }
 
-    fn tell(mut state: MutexGuard<'_, State>, status: Status) {
-        // A press belongs to one wait. It stays if that wait only gets a new
-        // deadline, and if it was resumed while the driver was about to
-        // publish that it is paused.
-        state.retry &= matches!(status, Status::Waiting { .. } | Status::Paused);
-        let is_new = state.status != status;
-        state.status = status;
-        let mut wakers = Vec::new();
-        for watcher in &mut state.watchers {
-            if is_new {
-                watcher.push(status);
-            }
-            wakers.extend(watcher.waker.take());
+    fn tell(&self, mut state: MutexGuard<'_, State>, status: Status) {
+        // A press belongs to one wait or one attempt. It stays if that wait only
+        // gets a new deadline, if the attempt that it was to end ends by itself,
+        // and if it was resumed while the driver was about to publish that it is
+        // held.
+        if !matches!(
+            status,
+            Status::Waiting { .. } | Status::Paused { .. } | Status::Suspended { .. }
+        ) {
+            state.press = None;
         }
+        if let Status::Connected { .. } = status {
+            state.changed = false;
+        } else {
+            // What was asked of a connection that is gone.
+            state.ending = None;
+            self.calm(&state);
+        }
+        let is_new = state.status != status;
+        let mut wakers = Vec::new();
+        state.watchers.tell(is_new.then_some(&status), &mut wakers);
+        let before = mem::replace(&mut state.status, status);
         // A waker may run anything, so it is not woken under the lock.
         drop(state);
+        drop(before);
         wakers.into_iter().for_each(Waker::wake);
     }
 

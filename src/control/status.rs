@@ -1,16 +1,22 @@
 //! What a driver is doing.
 
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+
 use crate::clock::Instant;
 use crate::outage::Reason;
+use crate::verdict::Verdict;
 
 /// What a [`Redial`](crate::Redial) is doing.
 ///
-/// Attempts are counted from 1 in each outage.
+/// Attempts are counted from 1 in each outage. A clone costs a counter's
+/// increment.
 ///
 /// The enum and its variants are `#[non_exhaustive]`, because later versions
 /// will add states and details. A program that shows statuses can show one that
 /// it does not know as "offline".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
     /// The driver has not been used yet.
@@ -21,6 +27,10 @@ pub enum Status {
     Connecting {
         /// The number of the attempt.
         attempt: u32,
+        /// When it began.
+        since: Instant,
+        /// What went wrong before.
+        why: Why,
     },
     /// The driver waits before the next attempt.
     #[non_exhaustive]
@@ -29,6 +39,10 @@ pub enum Status {
         attempt: u32,
         /// When the wait ends: a deadline to count down to.
         until: Instant,
+        /// Who set that deadline.
+        by: WaitsFor,
+        /// What went wrong before.
+        why: Why,
     },
     /// There is a connection.
     #[non_exhaustive]
@@ -36,18 +50,124 @@ pub enum Status {
         /// When it came up. If it was handed over before there was a handle,
         /// this is when the first handle was made.
         since: Instant,
+        /// The number of the connection, for
+        /// [`Handle::lost_if`](crate::Handle::lost_if). A
+        /// [`Redial`](crate::Redial) counts from 1 since its first handle was
+        /// made. The wrappers count from 1 in any case.
+        generation: u64,
     },
     /// A handle has [paused](crate::Handle::pause) the driver, and the next
     /// attempt is due or waited for.
-    Paused,
+    #[non_exhaustive]
+    Paused {
+        /// What went wrong before.
+        why: Why,
+    },
+    /// A handle has [suspended](crate::Handle::suspend) the driver: there is no
+    /// connection and no attempt.
+    #[non_exhaustive]
+    Suspended {
+        /// What went wrong before.
+        why: Why,
+    },
     /// The outage has ended without a connection. The driver makes no attempt
-    /// until it is asked for a connection again, which begins a new outage.
+    /// until it is asked again; see [`Error`](crate::Error).
     #[non_exhaustive]
     GaveUp {
-        /// Why.
+        /// Why it gave up.
         reason: Reason,
+        /// What went wrong before.
+        why: Why,
     },
     /// A handle has [closed](crate::Handle::close) the driver, or it was
     /// dropped. No other status follows.
     Closed,
+}
+
+impl Status {
+    /// What went wrong before, if anything did.
+    pub fn why(&self) -> Option<&Why> {
+        match self {
+            Self::Connecting { why, .. }
+            | Self::Waiting { why, .. }
+            | Self::Paused { why }
+            | Self::Suspended { why }
+            | Self::GaveUp { why, .. } => Some(why),
+            Self::Idle | Self::Connected { .. } | Self::Closed => None,
+        }
+    }
+}
+
+/// Who set the deadline of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitsFor {
+    /// The [policy](crate::Redial::policy).
+    Policy,
+    /// The server, by a [`RetryAfter`](Verdict::RetryAfter) or a
+    /// [`Slot`](Verdict::Slot).
+    Server,
+    /// The [budget](crate::Redial::budget), which has no token yet.
+    Budget,
+    /// The spread over clients that start together
+    /// ([`spread_first`](crate::Redial::spread_first)), or that resume together
+    /// ([`Handle::resume`](crate::Handle::resume)).
+    Spread,
+}
+
+/// What went wrong in the present outage: part of a [`Status`].
+///
+/// It knows what happened since the driver's first handle was made.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Why(Option<Arc<Trouble>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Trouble {
+    error: Option<Arc<str>>,
+    verdict: Verdict,
+    /// How long the outage had lasted at that instant.
+    elapsed: Duration,
+    at: Instant,
+}
+
+impl Why {
+    pub(crate) fn new(error: Option<Arc<str>>, verdict: Verdict, elapsed: Duration) -> Self {
+        Self(Some(Arc::new(Trouble {
+            error,
+            verdict,
+            elapsed,
+            at: Instant::now(),
+        })))
+    }
+
+    /// The text of the last error. An attempt that took too long has one, too.
+    ///
+    /// `None` if there was no error, or if its type is not one of those that the
+    /// driver can print: `io::Error`, `Box<dyn Error>`, `String` and `&str`. For
+    /// others, tell the driver [how](crate::Redial::describe).
+    pub fn error(&self) -> Option<&str> {
+        self.0.as_ref()?.error.as_deref()
+    }
+
+    /// What the last failure or loss meant for the next attempt. `None` if nothing
+    /// went wrong yet.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.0.as_ref().map(|trouble| trouble.verdict)
+    }
+
+    /// How long the outage has lasted by now; zero if nothing went wrong yet.
+    pub fn elapsed(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |trouble| {
+            trouble.elapsed.saturating_add(trouble.at.elapsed())
+        })
+    }
+}
+
+impl fmt::Debug for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Why")
+            .field("error", &self.error())
+            .field("verdict", &self.verdict())
+            .finish_non_exhaustive()
+    }
 }

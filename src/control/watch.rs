@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -9,7 +10,7 @@ use core::task::{Context, Poll, Waker};
 use futures_core::Stream;
 
 use super::status::Status;
-use super::{Control, State, replace};
+use super::{Control, replace};
 use crate::sync::lock;
 
 /// The statuses of a [`Redial`](crate::Redial) as they change: the stream
@@ -21,49 +22,71 @@ use crate::sync::lock;
 #[must_use = "streams do nothing unless polled"]
 pub struct Watch {
     control: Arc<Control>,
-    id: u64,
+    id: usize,
 }
 
 /// How many statuses are kept for a watcher that does not read: those of
 /// twenty outages with one attempt each.
 const MOST_UNREAD: usize = 64;
 
-/// The driver's side of a [`Watch`].
-pub(super) struct Watcher {
-    id: u64,
+/// The driver's side of all [`Watch`]es.
+///
+/// A watcher's id is its place, so that it is found without a search.
+#[derive(Default)]
+pub(super) struct Watchers {
+    places: Vec<Option<Watcher>>,
+    /// The places without a watcher.
+    vacant: Vec<usize>,
+}
+
+struct Watcher {
     unread: VecDeque<Status>,
-    pub(super) waker: Option<Waker>,
+    waker: Option<Waker>,
 }
 
-impl Watcher {
-    pub(super) fn push(&mut self, status: Status) {
-        if self.unread.len() == MOST_UNREAD {
-            self.unread.pop_front();
+impl Watchers {
+    /// Gives `status` to all watchers, if it is a new one. Takes their wakers.
+    pub(super) fn tell(&mut self, status: Option<&Status>, wakers: &mut Vec<Waker>) {
+        for watcher in self.places.iter_mut().flatten() {
+            if let Some(status) = status {
+                if watcher.unread.len() == MOST_UNREAD {
+                    watcher.unread.pop_front();
+                }
+                watcher.unread.push_back(status.clone());
+            }
+            wakers.extend(watcher.waker.take());
         }
-        self.unread.push_back(status);
     }
-}
 
-impl State {
-    fn watcher(&mut self, id: u64) -> &mut Watcher {
-        self.watchers
-            .iter_mut()
-            .find(|watcher| watcher.id == id)
-            .expect("a watcher is listed until its Watch is dropped")
+    fn add(&mut self, present: Status) -> usize {
+        let watcher = Some(Watcher {
+            unread: VecDeque::from([present]),
+            waker: None,
+        });
+        if let Some(id) = self.vacant.pop() {
+            self.places[id] = watcher;
+            return id;
+        }
+        self.places.push(watcher);
+        self.places.len() - 1
+    }
+
+    fn remove(&mut self, id: usize) -> Option<Watcher> {
+        self.vacant.push(id);
+        self.places[id].take()
+    }
+
+    fn get(&mut self, id: usize) -> &mut Watcher {
+        let watcher = self.places[id].as_mut();
+        watcher.expect("a watcher is listed until its Watch is dropped")
     }
 }
 
 impl Watch {
     pub(super) fn new(control: Arc<Control>) -> Self {
         let mut state = lock(&control.state);
-        let id = state.next_watcher;
-        state.next_watcher += 1;
-        let present = state.status;
-        state.watchers.push(Watcher {
-            id,
-            unread: VecDeque::from([present]),
-            waker: None,
-        });
+        let present = state.status.clone();
+        let id = state.watchers.add(present);
         drop(state);
         Self { control, id }
     }
@@ -75,7 +98,7 @@ impl Stream for Watch {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Status>> {
         let mut state = lock(&self.control.state);
         let over = state.over;
-        let watcher = state.watcher(self.id);
+        let watcher = state.watchers.get(self.id);
         if let Some(status) = watcher.unread.pop_front() {
             return Poll::Ready(Some(status));
         }
@@ -92,8 +115,7 @@ impl Stream for Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = lock(&self.control.state);
-        let index = state.watchers.iter().position(|it| it.id == self.id);
-        let watcher = index.map(|index| state.watchers.swap_remove(index));
+        let watcher = state.watchers.remove(self.id);
         // Its waker may run anything when it is dropped.
         drop(state);
         drop(watcher);

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::state::{Core, Phase};
 use crate::bucket::{Reserved, TokenBucket};
 use crate::clock::{Timer, after};
+use crate::control::WaitsFor;
 use crate::policy::Policy;
 
 /// How late an attempt may be for the token that it reserved, if the bucket's
@@ -62,9 +63,11 @@ impl<E, P: Policy> Core<E, P> {
             self.enter(Phase::Due);
             return;
         };
-        self.enter(Phase::Paying);
         let now = self.now();
-        self.timers.set(Timer::Budget, after(now, wait));
+        self.enter(Phase::Paying { wall: 0 });
+        let until = after(now, wait);
+        self.timers.set(Timer::Budget, until);
+        self.begin_naps(now, until);
         self.announce_wait(wait);
     }
 
@@ -103,7 +106,11 @@ impl<E, P: Policy> Core<E, P> {
     pub(super) fn leave_queue(&mut self) {
         let until = self.timers.get(Timer::Budget);
         self.refund();
-        self.enter(Phase::Waiting { wall: 0 });
+        self.enter(Phase::Waiting {
+            wall: 0,
+            by: WaitsFor::Budget,
+            paid: false,
+        });
         if let Some(until) = until {
             self.timers.set(Timer::Wait, until);
         }

@@ -1,6 +1,7 @@
 //! The settings of a driver, in any order and at any time.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::time::Duration;
 
 use super::Redial;
@@ -45,7 +46,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// for a token of another bucket, it gives that back and asks the new one at
     /// once.
     pub fn budget(mut self, bucket: &TokenBucket) -> Self {
-        if let Phase::Paying = self.core.phase {
+        if let Phase::Paying { .. } = self.core.phase {
             self.core.pay_anew();
         }
         self.core.extras().budget.bucket = Some(bucket.clone());
@@ -72,6 +73,57 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     }
 
     config_setters!(this => *this.core.outage.config_mut());
+
+    /// Says how to print an error, for [`Why::error`](crate::Why::error) in the
+    /// status: `describe(ToString::to_string)`, for instance.
+    ///
+    /// By default the driver prints `io::Error`, `Box<dyn Error>`, `String` and
+    /// `&str`, and no other type.
+    ///
+    /// Takes effect with the next error.
+    pub fn describe(
+        mut self,
+        describe: impl FnMut(&C::Error) -> String + MaybeSend + 'static,
+    ) -> Self {
+        self.core.extras().describe = Some(Box::new(describe));
+        self
+    }
+
+    /// Spreads the first connect over this time: for apps that start together,
+    /// after a power cut or when a release is rolled out. Zero by default.
+    ///
+    /// The wait is random, and shown as [`Waiting`](crate::Status::Waiting). A press
+    /// of [`retry_now`](crate::Handle::retry_now) ends it. It does not count for
+    /// [`max_elapsed`](Self::max_elapsed).
+    ///
+    /// Takes effect with the first attempt; later it does nothing.
+    pub fn spread_first(mut self, over: Duration) -> Self {
+        self.core.extras().spread_first = over;
+        self.core.first_is_special();
+        self
+    }
+
+    /// Makes the first connect pay the [budget](Self::budget), too: for programs
+    /// that start many clients at once. By default it is free.
+    ///
+    /// Takes effect with the first attempt; later it does nothing.
+    pub fn pay_first(mut self) -> Self {
+        self.core.extras().pay_first = true;
+        self.core.first_is_special();
+        self
+    }
+
+    /// The least time between the beginning of an attempt and the next one that a
+    /// [`Handle`](crate::Handle) asks for: 1 s by default.
+    ///
+    /// So a press that is repeated, or a program that presses at each wait, makes at
+    /// most one attempt in this time.
+    ///
+    /// Takes effect with the next press.
+    pub fn press_interval(self, interval: Duration) -> Self {
+        self.core_control().set_press_interval(interval);
+        self
+    }
 
     /// Makes the waits the same for the same seed: for tests.
     ///

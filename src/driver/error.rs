@@ -5,6 +5,7 @@ use core::error;
 use core::fmt;
 use core::time::Duration;
 
+use super::outcome::Last;
 use crate::outage::Reason;
 
 /// Why a [`Redial`](crate::Redial) makes no connection: it gave up, or it was
@@ -15,8 +16,12 @@ use crate::outage::Reason;
 /// text of that one, so show both.
 ///
 /// Asking for a connection again after the driver gave up begins a new outage,
-/// whose first attempt is spread as after a loss. After
-/// [`close`](crate::Handle::close) the answer stays the same.
+/// whose first attempt is spread as after a loss. But if trying again
+/// [cannot help](Self::is_stopped), the answer stays the same, without the last
+/// error, until a [`Handle`](crate::Handle) asks for an attempt:
+/// [`retry_now`](crate::Handle::retry_now), or
+/// [`resume`](crate::Handle::resume). After [`close`](crate::Handle::close) the
+/// answer stays the same for ever.
 ///
 /// This type is opaque, because later versions may add kinds of errors. Ask it
 /// by its methods, and by the [`reason`](Self::reason).
@@ -60,7 +65,7 @@ struct Inner<E> {
     kind: Kind,
     attempts: u32,
     elapsed: Duration,
-    last: Option<E>,
+    last: Last<E>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +75,11 @@ enum Kind {
 }
 
 impl<E> Error<E> {
-    pub(crate) fn gave_up(
+    pub(super) fn gave_up(
         reason: Reason,
         attempts: u32,
         elapsed: Duration,
-        last: Option<E>,
+        last: Last<E>,
     ) -> Self {
         Self(Box::new(Inner {
             kind: Kind::GaveUp(reason),
@@ -84,12 +89,12 @@ impl<E> Error<E> {
         }))
     }
 
-    pub(crate) fn closed(attempts: u32, elapsed: Duration) -> Self {
+    pub(super) fn closed(attempts: u32, elapsed: Duration) -> Self {
         Self(Box::new(Inner {
             kind: Kind::Closed,
             attempts,
             elapsed,
-            last: None,
+            last: Last::Unknown,
         }))
     }
 
@@ -130,12 +135,27 @@ impl<E> Error<E> {
     /// The error of the last attempt. `None` if that timed out, panicked or was
     /// dropped, or if the driver was closed.
     pub fn last(&self) -> Option<&E> {
-        self.0.last.as_ref()
+        match &self.0.last {
+            Last::Error(error) => Some(error),
+            Last::TimedOut(_) | Last::Unknown => None,
+        }
+    }
+
+    /// How long the last attempt was given, if it took longer. `None` if it ended in
+    /// another way, or if the driver was closed.
+    pub fn timed_out(&self) -> Option<Duration> {
+        match self.0.last {
+            Last::TimedOut(timeout) => Some(timeout),
+            Last::Error(_) | Last::Unknown => None,
+        }
     }
 
     /// The error of the last attempt, by value; see [`last`](Self::last).
     pub fn into_inner(self) -> Option<E> {
-        self.0.last
+        match self.0.last {
+            Last::Error(error) => Some(error),
+            Last::TimedOut(_) | Last::Unknown => None,
+        }
     }
 
     /// The same with the last error in a box, so that it is a
@@ -168,7 +188,11 @@ impl<E> Error<E> {
             kind,
             attempts,
             elapsed,
-            last: last.map(change),
+            last: match last {
+                Last::Error(error) => Last::Error(change(error)),
+                Last::TimedOut(timeout) => Last::TimedOut(timeout),
+                Last::Unknown => Last::Unknown,
+            },
         }))
     }
 }
@@ -179,9 +203,15 @@ impl<E: fmt::Debug> fmt::Debug for Error<E> {
             .field("kind", &self.0.kind)
             .field("attempts", &self.0.attempts)
             .field("elapsed", &self.0.elapsed)
-            .field("last", &self.0.last)
+            .field("last", &self.last())
+            .field("timed_out", &self.timed_out())
             .finish()
     }
+}
+
+/// The time in whole milliseconds: nobody reads the rest.
+pub(super) fn readable(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
 }
 
 impl<E> fmt::Display for Error<E> {
@@ -189,8 +219,7 @@ impl<E> fmt::Display for Error<E> {
         match self.0.kind {
             Kind::Closed => f.write_str("closed"),
             Kind::GaveUp(reason) => {
-                // Whole milliseconds: nobody reads the rest.
-                let elapsed = Duration::from_millis(self.0.elapsed.as_millis() as u64);
+                let elapsed = readable(self.0.elapsed);
                 let attempts = self.0.attempts;
                 let s = if attempts == 1 { "" } else { "s" };
                 write!(f, "gave up after {attempts} attempt{s} in ")?;
@@ -199,7 +228,13 @@ impl<E> fmt::Display for Error<E> {
                     Duration::ZERO => f.write_str("0ms")?,
                     _ => write!(f, "{elapsed:?}")?,
                 }
-                write!(f, ": {reason}")
+                write!(f, ": {reason}")?;
+                match self.timed_out() {
+                    Some(timeout) => {
+                        write!(f, "; the last attempt timed out after {:?}", readable(timeout))
+                    }
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -207,7 +242,7 @@ impl<E> fmt::Display for Error<E> {
 
 impl<E: error::Error + 'static> error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.0.last.as_ref().map(|last| last as _)
+        self.last().map(|last| last as _)
     }
 }
 

@@ -24,8 +24,10 @@ pub enum Event<'a, E> {
     /// The attempt succeeded.
     #[non_exhaustive]
     Connected {
-        /// The number of the attempt.
+        /// The number of the attempt: so many it took.
         attempt: u32,
+        /// How long the outage has lasted; zero if there was none.
+        elapsed: Duration,
     },
     /// The attempt failed.
     #[non_exhaustive]
@@ -47,6 +49,9 @@ pub enum Event<'a, E> {
         /// What the loss means for the next attempt.
         verdict: Verdict,
     },
+    /// A handle has [suspended](crate::Handle::suspend) the driver, which has
+    /// dropped its connection or its attempt.
+    Suspended,
     /// A wait begins: the policy's, or the [budget](crate::Redial::budget)'s.
     #[non_exhaustive]
     Waiting {

@@ -1,10 +1,14 @@
 //! What a driver has only if it was asked for.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use core::mem;
+use core::time::Duration;
 
 use super::budget::Budget;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
+use super::outcome::Last;
 use super::state::Core;
 use crate::clock::{self, WallTime};
 use crate::outage::SavedOutage;
@@ -20,9 +24,14 @@ pub(super) struct Extras<E> {
     pub(super) classify: Option<Box<dyn Classify<E>>>,
     pub(super) wall_clock: Option<Box<dyn WallClock>>,
     pub(super) observe: Option<Box<dyn Observe<E>>>,
-    /// The error of the last attempt, for the caller that is told that the
-    /// driver gave up.
-    last: Option<E>,
+    pub(super) describe: Option<Box<dyn Describe<E>>>,
+    /// Over how long the first connect is spread.
+    pub(super) spread_first: Duration,
+    /// The first connect pays the budget, too.
+    pub(super) pay_first: bool,
+    /// How the last attempt ended, for the caller that is told that the driver
+    /// gave up.
+    last: Last<E>,
 }
 
 impl<E> Default for Extras<E> {
@@ -33,7 +42,10 @@ impl<E> Default for Extras<E> {
             classify: None,
             wall_clock: None,
             observe: None,
-            last: None,
+            describe: None,
+            spread_first: Duration::ZERO,
+            pay_first: false,
+            last: Last::Unknown,
         }
     }
 }
@@ -45,6 +57,10 @@ impl<E, F: FnMut(&E) -> Verdict + MaybeSend> Classify<E> for F {}
 /// A closure that sees events.
 pub(super) trait Observe<E>: FnMut(&Event<'_, E>) + MaybeSend {}
 impl<E, F: FnMut(&Event<'_, E>) + MaybeSend> Observe<E> for F {}
+
+/// A closure that gives the text of an error.
+pub(super) trait Describe<E>: FnMut(&E) -> String + MaybeSend {}
+impl<E, F: FnMut(&E) -> String + MaybeSend> Describe<E> for F {}
 
 /// A closure that says what time it is.
 pub(super) trait WallClock: FnMut() -> WallTime + MaybeSend {}
@@ -76,21 +92,39 @@ impl<E, P: Policy> Core<E, P> {
                 classify: Some(classify),
                 ..
             }) => classify(error),
-            _ => (self.judge)(error),
+            _ => (self.judge)(error, None),
         }
     }
 
-    /// Stores the error of the last attempt, for the caller.
+    /// The text of an error, if its type is known.
     #[cold]
-    pub(super) fn set_last(&mut self, error: Option<E>) {
-        if error.is_some() || self.extras.is_some() {
-            self.extras().last = error;
+    pub(super) fn text(&mut self, error: &E) -> Option<String> {
+        match self.extras.as_deref_mut() {
+            Some(Extras {
+                describe: Some(describe),
+                ..
+            }) => Some(describe(error)),
+            _ => {
+                let mut text = String::new();
+                (self.judge)(error, Some(&mut text));
+                (!text.is_empty()).then_some(text)
+            }
         }
     }
 
-    /// The error that was stored.
-    pub(super) fn take_last(&mut self) -> Option<E> {
-        self.extras.as_mut()?.last.take()
+    /// Stores how the last attempt ended, for the caller.
+    #[cold]
+    pub(super) fn set_last(&mut self, last: Last<E>) {
+        if self.extras.is_some() || !matches!(last, Last::Unknown) {
+            self.extras().last = last;
+        }
+    }
+
+    /// What was stored.
+    pub(super) fn take_last(&mut self) -> Last<E> {
+        self.extras.as_mut().map_or(Last::Unknown, |extras| {
+            mem::replace(&mut extras.last, Last::Unknown)
+        })
     }
 
     pub(super) fn extras(&mut self) -> &mut Extras<E> {

@@ -133,14 +133,13 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// As after [`connect`](Self::connect), asking for a connection again
     /// reports this one as lost.
     pub fn take(&mut self) -> Option<C::Connection> {
-        if self.core.is_closed() {
-            self.connection = None;
-        }
+        self.obey();
         self.connection.take()
     }
 
     /// The connection, if it is up and was not handed over. Does not wait.
     pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
+        self.obey();
         self.connection.as_mut()
     }
 
@@ -168,9 +167,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error<C::Error>>> {
-        if self.core.is_closed() {
-            self.connection = None;
-        } else if self.connection.is_some() {
+        if self.core.is_disturbed() {
+            self.obey();
+        }
+        if self.connection.is_some() {
             return Poll::Ready(Ok(()));
         }
         let flight = self.flight.get_or_insert_with(|| Box::pin(Flight::none()));

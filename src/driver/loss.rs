@@ -2,7 +2,9 @@
 
 use super::Redial;
 use super::connect::Connect;
+use super::outcome::Last;
 use super::state::Phase;
+use crate::control::Ending;
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
 
@@ -30,6 +32,20 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
     }
 
+    /// Reports that the present connection did its work. Its end then begins a new
+    /// outage, however soon it comes.
+    ///
+    /// Without this, a connection must be up for
+    /// [`stable_after`](Self::stable_after), or the waits grow: that is right for a
+    /// server that accepts and drops, and wrong for useful sessions that are
+    /// short. A [`Handle`](crate::Handle::healed) has the same call, for a session
+    /// in [`run`](Self::run).
+    ///
+    /// This does nothing if there is no connection.
+    pub fn healed(&mut self) {
+        self.core.outage.healed();
+    }
+
     /// Reports that the server closed the connection in good order, as servers
     /// do before a deployment; see [`Outage::ended`](crate::Outage::ended).
     ///
@@ -42,18 +58,44 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.core.judge(error)
     }
 
-    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
+    fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
+        self.end(Ending::Lost(verdict), error);
+    }
+
+    /// Ends the connection. `error` says why it is lost.
+    pub(crate) fn end(&mut self, ending: Ending, error: Option<&C::Error>) {
         self.connection = None;
         if let Phase::Up { .. } = self.core.phase {
-            self.core.lost(verdict, error);
+            self.core.end(ending, error);
         }
+    }
+
+    /// What a handle asks of the connection that is up, if anything. The caller
+    /// must [end](Self::end) it so.
+    pub(crate) fn take_ending(&self) -> Option<Ending> {
+        if !self.core.is_disturbed() || !matches!(self.core.phase, Phase::Up { .. }) {
+            return None;
+        }
+        self.core.control()?.take_ending()
+    }
+
+    /// Does what the handles ask of the connection that is up. Returns the
+    /// connection that has ended, if the driver had it.
+    pub(crate) fn obey(&mut self) -> Option<C::Connection> {
+        if self.core.is_closed() {
+            return self.connection.take();
+        }
+        let ending = self.take_ending()?;
+        let gone = self.connection.take();
+        self.end(ending, None);
+        gone
     }
 
     /// Stores the error of a loss, so that `GaveUp` can report it if no
     /// connection follows.
     pub(crate) fn keep(&mut self, error: C::Error) {
         if let Phase::GivingUp(_) = self.core.phase {
-            self.core.set_last(Some(error));
+            self.core.set_last(Last::Error(error));
         }
     }
 }

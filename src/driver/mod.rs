@@ -18,6 +18,7 @@ mod connect;
 mod error;
 mod event;
 mod extras;
+mod first;
 mod flight;
 mod future;
 mod loss;
@@ -34,14 +35,14 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::pin::Pin;
-use core::task::{Context, Waker};
+use core::task::Waker;
 
 use flight::Flight;
 use state::{Controls, Core, Phase};
 
 use crate::clock::Timers;
 use crate::control::{Control, Handle};
-use crate::outage::{Outage, SavedOutage};
+use crate::outage::{Outage, Reason, SavedOutage};
 use crate::policy::{Policy, Stratified};
 use crate::verdict::Verdict;
 
@@ -130,6 +131,11 @@ where
     C::Error: 'static,
 {
     /// A driver with the default settings. It has not connected yet.
+    ///
+    /// Errors are judged and printed if their type is `io::Error`, `Box<dyn Error>`
+    /// or text. For an error type of your own add
+    /// [`classify(Verdict::of)`](Self::classify), which finds the `io::Error` among
+    /// its sources.
     pub fn new(connector: C) -> Self {
         Self {
             connector,
@@ -155,14 +161,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// A driver can have any number of handles. They need not be made before
     /// the driver is used.
     pub fn handle(&self) -> Handle {
-        let control = self.core.control.0.get_or_init(|| {
-            let control = Control::new(self.core.status());
-            if let Phase::Closed = self.core.phase {
-                control.finish();
-            }
-            Arc::new(control)
-        });
-        Handle::new(control.clone())
+        let generation = matches!(self.core.phase, Phase::Up { .. }) as u64;
+        self.handle_of(generation)
     }
 
     /// The present outage, to carry it over a restart of the program. `None` if
@@ -187,7 +187,34 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.core.save()
     }
 
+    /// What the driver shares with its handles, made if there is none yet.
+    fn core_control(&self) -> &Arc<Control> {
+        let generation = matches!(self.core.phase, Phase::Up { .. }) as u64;
+        self.control_of(generation)
+    }
+
+    fn control_of(&self, generation: u64) -> &Arc<Control> {
+        self.core.control.0.get_or_init(|| {
+            let control = Control::new(self.core.status(), generation);
+            if let Phase::Closed = self.core.phase {
+                control.finish();
+            }
+            Arc::new(control)
+        })
+    }
+
     // ---- for the wrappers
+
+    /// A handle. If it is the first, the present connection has this number, or the
+    /// last one if there is none now.
+    pub(crate) fn handle_of(&self, generation: u64) -> Handle {
+        Handle::new(self.control_of(generation).clone())
+    }
+
+    /// The number of the present connection, or of the last one, if handles know it.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        self.core.control().map(Control::generation)
+    }
 
     pub(crate) fn has_handle(&self) -> bool {
         self.core.control().is_some()
@@ -198,10 +225,30 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.core.is_closed()
     }
 
-    /// Wakes `waker` when a handle closes the driver. Returns whether one has
-    /// already.
-    pub(crate) fn await_close(&self, waker: &Waker) -> bool {
-        self.core.commands(&Context::from_waker(waker)).closed
+    /// Whether a handle asks something that concerns a connection that is up.
+    #[inline]
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.core.is_disturbed()
+    }
+
+    /// Wakes `waker` when a handle asks something that concerns a connection that
+    /// is up. Returns whether one has already.
+    pub(crate) fn await_disturbance(&self, waker: &Waker) -> bool {
+        let control = self.core.control();
+        control.is_some_and(|control| control.await_disturbance(waker))
+    }
+
+    /// Whether an error was judged to be [`Verdict::Stop`], and no handle asks for
+    /// an attempt since.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stopped = matches!(
+            self.core.phase,
+            Phase::GaveUp {
+                reason: Reason::Stopped,
+                ..
+            }
+        );
+        stopped && !self.core.control().is_some_and(Control::is_pressed)
     }
 
     /// Drops the connection and the attempt. No other follows.

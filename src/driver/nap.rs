@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::state::{Core, Phase};
 use crate::clock::{Timer, wall_nanos};
+use crate::control::WaitsFor;
 use crate::nanos::{nanos, scale};
 use crate::policy::Policy;
 
@@ -18,18 +19,25 @@ const WALL_SLACK: u64 = nanos(Duration::from_secs(2));
 
 impl<E, P: Policy> Core<E, P> {
     /// Begins a wait until `until`, with its first nap if that is long.
-    pub(super) fn wait(&mut self, now: u64, until: u64) {
-        self.enter(Phase::Waiting { wall: 0 });
+    pub(super) fn wait(&mut self, now: u64, until: u64, by: WaitsFor, paid: bool) {
+        self.enter(Phase::Waiting { wall: 0, by, paid });
         self.timers.set(Timer::Wait, until);
+        self.begin_naps(now, until);
+    }
+
+    /// Begins the first nap of a wait, if that is long.
+    pub(super) fn begin_naps(&mut self, now: u64, until: u64) {
         if until.saturating_sub(now) > NAP {
             let wall = wall_nanos(self.wall_time());
             self.nap(now, wall);
         }
     }
 
-    fn nap(&mut self, now: u64, wall: u64) {
-        self.phase = Phase::Waiting { wall };
-        self.timers.set(Timer::Nap, now + NAP);
+    fn nap(&mut self, now: u64, before: u64) {
+        if let Phase::Waiting { wall, .. } | Phase::Paying { wall } = &mut self.phase {
+            *wall = before;
+            self.timers.set(Timer::Nap, now + NAP);
+        }
     }
 
     /// Begins the present nap anew, if there is one: with another wall clock.
@@ -43,9 +51,15 @@ impl<E, P: Policy> Core<E, P> {
 
     /// At the end of a nap that began at `before` on the wall clock: whether
     /// the wait goes on, perhaps with an earlier deadline.
+    ///
+    /// A token of the budget is waited for in the same way: while the device
+    /// slept, tokens came due, and this one was among them.
     pub(super) fn nap_is_not_the_last(&mut self, before: u64) -> bool {
-        let (Some(until), Some(woken)) =
-            (self.timers.get(Timer::Wait), self.timers.get(Timer::Nap))
+        let timer = match self.phase {
+            Phase::Paying { .. } => Timer::Budget,
+            _ => Timer::Wait,
+        };
+        let (Some(until), Some(woken)) = (self.timers.get(timer), self.timers.get(Timer::Nap))
         else {
             return false;
         };
@@ -65,7 +79,7 @@ impl<E, P: Policy> Core<E, P> {
         } else {
             left
         };
-        self.timers.set(Timer::Wait, now + left);
+        self.timers.set(timer, now + left);
         self.timers.stop(Timer::Nap);
         if left > NAP {
             self.nap(now, wall);

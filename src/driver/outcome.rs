@@ -4,24 +4,71 @@ use core::time::Duration;
 
 use super::error::Error;
 use super::event::Event;
-use super::state::{Core, Over, Phase};
-use crate::clock::after;
-use crate::control::Status;
+use super::pressed::timed_out;
+use super::state::{Core, Over, Phase, noted};
+use crate::clock::{Timer, after};
+use crate::control::{Control, Status, WaitsFor};
+use crate::nanos::nanos;
 use crate::outage::Next;
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
 
+/// Why an attempt made no connection.
+pub(super) enum Failure<E> {
+    /// The connector says so.
+    Error(E),
+    /// It took longer than this.
+    TimedOut(Duration),
+    /// A press ended it.
+    Pressed,
+    /// It panicked, or its future was dropped.
+    Dropped,
+}
+
+/// How the last attempt of an outage ended, for the caller that is told that the
+/// driver gave up.
+#[derive(Clone)]
+pub(super) enum Last<E> {
+    Error(E),
+    TimedOut(Duration),
+    Unknown,
+}
+
 impl<E, P: Policy> Core<E, P> {
+    /// An attempt begins.
+    pub(super) fn attempt_begins(&mut self) {
+        let attempt = self.attempt_number();
+        self.enter(Phase::Connecting { since: None });
+        if self.control().is_some() {
+            let now = self.now();
+            self.phase = Phase::Connecting { since: noted(now) };
+            if let Some(control) = self.control() {
+                control.attempt_begins(now);
+            }
+            self.publish_phase();
+        }
+        self.tell(&Event::Connecting { attempt });
+    }
+
     /// The connection is gone.
     pub(super) fn lost(&mut self, verdict: Verdict, error: Option<&E>) {
+        if self.control().is_some_and(Control::take_healed) {
+            self.outage.healed();
+        }
         self.tell(&Event::Lost { error, verdict });
         let now = self.now();
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
-        self.obey(now, next, None);
+        self.note(error, verdict, None);
+        self.obey(now, next, set_by(verdict), Last::Unknown);
     }
 
-    /// The attempt failed. Without an error it took too long.
-    pub(super) fn failed(&mut self, error: Option<E>) {
+    /// The attempt failed.
+    pub(super) fn failed(&mut self, failure: Failure<E>) {
+        let (error, timeout) = match failure {
+            Failure::Error(error) => (Some(error), None),
+            Failure::TimedOut(timeout) => (None, Some(timeout)),
+            Failure::Pressed | Failure::Dropped => (None, None),
+        };
         let verdict = match &error {
             Some(error) => self.judge(error),
             None => Verdict::Retry(Cause::Stalled),
@@ -33,53 +80,74 @@ impl<E, P: Policy> Core<E, P> {
             verdict,
         });
         let now = self.now();
-        let next = self.outage.failed(Duration::from_nanos(now), verdict);
-        self.obey(now, next, error);
+        let mut next = self.outage.failed(Duration::from_nanos(now), verdict);
+        self.note(error.as_ref(), verdict, timeout.map(timed_out));
+        let mut by = set_by(verdict);
+        // A press on this attempt also ends the wait after it, unless the server
+        // has answered with a time of its own.
+        if let (Next::Wait(wait), Some(at), WaitsFor::Policy) =
+            (next, self.timers.get(Timer::Press), by)
+        {
+            let left = at.saturating_sub(now);
+            if left < nanos(wait) {
+                next = Next::Wait(Duration::from_nanos(left));
+                by = WaitsFor::Spread;
+            }
+        }
+        let last = match (error, timeout) {
+            (Some(error), _) => Last::Error(error),
+            (None, Some(timeout)) => Last::TimedOut(timeout),
+            (None, None) => Last::Unknown,
+        };
+        self.obey(now, next, by, last);
     }
 
     /// The attempt succeeded.
     pub(super) fn connected(&mut self) {
         let attempt = self.attempt_number();
+        let mut elapsed = Duration::ZERO;
         // The first connect of a healthy client reads no clock. If no outage
         // goes on, it does not matter when the connection came up.
         if self.outage.is_ongoing() {
-            let now = self.now();
-            self.outage.connected(Duration::from_nanos(now));
+            let now = Duration::from_nanos(self.now());
+            elapsed = self.outage.elapsed(now);
+            self.outage.connected(now);
         } else {
             self.outage.connected_at_once();
         }
         self.enter(Phase::Up { since: None });
-        if self.control().is_some() {
+        if let Some(control) = self.control() {
+            control.connected();
             self.note_since();
         }
-        self.tell(&Event::Connected { attempt });
+        self.tell(&Event::Connected { attempt, elapsed });
     }
 
     /// Notes when the connection came up, for the handles.
     pub(super) fn note_since(&mut self) {
         if let Phase::Up { since: None } = self.phase {
-            let since = Some(self.now());
+            let since = noted(self.now());
             self.phase = Phase::Up { since };
             self.publish_phase();
         }
     }
 
-    /// Does what the outage says. `error` is that of the attempt.
-    pub(super) fn obey(&mut self, now: u64, next: Next, error: Option<E>) {
+    /// Does what the outage says. `last` is how the attempt ended.
+    pub(super) fn obey(&mut self, now: u64, next: Next, by: WaitsFor, last: Last<E>) {
         match next {
             Next::Wait(Duration::ZERO) => {
                 self.enter(Phase::Yielding { yielded: false });
                 self.announce_wait(Duration::ZERO);
             }
             Next::Wait(wait) => {
-                self.wait(now, after(now, wait));
+                self.wait(now, after(now, wait), by, false);
                 self.announce_wait(wait);
             }
             Next::GiveUp(reason) => {
                 self.enter(Phase::GivingUp(reason));
-                self.set_last(error);
+                self.set_last(last);
                 // Before the observer, which may panic: nothing else says it.
-                self.publish(Status::GaveUp { reason });
+                self.publish(|why| Status::GaveUp { reason, why });
                 self.tell(&Event::GaveUp { reason });
             }
         }
@@ -103,5 +171,13 @@ impl<E, P: Policy> Core<E, P> {
             Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
             Over::Closed => Error::closed(0, Duration::ZERO),
         }
+    }
+}
+
+/// Who sets the deadline of the wait after this verdict.
+fn set_by(verdict: Verdict) -> WaitsFor {
+    match verdict {
+        Verdict::RetryAfter(_) | Verdict::Slot(_) => WaitsFor::Server,
+        Verdict::Retry(_) | Verdict::Stop => WaitsFor::Policy,
     }
 }

@@ -15,11 +15,12 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use super::connect::Connect;
-use super::event::Event;
 use super::flight::{Flight, poll_or_drop};
-use super::state::{Core, Over, Phase};
+use super::outcome::{Failure, Last};
+use super::state::{Core, Over, Phase, noted};
 use crate::clock::{Timer, after};
-use crate::control::Status;
+use crate::control::{Control, Ending, WaitsFor};
+use crate::outage::Reason;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
 
@@ -39,16 +40,15 @@ impl<E, P: Policy> Core<E, P> {
         // The first attempt of a driver that nobody watches, on its own: often
         // it is the only one, and what it skips would be most of its cost.
         if !self.is_watched() && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
-            self.phase = Phase::Connecting;
+            self.phase = Phase::Connecting { since: None };
             flight.as_mut().begin(connector.connect());
             match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
-                Some(Ok(connection)) => {
+                Ok(connection) => {
                     self.outage.connected_at_once();
                     self.phase = Phase::Up { since: None };
                     return Poll::Ready(Ok(connection));
                 }
-                Some(Err(error)) => self.failed(Some(error)),
-                None => self.failed(None),
+                Err(failure) => self.failed(failure),
             }
         }
         self.poll_on(connector, flight, cx)
@@ -87,18 +87,22 @@ impl<E, P: Policy> Core<E, P> {
                 flight.as_mut().end();
                 self.close();
             }
-            if commands.paused && self.holds() {
+            if commands.changed {
+                self.network_changed(commands.hold);
+            }
+            if self.holds(commands.hold, flight.as_mut()) {
                 flight.disarm();
                 return Poll::Pending;
             }
+            if let Some(press) = commands.press {
+                self.press(press);
+            }
             match self.phase {
                 Phase::Due => {
-                    let attempt = self.attempt_number();
-                    self.enter(Phase::Connecting);
-                    self.publish(Status::Connecting { attempt });
-                    self.tell(&Event::Connecting { attempt });
+                    self.attempt_begins();
                     flight.as_mut().begin(connector.connect());
                 }
+                Phase::First => self.spread_first(),
                 Phase::Restored => self.begin_restored(),
                 Phase::Yielding { yielded } => {
                     if !yielded {
@@ -108,29 +112,36 @@ impl<E, P: Policy> Core<E, P> {
                     }
                     self.pay();
                 }
-                Phase::Connecting => {
+                Phase::Connecting { .. } => {
                     match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
-                        Some(Ok(connection)) => {
+                        Ok(connection) => {
                             self.connected();
                             return Poll::Ready(Ok(connection));
                         }
-                        Some(Err(error)) => self.failed(Some(error)),
-                        None => self.failed(None),
+                        Err(failure) => self.failed(failure),
                     }
                 }
-                Phase::Waiting { wall } => {
-                    if !commands.retry {
+                Phase::Waiting { wall, paid, .. } => {
+                    // Tokio's timer would take a millisecond for no time.
+                    if commands.press.is_none() || !self.is_due(Timer::Wait) {
                         self.publish_phase();
                         let timer = ready!(self.poll_timers(flight.as_mut(), cx));
                         if timer == Timer::Nap && self.nap_is_not_the_last(wall) {
                             continue;
                         }
                     }
-                    self.pay();
+                    if paid {
+                        self.enter(Phase::Due);
+                    } else {
+                        self.pay();
+                    }
                 }
-                Phase::Paying => {
+                Phase::Paying { wall } => {
                     self.publish_phase();
-                    ready!(self.poll_timers(flight.as_mut(), cx));
+                    let timer = ready!(self.poll_timers(flight.as_mut(), cx));
+                    if timer == Timer::Nap && self.nap_is_not_the_last(wall) {
+                        continue;
+                    }
                     let due = self.timers.get(Timer::Budget);
                     if due.is_some_and(|due| self.is_late(due)) {
                         self.refund();
@@ -141,54 +152,101 @@ impl<E, P: Policy> Core<E, P> {
                     }
                 }
                 Phase::GivingUp(reason) => {
-                    self.enter(Phase::GaveUp(reason));
+                    let yielded = false;
+                    self.enter(Phase::GaveUp { reason, yielded });
                     return Poll::Ready(Err(Over::GaveUp(reason)));
                 }
-                Phase::GaveUp(_) => {
+                Phase::GaveUp { reason, yielded } => {
+                    if reason == Reason::Stopped && commands.press.is_none() {
+                        self.phase = Phase::GaveUp {
+                            reason,
+                            yielded: !yielded,
+                        };
+                        if yielded {
+                            return Poll::Ready(Err(Over::GaveUp(reason)));
+                        }
+                        // Or a loop that asks again and again would keep the other
+                        // tasks from their turn, also the one that resumes.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     // Asked again: a new outage, and a spread attempt.
                     self.outage.reset();
                     let now = self.now();
                     let next = self.outage.lost(Duration::from_nanos(now));
-                    self.obey(now, next, None);
+                    self.obey(now, next, WaitsFor::Policy, Last::Unknown);
+                    if let Some(press) = commands.press {
+                        self.press(press);
+                        if self.is_due(Timer::Wait) {
+                            self.pay();
+                        }
+                    }
                 }
                 Phase::Closed => return Poll::Ready(Err(Over::Closed)),
                 // It was handed over, and another is asked for: so it is lost.
-                Phase::Up { .. } => self.lost(Verdict::default(), None),
+                Phase::Up { .. } => {
+                    let ending = self.control().and_then(Control::take_ending);
+                    let lost = Ending::Lost(Verdict::default());
+                    self.end(ending.unwrap_or(lost), None);
+                }
             }
         }
     }
 
-    /// The outcome of the attempt. None if it took too long, or was dropped
-    /// with the `connect()` that held it.
+    /// The outcome of the attempt.
     fn poll_attempt<C>(
         &mut self,
         connector: &mut C,
         mut flight: Pin<&mut Flight<C::Attempt>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<C::Connection, E>>>
+    ) -> Poll<Result<C::Connection, Failure<E>>>
     where
         C: Connect<Error = E>,
     {
         let attempt = flight.as_mut().project().attempt;
         if attempt.is_none() {
-            return Poll::Ready(None);
+            // With the `connect()` that held it, or by a panic.
+            return Poll::Ready(Err(Failure::Dropped));
         }
         let outcome = match poll_or_drop(connector, attempt, cx) {
-            Poll::Ready(outcome) => Some(outcome),
+            Poll::Ready(outcome) => outcome.map_err(Failure::Error),
             Poll::Pending => {
                 // Only now: an attempt that is ready at once needs no timer.
                 if self.timers.get(Timer::Attempt).is_none() {
                     let now = self.now();
                     let timeout = self.outage.connecting(Duration::from_nanos(now));
                     self.timers.set(Timer::Attempt, after(now, timeout));
+                    self.phase = Phase::Connecting { since: noted(now) };
                 }
-                ready!(self.poll_timers(flight.as_mut(), cx));
-                None
+                let timer = if self.is_due(Timer::Press) {
+                    Timer::Press
+                } else {
+                    ready!(self.poll_timers(flight.as_mut(), cx))
+                };
+                Err(match timer {
+                    Timer::Press => Failure::Pressed,
+                    _ => Failure::TimedOut(self.attempt_age()),
+                })
             }
         };
         flight.end();
         self.timers.stop(Timer::Attempt);
         Poll::Ready(outcome)
+    }
+
+    /// How long the attempt could take until its deadline.
+    fn attempt_age(&self) -> Duration {
+        let (Phase::Connecting { since: Some(since) }, Some(until)) =
+            (self.phase, self.timers.get(Timer::Attempt))
+        else {
+            return Duration::ZERO;
+        };
+        Duration::from_nanos(until.saturating_sub(since.get()))
+    }
+
+    /// Whether this timer has come, before it is asked for.
+    fn is_due(&mut self, timer: Timer) -> bool {
+        self.timers.get(timer).is_some_and(|at| at <= self.now())
     }
 
     /// Sleeps until the earliest deadline, and returns which it was.

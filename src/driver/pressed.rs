@@ -1,13 +1,22 @@
 //! What the handles ask of a driver, and what they are shown.
 
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use core::num::NonZeroU64;
+use core::pin::Pin;
 use core::task::Context;
 use core::time::Duration;
 
+use super::flight::Flight;
 use super::state::{Core, Phase};
-use crate::clock::Instant;
-use crate::control::{Commands, Control, Status};
+use crate::clock::{Instant, Timer};
+use crate::control::{Commands, Control, Ending, Hold, Press, Status, WaitsFor, Why};
+use crate::nanos::{nanos, scale};
 use crate::policy::Policy;
+use crate::verdict::Verdict;
+
+/// The attempts of clients that resume together are spread over so long.
+const SPREAD: u64 = nanos(Duration::from_secs(1));
 
 impl<E, P: Policy> Core<E, P> {
     /// What the driver shares with its handles, if it has any.
@@ -22,6 +31,12 @@ impl<E, P: Policy> Core<E, P> {
         self.control().is_some_and(Control::is_closed)
     }
 
+    /// Whether a handle asks something that concerns a connection that is up.
+    #[inline]
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.control().is_some_and(Control::is_disturbed)
+    }
+
     /// What the handles ask, if there are any.
     pub(super) fn commands(&self, cx: &Context<'_>) -> Commands {
         self.control()
@@ -30,9 +45,9 @@ impl<E, P: Policy> Core<E, P> {
 
     /// Shows a status to the handles.
     #[inline]
-    pub(super) fn publish(&self, status: Status) {
+    pub(super) fn publish(&self, status: impl FnOnce(Why) -> Status) {
         if let Some(control) = self.control() {
-            control.publish(status);
+            control.publish(status(control.why()));
         }
     }
 
@@ -47,33 +62,173 @@ impl<E, P: Policy> Core<E, P> {
     /// The status of the present phase.
     pub(super) fn status(&self) -> Status {
         let attempt = self.attempt_number();
+        let why = || self.control().map(Control::why).unwrap_or_default();
+        let instant = |at: Option<u64>| at.map_or_else(Instant::now, |at| self.instant(at));
         match self.phase {
-            Phase::Due | Phase::Restored => Status::Idle,
-            Phase::Connecting => Status::Connecting { attempt },
-            Phase::Yielding { .. } | Phase::Waiting { .. } | Phase::Paying => Status::Waiting {
+            Phase::Due | Phase::First | Phase::Restored => Status::Idle,
+            Phase::Connecting { since } => Status::Connecting {
                 attempt,
-                until: self
-                    .wait_ends()
-                    .map_or_else(Instant::now, |at| self.instant(at)),
+                since: instant(since.map(NonZeroU64::get)),
+                why: why(),
+            },
+            Phase::Yielding { .. } => Status::Waiting {
+                attempt,
+                until: Instant::now(),
+                by: WaitsFor::Policy,
+                why: why(),
+            },
+            Phase::Waiting { by, .. } => Status::Waiting {
+                attempt,
+                until: instant(self.timers.get(Timer::Wait)),
+                by,
+                why: why(),
+            },
+            Phase::Paying { .. } => Status::Waiting {
+                attempt,
+                until: instant(self.timers.get(Timer::Budget)),
+                by: WaitsFor::Budget,
+                why: why(),
             },
             Phase::Up { since } => Status::Connected {
-                since: since.map_or_else(Instant::now, |at| self.instant(at)),
+                since: instant(since.map(NonZeroU64::get)),
+                generation: self.control().map_or(1, Control::generation),
             },
-            Phase::GivingUp(reason) | Phase::GaveUp(reason) => Status::GaveUp { reason },
+            Phase::GivingUp(reason) | Phase::GaveUp { reason, .. } => Status::GaveUp {
+                reason,
+                why: why(),
+            },
             Phase::Closed => Status::Closed,
         }
     }
 
-    /// Whether a pause holds back what comes next. A pause holds back attempts,
-    /// not those in flight.
-    pub(super) fn holds(&mut self) -> bool {
-        match self.phase {
-            Phase::Due | Phase::Yielding { .. } | Phase::Waiting { .. } => {}
-            Phase::Paying => self.leave_queue(),
+    /// Keeps what went wrong for the statuses that follow, if anybody sees them.
+    pub(super) fn note(&mut self, error: Option<&E>, verdict: Verdict, text: Option<String>) {
+        if self.control().is_none() {
+            return;
+        }
+        let text = error.and_then(|error| self.text(error)).or(text);
+        let now = Duration::from_nanos(self.now());
+        let elapsed = self.outage.elapsed(now);
+        if let Some(control) = self.control() {
+            control.note(Why::new(text.map(Arc::from), verdict, elapsed));
+        }
+    }
+
+    /// Holds what comes next, as a handle asks. A pause holds no attempt that is in
+    /// flight.
+    pub(super) fn holds<A>(&mut self, hold: Hold, flight: Pin<&mut Flight<A>>) -> bool {
+        match (hold, self.phase) {
+            (Hold::Nothing, _) => return false,
+            (_, Phase::Due | Phase::First | Phase::Yielding { .. } | Phase::Waiting { .. }) => {}
+            (_, Phase::Paying { .. }) => self.leave_queue(),
+            (Hold::Suspended, Phase::Connecting { .. }) => {
+                flight.end();
+                // The first connect still is one.
+                let paid = !self.outage.is_ongoing();
+                self.suspended(paid);
+            }
+            (Hold::Suspended, Phase::Up { .. }) => self.suspended(false),
             _ => return false,
         }
-        self.publish(Status::Paused);
+        self.publish(|why| match hold {
+            Hold::Suspended => Status::Suspended { why },
+            Hold::Paused | Hold::Nothing => Status::Paused { why },
+        });
         true
+    }
+
+    /// The connection or the attempt was dropped because a handle asks for that.
+    pub(super) fn suspended(&mut self, paid: bool) {
+        if self.control().is_some_and(Control::take_healed) {
+            self.outage.healed();
+        }
+        let now = self.now();
+        self.outage.suspended(Duration::from_nanos(now));
+        self.enter(Phase::Waiting {
+            wall: 0,
+            by: WaitsFor::Spread,
+            paid,
+        });
+        let at = self.spread(now);
+        self.timers.set(Timer::Wait, at);
+        self.tell(&super::event::Event::Suspended);
+    }
+
+    /// Ends the connection, as a handle asks.
+    pub(super) fn end(&mut self, ending: Ending, error: Option<&E>) {
+        match ending {
+            Ending::Lost(verdict) => self.lost(verdict, error),
+            Ending::Reconnect => {
+                self.lost(Verdict::default(), error);
+                self.press(Press::Reconnect);
+            }
+            Ending::Suspend => {
+                self.suspended(false);
+                self.publish(|why| Status::Suspended { why });
+            }
+        }
+    }
+
+    /// A handle asks for an attempt.
+    pub(super) fn press(&mut self, press: Press) {
+        let now = self.now();
+        let at = match press {
+            Press::Now => now,
+            Press::Spread | Press::Reconnect => self.spread(now),
+        };
+        let at = at.max(self.control().map_or(0, Control::press_floor));
+        self.attempt_at(now, at, press == Press::Now);
+    }
+
+    /// The network has changed.
+    pub(super) fn network_changed(&mut self, hold: Hold) {
+        let now = self.now();
+        self.outage.network_changed(Duration::from_nanos(now));
+        if hold != Hold::Nothing {
+            return;
+        }
+        let (fold, floor) = self.control().map_or((now, 0), |control| {
+            (control.fold_change(now), control.press_floor())
+        });
+        let at = self.spread(fold).max(floor);
+        self.attempt_at(now, at, false);
+    }
+
+    /// Lets the next attempt begin at `at`, if that is earlier than it would. An
+    /// attempt in flight ends then. A person need not wait for the server.
+    fn attempt_at(&mut self, now: u64, at: u64, by_person: bool) {
+        match &mut self.phase {
+            Phase::Due => {
+                // It was held back.
+                self.enter(Phase::Waiting {
+                    wall: 0,
+                    by: WaitsFor::Spread,
+                    paid: true,
+                });
+                self.timers.set(Timer::Wait, at);
+            }
+            Phase::Waiting { by, .. } => {
+                let until = self.timers.get(Timer::Wait).filter(|&until| until > now);
+                if *by == WaitsFor::Server && until.is_some() && !by_person {
+                    return;
+                }
+                if until.is_none_or(|until| at < until) {
+                    *by = WaitsFor::Spread;
+                    self.timers.set(Timer::Wait, at);
+                }
+            }
+            Phase::Connecting { .. } => {
+                let before = self.timers.get(Timer::Press);
+                let at = before.map_or(at, |before| before.min(at));
+                self.timers.set(Timer::Press, at);
+            }
+            _ => {}
+        }
+    }
+
+    /// A random time within a second of `from`.
+    fn spread(&mut self, from: u64) -> u64 {
+        from.saturating_add(scale(self.outage.random(), SPREAD))
     }
 
     /// Ends the driver: there will be no attempt any more.
@@ -91,4 +246,13 @@ impl<E, P: Policy> Core<E, P> {
             control.finish();
         }
     }
+}
+
+/// The text of an attempt that took too long.
+pub(super) fn timed_out(timeout: Duration) -> String {
+    use core::fmt::Write;
+
+    let mut text = "timed out after ".to_string();
+    let _ = write!(text, "{:?}", super::error::readable(timeout));
+    text
 }

@@ -9,7 +9,7 @@ use core::task::Poll;
 use super::Redial;
 use super::connect::Connect;
 use super::error::Error;
-use crate::control::Control;
+use crate::control::{Control, Ending};
 use crate::policy::Policy;
 
 impl<C: Connect, P: Policy> Redial<C, P> {
@@ -58,8 +58,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     ///
     /// Dropping the future drops the session and its connection, which the next
     /// call counts as lost. An attempt in flight and the place in a wait stay in
-    /// the driver. [`Handle::close`](crate::Handle::close) also drops the
-    /// session, wherever it waits.
+    /// the driver. A [`Handle`](crate::Handle) that closes, suspends or reconnects the
+    /// driver, or that reports the connection as lost, also drops the session,
+    /// wherever it waits.
     pub async fn run<T>(
         &mut self,
         mut session: impl AsyncFnMut(C::Connection) -> Result<ControlFlow<T>, C::Error>,
@@ -71,22 +72,34 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                 continue;
             };
             let control = self.core.control.0.get().cloned();
-            match until_closed(session(connection), control).await {
-                Some(Ok(ControlFlow::Break(value))) => return Ok(value),
-                Some(Ok(ControlFlow::Continue(()))) => self.ended(),
-                Some(Err(error)) => self.lost_with(error),
-                None => {} // and the next turn says so
+            match until_disturbed(session(connection), control).await {
+                Ok(Ok(ControlFlow::Break(value))) => return Ok(value),
+                Ok(Ok(ControlFlow::Continue(()))) => self.ended(),
+                Ok(Err(error)) => self.lost_with(error),
+                Err(Some(ending)) => self.end(ending, None),
+                Err(None) => {} // it is closed, and the next turn says so
             }
         }
     }
 }
 
-/// What `session` returns, unless a handle closes its driver first.
-async fn until_closed<F: Future>(session: F, control: Option<Arc<Control>>) -> Option<F::Output> {
+/// What `session` returns, unless a handle ends its connection first. `Err(None)`
+/// if a handle closes the driver.
+async fn until_disturbed<F: Future>(
+    session: F,
+    control: Option<Arc<Control>>,
+) -> Result<F::Output, Option<Ending>> {
     let mut session = pin!(session);
-    poll_fn(|cx| match &control {
-        Some(control) if control.commands(cx).closed => Poll::Ready(None),
-        _ => session.as_mut().poll(cx).map(Some),
+    poll_fn(|cx| {
+        if let Some(control) = control.as_deref() {
+            if control.await_disturbance(cx.waker()) {
+                let ending = control.take_ending();
+                if ending.is_some() || control.is_closed() {
+                    return Poll::Ready(Err(ending));
+                }
+            }
+        }
+        session.as_mut().poll(cx).map(Ok)
     })
     .await
 }

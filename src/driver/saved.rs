@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use super::outcome::Last;
 use super::state::{Core, Phase};
 use crate::clock::Stopwatch;
-use crate::control::Status;
+use crate::control::{Status, WaitsFor};
 use crate::nanos::nanos;
 use crate::outage::SavedOutage;
 use crate::policy::Policy;
@@ -13,10 +14,10 @@ impl<E, P: Policy> Core<E, P> {
     /// Forgets the present outage, and goes on with `saved` when it is polled.
     pub(super) fn restore(&mut self, saved: SavedOutage) {
         self.refund();
-        self.set_last(None);
+        self.set_last(Last::Unknown);
         self.enter(Phase::Restored);
         self.extras().restored = Some(saved);
-        self.publish(Status::Idle);
+        self.publish(|_| Status::Idle);
     }
 
     /// The restored outage, if it has not gone on yet.
@@ -33,7 +34,7 @@ impl<E, P: Policy> Core<E, P> {
         let now = self.now();
         let at = Duration::from_nanos(now);
         let next = self.outage.restore(&saved, Duration::ZERO, at);
-        self.obey(now, next, None);
+        self.obey(now, next, WaitsFor::Policy, Last::Unknown);
     }
 
     /// The outage to carry over a restart of the program.

@@ -1,12 +1,14 @@
 //! What a driver knows between two polls.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::cell::OnceCell;
+use core::num::NonZeroU64;
 
 use super::extras::Extras;
 use crate::clock::{Instant, Stopwatch, Timer, Timers};
-use crate::control::Control;
+use crate::control::{Control, WaitsFor};
 use crate::nanos::nanos;
 use crate::outage::{Outage, Reason};
 use crate::policy::Policy;
@@ -21,11 +23,12 @@ pub(super) struct Core<E, P: Policy> {
     /// and the outage count in it.
     pub(super) stopwatch: Option<Stopwatch>,
     pub(super) outage: Outage<P>,
-    /// Judges errors if there is no classifier. A pointer, because only
+    /// Judges errors if there is no classifier, and adds their text if that is
+    /// asked for. A pointer, because only
     /// [`Redial::new`](super::Redial::new) knows that `E` is `'static`. As a
     /// bound of `Connect` that would keep drivers with an error of `&'static
     /// str` from being spawned.
-    pub(super) judge: fn(&E) -> Verdict,
+    pub(super) judge: fn(&E, Option<&mut String>) -> Verdict,
     pub(super) extras: Option<Box<Extras<E>>>,
     pub(super) control: Controls,
 }
@@ -42,35 +45,60 @@ impl Drop for Controls {
     }
 }
 
+/// A time on the driver's stopwatch that may not have been noted. It is small,
+/// because zero is left out: a nanosecond later will do.
+pub(super) type Noted = Option<NonZeroU64>;
+
+/// Notes a time.
+pub(super) fn noted(now: u64) -> Noted {
+    NonZeroU64::new(now.max(1))
+}
+
 /// What the driver does now; `phases` has the way from one to the next.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
     /// The next attempt is due.
     Due,
+    /// The first attempt is due, and is spread or pays the budget.
+    First,
     /// An outage was carried over a restart of the program. It goes on when the
     /// driver is polled.
     Restored,
     /// An attempt is in flight. Its deadline is set once it was pending.
-    Connecting,
+    Connecting {
+        /// When it began, once it was pending.
+        since: Noted,
+    },
     /// A wait of zero, in which other tasks get their turn. So no poll makes
     /// two attempts.
     Yielding { yielded: bool },
-    /// The policy's wait, which `retry_now` ends.
+    /// A wait, which a press can end.
     Waiting {
         /// What the wall clock showed when the present nap began.
         wall: u64,
+        by: WaitsFor,
+        /// The attempt that follows needs no token.
+        paid: bool,
     },
     /// The budget's wait. The token is already taken.
-    Paying,
+    Paying {
+        /// As in `Waiting`.
+        wall: u64,
+    },
     /// There is a connection.
     Up {
         /// When it came up, if that was noted.
-        since: Option<u64>,
+        since: Noted,
     },
     /// No attempt follows. The caller has not been told yet.
     GivingUp(Reason),
-    /// The caller has been told. The next call begins anew.
-    GaveUp(Reason),
+    /// The caller has been told. The next call begins anew, unless an error was
+    /// judged to be [`Verdict::Stop`].
+    GaveUp {
+        reason: Reason,
+        /// Other tasks had their turn before the caller is told again.
+        yielded: bool,
+    },
     /// No attempt will ever follow.
     Closed,
 }

@@ -6,6 +6,7 @@ mod progress;
 mod saved;
 mod seeds;
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
@@ -114,6 +115,8 @@ pub struct Outage<P: Policy> {
     /// What the policy remembers of the present outage, and its generator.
     memory: Option<(P::State, Rng)>,
     seeds: Seeds,
+    /// Where the policy's schedule begins in this outage, if not at its beginning.
+    anew: Option<Box<Anew>>,
     /// By how much the clock of a restored outage is ahead of the caller's.
     ahead: u64,
     /// The latest time that this clock has shown.
@@ -123,6 +126,13 @@ pub struct Outage<P: Policy> {
 }
 
 const NEVER: u64 = u64::MAX;
+
+/// The place in an outage at which the network changed.
+#[derive(Debug)]
+struct Anew {
+    waits: u32,
+    elapsed: Duration,
+}
 
 /// The longest time that a restored outage has lasted, 146 years: so that the
 /// clock of the machine still runs after it.
@@ -152,6 +162,7 @@ impl<P: Policy> Outage<P> {
             policy,
             memory: None,
             seeds,
+            anew: None,
             ahead: 0,
             latest: 0,
             due: NEVER,
@@ -175,7 +186,7 @@ impl<P: Policy> Outage<P> {
         self.due = NEVER;
         let now = self.clock(now);
         self.progress.connecting(now);
-        match self.config.timeout(self.progress.stalled()) {
+        match self.progress.timeout(&self.config, now) {
             u64::MAX => Duration::MAX,
             timeout => Duration::from_nanos(timeout),
         }
@@ -218,10 +229,43 @@ impl<P: Policy> Outage<P> {
         self.lost_with(now, Verdict::Retry(Cause::Busy))
     }
 
+    /// The present connection did its work. Its end, however soon, begins a new
+    /// outage, as that of a [stable](Self::stable_after) connection does.
+    ///
+    /// Does nothing if there is no connection.
+    pub fn healed(&mut self) {
+        self.progress.healed();
+    }
+
+    /// The client dropped its connection or its attempt on purpose, and makes no
+    /// attempt for now. This is no loss, and an attempt is not counted.
+    ///
+    /// An outage that goes on goes on. The next attempt begins with
+    /// [`connecting`](Self::connecting), whenever the client likes.
+    pub fn suspended(&mut self, now: Duration) {
+        self.due = NEVER;
+        let now = self.clock(now);
+        self.progress.suspended(&self.config, now);
+    }
+
+    /// The network of the device has changed: the policy begins anew with its
+    /// first wait when the next attempt fails.
+    ///
+    /// The outage goes on, and so does the clock of its limits. Does nothing if no
+    /// outage goes on, or if there is a connection.
+    pub fn network_changed(&mut self, now: Duration) {
+        let now = self.clock(now);
+        if let Some((waits, elapsed)) = self.progress.position(now) {
+            self.memory = None;
+            self.anew = Some(Box::new(Anew { waits, elapsed }));
+        }
+    }
+
     /// Forgets the outage: the next attempt is a first one.
     pub fn reset(&mut self) {
         self.progress = Progress::default();
         self.memory = None;
+        self.anew = None;
         self.due = NEVER;
     }
 
@@ -296,6 +340,7 @@ impl<P: Policy> Outage<P> {
         let clock = self.clock(now);
         self.progress = Progress::restored(clock.saturating_sub(elapsed), saved);
         self.memory = None;
+        self.anew = None;
         let next = match saved.wait {
             Some(wait) => Next::Wait(wait.saturating_sub(away)),
             None => self.event(now, |progress, _, now, ask| progress.resume(now, ask)),
@@ -327,6 +372,7 @@ impl<P: Policy> Outage<P> {
         let mut own = Own {
             policy: &self.policy,
             memory: &mut self.memory,
+            anew: &mut self.anew,
             seeds: &mut self.seeds,
         };
         let next = event(&mut self.progress, &self.config, clock, &mut own);
@@ -366,6 +412,7 @@ impl<P: Policy> Outage<P> {
             policy: AnyPolicy::new(self.policy),
             memory: self.memory.map(|(state, rng)| (AnyState::new(state), rng)),
             seeds: self.seeds,
+            anew: self.anew,
             ahead: self.ahead,
             latest: self.latest,
             due: self.due,
@@ -380,6 +427,7 @@ impl<P: Policy> Outage<P> {
             policy,
             memory: None,
             seeds: self.seeds,
+            anew: self.anew,
             ahead: self.ahead,
             latest: self.latest,
             due: self.due,
@@ -400,21 +448,44 @@ impl<P: Policy> fmt::Debug for Outage<P> {
 struct Own<'a, P: Policy> {
     policy: &'a P,
     memory: &'a mut Option<(P::State, Rng)>,
+    anew: &'a mut Option<Box<Anew>>,
     seeds: &'a mut Seeds,
+}
+
+impl<P: Policy> Own<'_, P> {
+    fn begin_policy(&mut self) {
+        let mut rng = Rng::from_seed(self.seeds.next());
+        *self.memory = Some((self.policy.begin(&mut rng), rng));
+    }
+}
+
+impl Anew {
+    /// The same failure, counted from here.
+    #[cold]
+    fn count(&self, failed: &Failed) -> Failed {
+        Failed::new(
+            failed.attempt.saturating_sub(self.waits),
+            failed.elapsed.saturating_sub(self.elapsed),
+            failed.cause,
+        )
+    }
 }
 
 impl<P: Policy> Ask for Own<'_, P> {
     fn begin(&mut self) {
-        let mut rng = Rng::from_seed(self.seeds.next());
-        *self.memory = Some((self.policy.begin(&mut rng), rng));
+        *self.anew = None;
+        self.begin_policy();
     }
 
     fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
         if self.memory.is_none() {
-            self.begin();
+            self.begin_policy();
         }
         let (state, rng) = self.memory.as_mut()?;
-        self.policy.next_delay(state, rng, failed)
+        match self.anew {
+            None => self.policy.next_delay(state, rng, failed),
+            Some(anew) => self.policy.next_delay(state, rng, &anew.count(failed)),
+        }
     }
 
     fn random(&mut self) -> u64 {

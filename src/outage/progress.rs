@@ -15,6 +15,7 @@ pub(crate) struct Progress {
     /// When the outage began.
     began: u64,
     /// When the present connection came up; kept only while an outage goes on.
+    /// If the outage was given up, when that was.
     up_since: u64,
     /// The attempts of this outage that have ended; see [`MOST_ATTEMPTS`].
     pub(super) attempts: u32,
@@ -79,6 +80,38 @@ impl Progress {
         }
     }
 
+    /// The connection did its work: its loss begins a new outage.
+    pub(super) fn healed(&mut self) {
+        if self.phase == Phase::Up {
+            *self = Self {
+                phase: Phase::Up,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The client itself dropped its connection or its attempt, on purpose.
+    pub(super) fn suspended(&mut self, config: &Config, now: u64) {
+        match self.phase {
+            Phase::Over => {}
+            Phase::Up if self.has_healed(config, now) => *self = Self::default(),
+            Phase::Down | Phase::Connecting | Phase::Up => self.phase = Phase::Down,
+        }
+    }
+
+    /// How many waits there have been when the next attempt has failed, and how
+    /// long the outage has lasted. `None` if the policy has no part in what comes
+    /// next.
+    pub(super) fn position(&self, now: u64) -> Option<(u32, Duration)> {
+        let waits = match self.phase {
+            Phase::Down | Phase::Connecting if self.ongoing => {
+                self.attempts + 1 - self.eager as u32
+            }
+            Phase::Down | Phase::Connecting | Phase::Up | Phase::Over => return None,
+        };
+        Some((waits, Duration::from_nanos(self.elapsed(now))))
+    }
+
     fn count_attempt(&mut self) {
         self.attempts = (self.attempts + 1).min(MOST_ATTEMPTS);
     }
@@ -91,6 +124,7 @@ impl Progress {
     }
 
     /// How many of the latest attempts stalled, in a row.
+    #[cfg(feature = "storm")]
     #[inline]
     pub(crate) fn stalled(&self) -> u8 {
         self.stalled
@@ -150,17 +184,22 @@ impl Progress {
     fn next(&mut self, config: &Config, now: u64, verdict: Verdict, ask: &mut impl Ask) -> Next {
         // `Stop` takes precedence over `MaxAttempts`.
         if self.attempts >= config.max_attempts && verdict != Verdict::Stop {
-            return self.give_up(Reason::MaxAttempts);
+            return self.give_up(now, Reason::MaxAttempts);
         }
         if verdict == Verdict::Stop {
-            return self.give_up(Reason::Stopped);
+            return self.give_up(now, Reason::Stopped);
         }
         let elapsed = self.elapsed(now);
+        // An attempt that ended at this limit has no successor, not even after a
+        // wait of zero.
+        if elapsed >= config.max_elapsed && config.max_elapsed != u64::MAX {
+            return self.give_up(now, Reason::MaxElapsed);
+        }
         let Some(wait) = self.wait(elapsed, verdict, ask) else {
-            return self.give_up(Reason::Policy);
+            return self.give_up(now, Reason::Policy);
         };
         if elapsed.saturating_add(nanos(wait)) > config.max_elapsed {
-            return self.give_up(Reason::MaxElapsed);
+            return self.give_up(now, Reason::MaxElapsed);
         }
         Next::Wait(wait)
     }
@@ -187,8 +226,9 @@ impl Progress {
     }
 
     #[cold]
-    fn give_up(&mut self, reason: Reason) -> Next {
+    fn give_up(&mut self, now: u64, reason: Reason) -> Next {
         self.phase = Phase::Over;
+        self.up_since = now;
         Next::GiveUp(reason)
     }
 
@@ -221,11 +261,33 @@ impl Progress {
     }
 
     pub(super) fn elapsed(&self, now: u64) -> u64 {
+        let until = match self.phase {
+            Phase::Over => self.up_since,
+            Phase::Down | Phase::Connecting | Phase::Up => now,
+        };
         if self.ongoing {
-            now.saturating_sub(self.began)
+            until.saturating_sub(self.began)
         } else {
             0
         }
+    }
+
+    /// How much longer the outage may last; `None` if that is over, as it can be
+    /// for an attempt after a pause or a restart of the program. `u64::MAX` means
+    /// no limit.
+    fn left(&self, config: &Config, now: u64) -> Option<u64> {
+        if config.max_elapsed == u64::MAX {
+            return Some(u64::MAX);
+        }
+        let left = config.max_elapsed.checked_sub(self.elapsed(now))?;
+        (left > 0).then_some(left)
+    }
+
+    /// How long the attempt that begins may take.
+    pub(super) fn timeout(&self, config: &Config, now: u64) -> u64 {
+        let timeout = config.timeout(self.stalled);
+        self.left(config, now)
+            .map_or(timeout, |left| left.min(timeout))
     }
 }
 

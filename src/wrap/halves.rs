@@ -5,10 +5,9 @@ use alloc::sync::Arc;
 use core::task::{Context, Poll, Waker, ready};
 
 use super::wakers::{Seat, Wakers};
-use crate::control::Handle;
+use crate::control::{Ending, Handle};
 use crate::driver::{Connect, Error, Redial};
 use crate::policy::Policy;
-use crate::verdict::Verdict;
 
 /// Which half polls.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +40,11 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         redial.disarm();
         let both = Arc::new(Wakers::default());
         let shared = Waker::from(both.clone());
+        // A connection that was lent before is the first, unless handles have
+        // counted others.
+        let generation = redial.generation();
         Self {
-            // A connection that was lent before is the first.
-            generation: redial.connection.is_some() as u64,
+            generation: generation.unwrap_or(redial.connection.is_some() as u64),
             redial,
             settled: [false; 2],
             wakers: [None, None],
@@ -53,16 +54,16 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         }
     }
 
-    /// There is a connection, and no handle has closed the driver.
+    /// There is a connection, and no handle asks something that concerns it.
     pub(crate) fn is_up(&self) -> bool {
-        self.redial.connection.is_some() && !self.redial.is_closed()
+        self.redial.connection.is_some() && !self.redial.is_disturbed()
     }
 
     /// Whether calls of `half` go straight to the connection: the half is
-    /// [settled](Self::settle), and no handle has closed the driver since.
+    /// [settled](Self::settle), and no handle asks something since.
     #[inline]
     pub(crate) fn is_settled(&self, half: Half) -> bool {
-        self.settled[half as usize] && !self.redial.is_closed()
+        self.settled[half as usize] && !self.redial.is_disturbed()
     }
 
     /// The connection is up, and `half` has reported all that came before it.
@@ -111,9 +112,9 @@ impl<C: Connect, P: Policy> Halves<C, P> {
             none => *none = Some(cx.waker().clone()),
         }
         if self.redial.has_handle() {
-            // So that closing is noticed while a connection is up.
+            // So that presses are noticed while a connection is up.
             self.both.wait(&mut self.seats[half as usize], cx.waker());
-            if self.redial.await_close(&self.shared) {
+            if self.redial.await_disturbance(&self.shared) {
                 cx.waker().wake_by_ref();
             }
         }
@@ -122,17 +123,17 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     /// A handle. Halves that already wait are polled once, so that they notice what
     /// the handle does.
     pub(crate) fn handle(&self) -> Handle {
-        let handle = self.redial.handle();
+        let handle = self.redial.handle_of(self.generation);
         self.both.wake_all();
         self.wakers.iter().flatten().for_each(Waker::wake_by_ref);
         handle
     }
 
-    /// The connection is lost, and both halves must notice.
-    pub(crate) fn lose(&mut self, verdict: Verdict, error: Option<&C::Error>) {
+    /// The connection ends, and both halves must notice.
+    pub(crate) fn end(&mut self, ending: Ending, error: Option<&C::Error>) {
         // First, because the code that is called next may panic.
         self.unsettle();
-        self.redial.lose(verdict, error);
+        self.redial.end(ending, error);
         self.wake();
     }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::from_connection::FromConnection;
 use super::halves::{Half, Halves};
-use crate::control::Handle;
+use crate::control::{Ending, Handle};
 use crate::driver::{Connect, Error, Redial};
 use crate::outage::SavedOutage;
 use crate::policy::{Cause, Policy, Stratified};
@@ -172,7 +172,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// Reports the present connection as lost: a ping went unanswered, or the
     /// device woke from sleep. Does nothing if there is no connection.
     pub fn lost(&mut self) {
-        self.lose(Verdict::default(), None);
+        self.lose(Ending::Lost(Verdict::default()), None);
     }
 
     /// As [`lost`](Self::lost), with an error for the
@@ -180,14 +180,19 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     pub fn lost_with(&mut self, error: C::Error) {
         if self.halves.redial.connection.is_some() {
             let verdict = self.halves.redial.judge(&error);
-            self.lose(verdict, Some(error));
+            self.lose(Ending::Lost(verdict), Some(error));
         }
+    }
+
+    /// Reports that the present connection did its work; see [`Redial::healed`].
+    pub fn healed(&mut self) {
+        self.halves.redial.healed();
     }
 
     /// As [`lost`](Self::lost), if the server announced that it will close the
     /// connection in good order; see [`Redial::ended`].
     pub fn ended(&mut self) {
-        self.lose(Verdict::Retry(Cause::Busy), None);
+        self.lose(Ending::Lost(Verdict::Retry(Cause::Busy)), None);
     }
 
     /// The present outage, to carry it over a restart of the program; see
@@ -196,13 +201,20 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
         self.halves.redial.save()
     }
 
-    fn lose(&mut self, verdict: Verdict, error: Option<C::Error>) {
+    /// Ends the connection if a handle asks for that.
+    fn obey(&mut self) {
+        if let Some(ending) = self.halves.redial.take_ending() {
+            self.lose(ending, None);
+        }
+    }
+
+    fn lose(&mut self, ending: Ending, error: Option<C::Error>) {
         if self.halves.redial.connection.is_none() {
             return;
         }
         self.losses += 1;
         if self.end == End::Open {
-            self.halves.lose(verdict, error.as_ref());
+            self.halves.end(ending, error.as_ref());
             if let Some(error) = error {
                 self.halves.redial.keep(error);
             }
@@ -220,6 +232,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// The loss that was not reported to `half` yet, if there is one.
     #[cold]
     fn seam(&mut self, half: Half) -> io::Result<()> {
+        self.obey();
         let reported = &mut self.reported[half as usize];
         if *reported == self.losses {
             return Ok(());
@@ -294,7 +307,7 @@ where
     fn failed(&mut self, half: Half, error: io::Error) -> io::Error {
         let error = (self.convert)(error);
         let verdict = self.halves.redial.judge(&error);
-        self.lose(verdict, Some(error));
+        self.lose(Ending::Lost(verdict), Some(error));
         self.seam(half).expect_err("just lost")
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{End, RedialIo};
+use crate::control::Ending;
 use crate::driver::Connect;
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
@@ -33,7 +34,7 @@ where
     fn read_out(&mut self) -> io::Result<()> {
         match self.end {
             End::Open => {
-                self.lose(Verdict::Retry(Cause::Busy), None);
+                self.lose(Ending::Lost(Verdict::Retry(Cause::Busy)), None);
                 return self.seam(Half::Read);
             }
             _ if self.shut => self.finish(),

@@ -14,7 +14,7 @@ use futures_core::stream::TryStream;
 
 use super::from_connection::FromConnection;
 use super::halves::{Half, Halves};
-use crate::control::Handle;
+use crate::control::{Ending, Handle};
 use crate::driver::{Connect, Error, Redial};
 use crate::outage::SavedOutage;
 use crate::policy::{Cause, Policy, Stratified};
@@ -222,7 +222,7 @@ where
     /// Reports the present connection as lost: a ping went unanswered, or the
     /// device woke from sleep. Does nothing if there is no connection.
     pub fn lost(&mut self) {
-        self.down(Verdict::default(), None);
+        self.down(Ending::Lost(Verdict::default()), None);
     }
 
     /// As [`lost`](Self::lost), with an error for the
@@ -231,14 +231,14 @@ where
     pub fn lost_with(&mut self, error: C::Error) {
         if self.halves.redial.connection.is_some() {
             let verdict = self.halves.redial.judge(&error);
-            self.down(verdict, Some(error));
+            self.down(Ending::Lost(verdict), Some(error));
         }
     }
 
     /// As [`lost`](Self::lost), if the server announced that it will close the
     /// connection in good order; see [`Redial::ended`].
     pub fn ended(&mut self) {
-        self.down(Verdict::Retry(Cause::Busy), None);
+        self.down(Ending::Lost(Verdict::Retry(Cause::Busy)), None);
     }
 
     /// The present outage, to carry it over a restart of the program; see
@@ -247,19 +247,35 @@ where
         self.halves.redial.save()
     }
 
-    /// The connection is lost.
+    /// Reports that the present connection did its work; see [`Redial::healed`].
+    pub fn healed(&mut self) {
+        self.halves.redial.healed();
+    }
+
+    /// Ends the connection if a handle asks for that.
+    fn obey(&mut self) {
+        if let Some(ending) = self.halves.redial.take_ending() {
+            self.down(ending, None);
+        }
+    }
+
+    /// The connection ends.
     #[cold]
-    fn down(&mut self, verdict: Verdict, error: Option<C::Error>) {
+    fn down(&mut self, ending: Ending, error: Option<C::Error>) {
         if self.halves.redial.connection.is_none() {
             return;
         }
         self.sending.lost += mem::take(&mut self.sending.unflushed);
         self.sending.ready = false;
         if self.end == End::Open {
-            self.halves.lose(verdict, error.as_ref());
+            self.halves.end(ending, error.as_ref());
         } else {
             self.finish();
         }
+        let verdict = match ending {
+            Ending::Lost(verdict) => verdict,
+            Ending::Reconnect | Ending::Suspend => Verdict::default(),
+        };
         self.push(SessionEvent::Down { error, verdict });
     }
 

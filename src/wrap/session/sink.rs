@@ -10,6 +10,7 @@ use futures_sink::Sink;
 use super::error::{SendError, Unsent};
 use super::event::SessionEvent;
 use super::{End, MOST_EVENTS, Session};
+use crate::control::Ending;
 use crate::driver::Connect;
 use crate::policy::Policy;
 use crate::wrap::from_connection::FromConnection;
@@ -27,6 +28,7 @@ where
     #[cold]
     fn poll_sendable(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
+            self.obey();
             self.report()?;
             if self.end != End::Open {
                 return Poll::Ready(Err(SendError(Unsent::Over)));
@@ -47,10 +49,10 @@ where
         }
     }
 
-    /// Notices that a handle has closed the driver, for calls that would go on
-    /// with the connection.
+    /// Notices what a handle asks, for calls that would go on with the connection.
     #[cold]
-    fn note_close(&mut self, cx: &Context<'_>) {
+    fn note_handles(&mut self, cx: &Context<'_>) {
+        self.obey();
         if self.end != End::Over && self.halves.redial.is_closed() {
             // It is ready, with the error that the reader gets.
             let _ = self.poll_up(Half::Write, cx);
@@ -83,7 +85,7 @@ where
             }
         }
         let verdict = self.halves.redial.judge(&error);
-        self.down(verdict, Some(error));
+        self.down(Ending::Lost(verdict), Some(error));
     }
 }
 
@@ -138,7 +140,7 @@ where
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
         if !this.halves.is_settled(Half::Write) {
-            this.note_close(cx);
+            this.note_handles(cx);
             this.report()?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
@@ -162,7 +164,7 @@ where
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
-        this.note_close(cx);
+        this.note_handles(cx);
         if this.halves.redial.connection.is_none() {
             this.finish();
             return Poll::Ready(this.report());

@@ -8,6 +8,7 @@ use futures_core::stream::{FusedStream, Stream, TryStream};
 
 use super::event::SessionEvent;
 use super::{End, News, Session};
+use crate::control::Ending;
 use crate::driver::Connect;
 use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
@@ -29,6 +30,10 @@ where
             }
             if self.end == End::Over {
                 return Poll::Ready(ControlFlow::Break(self.error.take().map(Err)));
+            }
+            self.obey();
+            if !self.events.is_empty() {
+                continue;
             }
             if self.halves.is_up() {
                 self.halves.settle(Half::Read);
@@ -61,9 +66,9 @@ where
                 Poll::Ready(Some(Err(error))) => {
                     let error = (this.convert)(error);
                     let verdict = this.halves.redial.judge(&error);
-                    this.down(verdict, Some(error));
+                    this.down(Ending::Lost(verdict), Some(error));
                 }
-                Poll::Ready(None) => this.down(Verdict::Retry(Cause::Busy), None),
+                Poll::Ready(None) => this.down(Ending::Lost(Verdict::Retry(Cause::Busy)), None),
                 Poll::Pending => {
                     this.halves.pend(Half::Read, cx);
                     return Poll::Pending;

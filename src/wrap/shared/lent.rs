@@ -63,6 +63,17 @@ impl<C: Connect, P: Policy> Lent<C, P> {
         self.report(|redial| redial.lost_with(error));
     }
 
+    /// Reports that this connection did its work; see [`Redial::healed`].
+    pub fn healed(&self) {
+        let Some(owner) = self.owner.upgrade() else {
+            return;
+        };
+        let mut state = lock(&owner.state);
+        if state.generation == self.generation {
+            state.redial.healed();
+        }
+    }
+
     /// As [`lost`](Self::lost), if the server closes the connection in good order:
     /// after a GOAWAY, for instance. See [`Redial::ended`].
     pub fn ended(&self) {

@@ -87,7 +87,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         Shared {
             inner: Arc::new(Inner {
                 state: Mutex::new(State {
-                    generation: self.connection.is_some() as u64,
+                    generation: self
+                        .generation()
+                        .unwrap_or(self.connection.is_some() as u64),
                     redial: self,
                     given_up: 0,
                     error: None,
@@ -113,6 +115,8 @@ where
     /// As [`Redial::ready`]. The error is in an [`Arc`], because one error reaches
     /// all tasks that wait, and need not be `Clone`. An `Arc` of an error is an
     /// error, so `?` works. A task that asks again after it begins a new outage.
+    /// But if trying again [cannot help](Error::is_stopped), it gets the same
+    /// error, until a [`Handle`] asks for an attempt.
     ///
     /// # Panics
     ///
@@ -132,11 +136,11 @@ where
     /// [closed](Handle::close) the driver. This makes no attempt: only tasks that
     /// wait in [`ready`](Self::ready) do.
     pub fn get(&self) -> Option<Lent<C, P>> {
+        // Declared before the lock, and dropped after it: see `Lent::report`.
+        let _gone;
         let mut state = lock(&self.inner.state);
-        if state.redial.is_closed() {
-            return None;
-        }
-        let connection = state.redial.get_mut()?.clone();
+        _gone = state.redial.obey();
+        let connection = state.redial.connection.as_ref()?.clone();
         Some(Lent::new(connection, state.generation, &self.inner))
     }
 
@@ -174,7 +178,9 @@ where
     /// A handle, which shows the status, skips a wait, pauses, resumes and closes
     /// from anywhere in the program.
     pub fn handle(&self) -> Handle {
-        let handle = lock(&self.inner.state).redial.handle();
+        let state = lock(&self.inner.state);
+        let handle = state.redial.handle_of(state.generation);
+        drop(state);
         // Tasks that already wait are polled once, so that they notice what the
         // handle does.
         self.inner.waiting.wake_all();

@@ -78,9 +78,14 @@ where
             state.timed_by = waiter.id;
             state.redial.disarm();
         }
-        let closed = state.redial.is_closed();
-        let gone = closed.then(|| state.redial.connection.take()).flatten();
-        let fresh = state.redial.get_mut().is_none();
+        let gone = state.redial.obey();
+        if let (true, Some(error)) = (state.redial.is_stopped(), &state.error) {
+            let error = error.clone();
+            drop(guard);
+            drop(gone);
+            return Poll::Ready(Err(error));
+        }
+        let fresh = state.redial.connection.is_none();
         // The attempt wakes all tasks, because the one that polled it last may be
         // gone by then.
         let mut all = Context::from_waker(&inner.waker);
