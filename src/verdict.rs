@@ -117,9 +117,7 @@ impl Verdict {
             let _ = match (source, error.downcast_ref::<String>()) {
                 (Some(error), _) => write!(text, "{error}"),
                 (None, Some(string)) => text.write_str(string),
-                (None, None) => {
-                    text.write_str(error.downcast_ref::<&'static str>().unwrap_or(&""))
-                }
+                (None, None) => text.write_str(error.downcast_ref::<&'static str>().unwrap_or(&"")),
             };
         }
         while let Some(error) = source {
@@ -198,7 +196,10 @@ mod tests {
         assert_eq!(Verdict::on(&plain, None), Verdict::Retry(Cause::Stalled));
         let local: Box<dyn Error> = Box::new(timeout());
         assert_eq!(Verdict::on(&local, None), Verdict::Retry(Cause::Stalled));
-        assert_eq!(Verdict::on(&timeout(), None), Verdict::Retry(Cause::Stalled));
+        assert_eq!(
+            Verdict::on(&timeout(), None),
+            Verdict::Retry(Cause::Stalled)
+        );
         assert_eq!(Verdict::on(&"a message", None), Verdict::Retry(Cause::Down));
     }
 }

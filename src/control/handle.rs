@@ -111,10 +111,7 @@ impl Handle {
         self.control.command(|state| {
             state.changed = !matches!(
                 state.status,
-                Status::Connected { .. }
-                    | Status::Idle
-                    | Status::GaveUp { .. }
-                    | Status::Closed
+                Status::Connected { .. } | Status::Idle | Status::GaveUp { .. } | Status::Closed
             );
         });
     }

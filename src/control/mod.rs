@@ -204,9 +204,9 @@ impl Control {
     /// The earliest time of an attempt that a handle asks for.
     pub(crate) fn press_floor(&self) -> u64 {
         let state = lock(&self.state);
-        state.attempt_at.map_or(0, |at| {
-            at.saturating_add(nanos(state.press_interval))
-        })
+        state
+            .attempt_at
+            .map_or(0, |at| at.saturating_add(nanos(state.press_interval)))
     }
 
     pub(crate) fn set_press_interval(&self, interval: Duration) {

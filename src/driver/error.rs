@@ -75,12 +75,7 @@ enum Kind {
 }
 
 impl<E> Error<E> {
-    pub(super) fn gave_up(
-        reason: Reason,
-        attempts: u32,
-        elapsed: Duration,
-        last: Last<E>,
-    ) -> Self {
+    pub(super) fn gave_up(reason: Reason, attempts: u32, elapsed: Duration, last: Last<E>) -> Self {
         Self(Box::new(Inner {
             kind: Kind::GaveUp(reason),
             attempts,
@@ -231,7 +226,11 @@ impl<E> fmt::Display for Error<E> {
                 write!(f, ": {reason}")?;
                 match self.timed_out() {
                     Some(timeout) => {
-                        write!(f, "; the last attempt timed out after {:?}", readable(timeout))
+                        write!(
+                            f,
+                            "; the last attempt timed out after {:?}",
+                            readable(timeout)
+                        )
                     }
                     None => Ok(()),
                 }

@@ -195,7 +195,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
 
     fn control_of(&self, generation: u64) -> &Arc<Control> {
         self.core.control.0.get_or_init(|| {
-            let control = Control::new(self.core.status(), generation);
+            let control = Control::new(self.core.status(generation), generation);
             if let Phase::Closed = self.core.phase {
                 control.finish();
             }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::error::Error;
 use super::event::Event;
 use super::pressed::timed_out;
-use super::state::{Core, Over, Phase, noted};
+use super::state::{Core, Noted, Over, Phase};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Status, WaitsFor};
 use crate::nanos::nanos;
@@ -38,10 +38,14 @@ impl<E, P: Policy> Core<E, P> {
     /// An attempt begins.
     pub(super) fn attempt_begins(&mut self) {
         let attempt = self.attempt_number();
-        self.enter(Phase::Connecting { since: None });
+        self.enter(Phase::Connecting {
+            since: Noted::NEVER,
+        });
         if self.control().is_some() {
             let now = self.now();
-            self.phase = Phase::Connecting { since: noted(now) };
+            self.phase = Phase::Connecting {
+                since: Noted::at(now),
+            };
             if let Some(control) = self.control() {
                 control.attempt_begins(now);
             }
@@ -115,7 +119,9 @@ impl<E, P: Policy> Core<E, P> {
         } else {
             self.outage.connected_at_once();
         }
-        self.enter(Phase::Up { since: None });
+        self.enter(Phase::Up {
+            since: Noted::NEVER,
+        });
         if let Some(control) = self.control() {
             control.connected();
             self.note_since();
@@ -125,10 +131,12 @@ impl<E, P: Policy> Core<E, P> {
 
     /// Notes when the connection came up, for the handles.
     pub(super) fn note_since(&mut self) {
-        if let Phase::Up { since: None } = self.phase {
-            let since = noted(self.now());
-            self.phase = Phase::Up { since };
-            self.publish_phase();
+        if let Phase::Up { since } = self.phase {
+            if since.get().is_none() {
+                let since = Noted::at(self.now());
+                self.phase = Phase::Up { since };
+                self.publish_phase();
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use core::time::Duration;
 use super::connect::Connect;
 use super::flight::{Flight, poll_or_drop};
 use super::outcome::{Failure, Last};
-use super::state::{Core, Over, Phase, noted};
+use super::state::{Core, Noted, Over, Phase};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Ending, WaitsFor};
 use crate::outage::Reason;
@@ -40,12 +40,16 @@ impl<E, P: Policy> Core<E, P> {
         // The first attempt of a driver that nobody watches, on its own: often
         // it is the only one, and what it skips would be most of its cost.
         if !self.is_watched() && matches!(self.phase, Phase::Due) && !self.outage.is_ongoing() {
-            self.phase = Phase::Connecting { since: None };
+            self.phase = Phase::Connecting {
+                since: Noted::NEVER,
+            };
             flight.as_mut().begin(connector.connect());
             match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                 Ok(connection) => {
                     self.outage.connected_at_once();
-                    self.phase = Phase::Up { since: None };
+                    self.phase = Phase::Up {
+                        since: Noted::NEVER,
+                    };
                     return Poll::Ready(Ok(connection));
                 }
                 Err(failure) => self.failed(failure),
@@ -216,7 +220,9 @@ impl<E, P: Policy> Core<E, P> {
                     let now = self.now();
                     let timeout = self.outage.connecting(Duration::from_nanos(now));
                     self.timers.set(Timer::Attempt, after(now, timeout));
-                    self.phase = Phase::Connecting { since: noted(now) };
+                    self.phase = Phase::Connecting {
+                        since: Noted::at(now),
+                    };
                 }
                 let timer = if self.is_due(Timer::Press) {
                     Timer::Press
@@ -236,12 +242,12 @@ impl<E, P: Policy> Core<E, P> {
 
     /// How long the attempt could take until its deadline.
     fn attempt_age(&self) -> Duration {
-        let (Phase::Connecting { since: Some(since) }, Some(until)) =
+        let (Phase::Connecting { since }, Some(until)) =
             (self.phase, self.timers.get(Timer::Attempt))
         else {
             return Duration::ZERO;
         };
-        Duration::from_nanos(until.saturating_sub(since.get()))
+        Duration::from_nanos(until.saturating_sub(since.get().unwrap_or(until)))
     }
 
     /// Whether this timer has come, before it is asked for.

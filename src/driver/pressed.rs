@@ -2,7 +2,6 @@
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::num::NonZeroU64;
 use core::pin::Pin;
 use core::task::Context;
 use core::time::Duration;
@@ -55,12 +54,12 @@ impl<E, P: Policy> Core<E, P> {
     #[inline]
     pub(super) fn publish_phase(&self) {
         if let Some(control) = self.control() {
-            control.publish(self.status());
+            control.publish(self.status(control.generation()));
         }
     }
 
-    /// The status of the present phase.
-    pub(super) fn status(&self) -> Status {
+    /// The status of the present phase. A connection that is up has this number.
+    pub(super) fn status(&self, generation: u64) -> Status {
         let attempt = self.attempt_number();
         let why = || self.control().map(Control::why).unwrap_or_default();
         let instant = |at: Option<u64>| at.map_or_else(Instant::now, |at| self.instant(at));
@@ -68,7 +67,7 @@ impl<E, P: Policy> Core<E, P> {
             Phase::Due | Phase::First | Phase::Restored => Status::Idle,
             Phase::Connecting { since } => Status::Connecting {
                 attempt,
-                since: instant(since.map(NonZeroU64::get)),
+                since: instant(since.get()),
                 why: why(),
             },
             Phase::Yielding { .. } => Status::Waiting {
@@ -90,13 +89,12 @@ impl<E, P: Policy> Core<E, P> {
                 why: why(),
             },
             Phase::Up { since } => Status::Connected {
-                since: instant(since.map(NonZeroU64::get)),
-                generation: self.control().map_or(1, Control::generation),
+                since: instant(since.get()),
+                generation,
             },
-            Phase::GivingUp(reason) | Phase::GaveUp { reason, .. } => Status::GaveUp {
-                reason,
-                why: why(),
-            },
+            Phase::GivingUp(reason) | Phase::GaveUp { reason, .. } => {
+                Status::GaveUp { reason, why: why() }
+            }
             Phase::Closed => Status::Closed,
         }
     }

@@ -45,13 +45,20 @@ impl Drop for Controls {
     }
 }
 
-/// A time on the driver's stopwatch that may not have been noted. It is small,
-/// because zero is left out: a nanosecond later will do.
-pub(super) type Noted = Option<NonZeroU64>;
+/// A time on the driver's stopwatch, or none, in eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted(Option<NonZeroU64>);
 
-/// Notes a time.
-pub(super) fn noted(now: u64) -> Noted {
-    NonZeroU64::new(now.max(1))
+impl Noted {
+    pub(super) const NEVER: Self = Self(None);
+
+    pub(super) fn at(now: u64) -> Self {
+        Self(NonZeroU64::new(now.saturating_add(1)))
+    }
+
+    pub(super) fn get(self) -> Option<u64> {
+        self.0.map(|noted| noted.get() - 1)
+    }
 }
 
 /// What the driver does now; `phases` has the way from one to the next.
