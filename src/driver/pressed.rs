@@ -6,6 +6,7 @@ use core::pin::Pin;
 use core::task::Context;
 use core::time::Duration;
 
+use super::event::Event;
 use super::flight::Flight;
 use super::state::{Core, Phase};
 use crate::clock::{Instant, Timer};
@@ -147,9 +148,9 @@ impl<E, P: Policy> Core<E, P> {
             by: WaitsFor::Spread,
             paid,
         });
-        let at = self.spread(now);
+        let at = self.spread(now).max(self.press_floor());
         self.timers.set(Timer::Wait, at);
-        self.tell(&super::event::Event::Suspended);
+        self.tell(&Event::Suspended);
     }
 
     /// Ends the connection, as a handle asks.
@@ -174,7 +175,7 @@ impl<E, P: Policy> Core<E, P> {
             Press::Now => now,
             Press::Spread | Press::Reconnect => self.spread(now),
         };
-        let at = at.max(self.control().map_or(0, Control::press_floor));
+        let at = at.max(self.press_floor());
         self.attempt_at(now, at, press == Press::Now);
     }
 
@@ -185,10 +186,8 @@ impl<E, P: Policy> Core<E, P> {
         if hold != Hold::Nothing {
             return;
         }
-        let (fold, floor) = self.control().map_or((now, 0), |control| {
-            (control.fold_change(now), control.press_floor())
-        });
-        let at = self.spread(fold).max(floor);
+        let fold = self.control().map_or(now, |it| it.fold_change(now));
+        let at = self.spread(fold).max(self.press_floor());
         self.attempt_at(now, at, false);
     }
 
@@ -222,6 +221,11 @@ impl<E, P: Policy> Core<E, P> {
             }
             _ => {}
         }
+    }
+
+    /// The earliest time of an attempt that a handle asks for.
+    fn press_floor(&self) -> u64 {
+        self.control().map_or(0, Control::press_floor)
     }
 
     /// A random time within a second of `from`.
