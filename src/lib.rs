@@ -117,6 +117,8 @@ extern crate std;
 // Pure: no clock, no runtime, no std.
 #[cfg(target_has_atomic = "64")]
 mod bucket;
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+mod dial_error;
 mod invalid;
 mod nanos;
 mod number;
@@ -139,6 +141,10 @@ mod entropy;
 mod control;
 #[cfg(feature = "tokio")]
 mod driver;
+
+// A connector, for the driver.
+#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+pub mod tcp;
 
 // Wrappers, on the driver.
 #[cfg(feature = "tokio")]

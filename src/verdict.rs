@@ -13,11 +13,14 @@ use crate::policy::Cause;
 ///
 /// | kind | verdict | because |
 /// |---|---|---|
+/// | any kind, from a dial of `redial::tcp` | `Retry(Down)` | no connection was made, so the server has done no work |
+/// | the same, if the target makes no sense | `Stop` | it will make no sense again |
 /// | `WouldBlock`, `ResourceBusy`, `QuotaExceeded` | `Retry(Busy)` | the other side, or this host, has no room now |
 /// | all others from the OS | `Retry(Down)` | no server was there, or it left. `PermissionDenied` is a firewall, or a VPN that is being set up; `InvalidInput` a route that drops packets; `Unsupported` an address family that is switched off. All of these pass |
 /// | `InvalidInput` without an OS error, if a look-up found no address | `Retry(Down)` | the name may be there later |
 /// | other `InvalidInput`, `Unsupported`, `PermissionDenied` without an OS error | `Stop` | the request itself is wrong, and will be wrong again |
-/// | `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
+/// | `TimedOut` from std's `TcpStream::connect_timeout` | `Retry(Down)` | a packet without an answer cost the server nothing |
+/// | other `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
 /// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
 ///
 /// `InvalidData` is among the others on purpose: a captive portal answers with
@@ -63,6 +66,14 @@ impl From<&std::io::Error> for Verdict {
     fn from(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
 
+        #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+        if let Some(dial) = crate::dial_error::DialError::of(error) {
+            return if dial.is_nonsense() {
+                Self::Stop
+            } else {
+                Self::Retry(Cause::Down)
+            };
+        }
         let is_from_the_os = error.raw_os_error().is_some();
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::QuotaExceeded => {
@@ -73,6 +84,7 @@ impl From<&std::io::Error> for Verdict {
             ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => {
                 Self::Stop
             }
+            ErrorKind::TimedOut if is_of_connect_timeout(error) => Self::Retry(Cause::Down),
             ErrorKind::TimedOut => Self::Retry(Cause::Stalled),
             _ => Self::Retry(Cause::Down),
         }
@@ -88,6 +100,16 @@ fn is_without_address(error: &std::io::Error) -> bool {
 
     let text = error.to_string();
     text.starts_with("could not resolve to any address")
+}
+
+/// Whether std's `connect_timeout` made the error. It has no OS error, and no
+/// error inside. Only the text tells it from a timeout that a program made.
+#[cfg(feature = "std")]
+#[cold]
+fn is_of_connect_timeout(error: &std::io::Error) -> bool {
+    use alloc::string::ToString;
+
+    error.get_ref().is_none() && error.to_string() == "connection timed out"
 }
 
 impl Verdict {

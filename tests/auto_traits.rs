@@ -16,7 +16,7 @@ use redial::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
     Event, Exponential, Failed, Handle, InvalidConfig, Jitter, Lent, Next, Outage, Reason, Redial,
     RedialIo, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Status, Stratified,
-    TokenBucket, Verdict, Watch,
+    TokenBucket, Verdict, Watch, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -126,6 +126,11 @@ facts! {
     Connecting<'static, Dial, Stratified>: + Send, - Sync, - Unpin;
     Connecting<'static, Local, Stratified>: - Send, - Sync, - Unpin;
     Connecting<'static, Immovable, Stratified>: + Send, - Sync, - Unpin;
+    tcp::Dial: + Send, + Sync, + Unpin;
+    tcp::Dialing: + Send, - Sync, + Unpin;
+    tcp::Target: + Send, + Sync, + Unpin;
+    tcp::DialError: + Send, + Sync, + Unpin;
+    Redial<tcp::Dial>: + Send, - Sync, + Unpin;
     Handle: + Send, + Sync, + Unpin;
     Watch: + Send, + Sync, + Unpin;
 
