@@ -9,9 +9,9 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use redial::{Redial, TokenBucket};
+use redial::{Redial, TokenBucket, tcp};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 const CONNECTIONS: usize = 20;
@@ -23,7 +23,7 @@ async fn main() -> io::Result<()> {
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for number in 1..=CONNECTIONS {
-        let mut redial = Redial::new(move || TcpStream::connect(server)).budget(&budget);
+        let mut redial = Redial::new(tcp::connect(server)).budget(&budget);
         tasks.spawn(async move {
             // The first connect takes no token, so all connections are up at once.
             let stream = redial.ready().await?;

@@ -9,8 +9,8 @@ use std::io;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use redial::{Redial, SessionEvent};
-use tokio::net::{TcpListener, TcpStream};
+use redial::{Redial, SessionEvent, tcp};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -21,8 +21,9 @@ async fn supervise(
     mut to_send: mpsc::Receiver<String>,
     heard: mpsc::Sender<String>,
 ) {
-    let mut session = Redial::new(|| async {
-        let stream = TcpStream::connect(&server).await?;
+    let server = tcp::connect(server);
+    let mut session = Redial::new(async || {
+        let stream = server.dial().await?;
         Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
     })
     .into_session();

@@ -20,6 +20,8 @@
 //!   I/O, so it works with any runtime, or without one.
 //! - **[`Redial`]** drives an outage on tokio's clock, with any connector. A
 //!   [`Handle`] watches and controls it from anywhere in the program.
+//! - **[`tcp::connect`]** is a connector for TCP. It races all addresses of a name,
+//!   so an address that drops packets does not keep a client offline.
 //! - **[`Session`]** (items), **[`RedialIo`]** (bytes) and **[`Shared`]** (a
 //!   client that many tasks clone) stay while connections come and go. They
 //!   report each change of connection.
@@ -42,14 +44,13 @@
 //! # Usage
 //!
 //! ```no_run
-//! use redial::Redial;
+//! use redial::{Redial, tcp};
 //! use std::time::Duration;
 //! use tokio::io::{AsyncBufReadExt, BufReader};
-//! use tokio::net::TcpStream;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), redial::Error<std::io::Error>> {
-//! let mut redial = Redial::new(|| TcpStream::connect("news.example:1119"))
+//! let mut redial = Redial::new(tcp::connect("news.example:1119"))
 //!     .attempt_timeout(Duration::from_secs(20))
 //!     .observe(|event| eprintln!("{event:?}"));
 //! loop {
@@ -84,7 +85,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `tokio` | yes | [`Redial`] and the types that build on it |
+//! | `tokio` | yes | [`Redial`] and the types that build on it; [`tcp`], except on wasm |
 //! | `std` | with `tokio` | fresh entropy, verdicts on `std::io::Error`, [`TokenBucket`]'s clock |
 //! | `storm` | no | `redial::storm`, the fleet simulator |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |

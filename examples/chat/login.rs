@@ -4,7 +4,6 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use tokio::net::TcpStream;
 
 use crate::irc::{Message, fit};
 use crate::link::{Link, Wire};
@@ -63,8 +62,7 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
 /// One attempt. It succeeds only when we are in the channel, because a server that
 /// accepts connections but no logins is not up.
 pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
-    let stream = TcpStream::connect(&account.server).await?;
-    stream.set_nodelay(true)?;
+    let stream = redial::tcp::connect(&account.server).nodelay(true).await?;
     let wire: Box<dyn Wire> = match &account.tls {
         Some(tls) => Box::new(tls.connect(stream).await?),
         None => Box::new(stream),

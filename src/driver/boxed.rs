@@ -41,13 +41,13 @@ where
     ///
     /// impl Client {
     ///     fn new(host: &'static str, nick: String) -> Self {
-    ///         let chat = Redial::new(move || TcpStream::connect((host, 6667))).boxed();
+    ///         let chat = Redial::new(redial::tcp::connect((host, 6667))).boxed();
     ///         Self { chat, nick }
     ///     }
     /// }
     ///
     /// static NEWS: LazyLock<Mutex<BoxRedial<TcpStream, io::Error>>> =
-    ///     LazyLock::new(|| Mutex::new(Redial::new(|| TcpStream::connect("news.example:119")).boxed()));
+    ///     LazyLock::new(|| Mutex::new(Redial::new(redial::tcp::connect("news.example:119")).boxed()));
     ///
     /// async fn read_news() -> Result<(), Error<io::Error>> {
     ///     let mut news = NEWS.lock().await;

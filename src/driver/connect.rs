@@ -16,10 +16,14 @@ use core::task::{Context, Poll};
 ///
 /// ```
 /// # async fn doc() -> Result<(), redial::Error<std::io::Error>> {
-/// use redial::Redial;
-/// use tokio::net::TcpStream;
+/// use redial::{Redial, tcp};
 ///
-/// let mut redial = Redial::new(|| TcpStream::connect("chat.example:6667"));
+/// let server = tcp::connect("chat.example:6667");
+/// let mut redial = Redial::new(async || {
+///     let stream = server.dial().await?;
+///     stream.set_nodelay(true)?; // and log in
+///     Ok(stream)
+/// });
 /// let stream = redial.ready().await?;
 /// # Ok(()) }
 /// ```
@@ -28,10 +32,9 @@ use core::task::{Context, Poll};
 /// rotates over its endpoints:
 ///
 /// ```
-/// # use redial::Redial;
-/// # use tokio::net::TcpStream;
-/// let mut hosts = ["a.example:6667", "b.example:6667"].into_iter().cycle();
-/// let redial = Redial::new(move || TcpStream::connect(hosts.next().expect("a cycle")));
+/// # use redial::{Redial, tcp};
+/// let mut hosts = ["a.example:6667", "b.example:6667"].map(tcp::connect).into_iter().cycle();
+/// let redial = Redial::new(move || hosts.next().expect("a cycle").dial());
 /// ```
 ///
 /// # Connectors of your own

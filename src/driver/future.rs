@@ -116,7 +116,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// use std::time::Duration;
     /// use tokio::net::TcpStream;
     ///
-    /// let mut redial = Redial::new(|| TcpStream::connect("chat.example:6667"));
+    /// let mut redial = Redial::new(redial::tcp::connect("chat.example:6667"));
     /// let mut tick = tokio::time::interval(Duration::from_secs(1));
     /// let stream: TcpStream = loop {
     ///     tokio::select! {

@@ -17,14 +17,13 @@
 /// use redial::{Event, Redial};
 /// use std::cell::Cell;
 /// use std::rc::Rc;
-/// use tokio::net::TcpStream;
 /// use tokio::sync::mpsc::unbounded_channel;
 /// use tokio::task::LocalSet;
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// let failures = Rc::new(Cell::new(0));
 /// let (tell, mut told) = unbounded_channel();
-/// let redial = Redial::new(|| TcpStream::connect("chat.example:6667")).observe(move |event| {
+/// let redial = Redial::new(redial::tcp::connect("chat.example:6667")).observe(move |event| {
 ///     if let Event::Failed { attempt, .. } = event {
 ///         let _ = tell.send(*attempt);
 ///     }

@@ -72,9 +72,8 @@ pub use maybe_send::MaybeSend;
 /// use redial::Redial;
 /// use std::time::Duration;
 /// use tokio::io::AsyncWriteExt;
-/// use tokio::net::TcpStream;
 ///
-/// let mut redial = Redial::new(|| TcpStream::connect("chat.example:6667"));
+/// let mut redial = Redial::new(redial::tcp::connect("chat.example:6667"));
 /// loop {
 ///     let stream = redial.ready().await?;
 ///     if stream.write_all(b"PING :are you there\r\n").await.is_err() {

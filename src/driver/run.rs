@@ -27,9 +27,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// use redial::Redial;
     /// use std::ops::ControlFlow;
     /// use tokio::io::{AsyncBufReadExt, BufReader};
-    /// use tokio::net::TcpStream;
     ///
-    /// let answer = Redial::new(|| TcpStream::connect("oracle.example:4242"))
+    /// let answer = Redial::new(redial::tcp::connect("oracle.example:4242"))
     ///     .run(async |stream| {
     ///         let mut lines = BufReader::new(stream).lines();
     ///         while let Some(line) = lines.next_line().await? {

@@ -11,7 +11,6 @@
 /// ```
 /// use redial::Redial;
 /// use std::io;
-/// use tokio::net::TcpStream;
 /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 ///
 /// #[derive(Debug)]
@@ -34,7 +33,7 @@
 /// }
 ///
 /// let chat = Redial::new(|| async {
-///     let stream = TcpStream::connect("chat.example:6667").await?;
+///     let stream = redial::tcp::connect("chat.example:6667").await?;
 ///     Ok::<_, ChatError>(Framed::new(stream, LinesCodec::new()))
 /// })
 /// .into_session();

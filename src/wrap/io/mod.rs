@@ -27,9 +27,8 @@ use crate::verdict::Verdict;
 /// use redial::Redial;
 /// use std::io::ErrorKind;
 /// use tokio::io::AsyncReadExt;
-/// use tokio::net::TcpStream;
 ///
-/// let mut clock = Redial::new(|| TcpStream::connect("time.example:37")).into_io();
+/// let mut clock = Redial::new(redial::tcp::connect("time.example:37")).into_io();
 /// let seconds = loop {
 ///     match clock.read_u32().await {
 ///         Ok(seconds) => break seconds,

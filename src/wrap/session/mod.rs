@@ -34,11 +34,10 @@ pub use event::SessionEvent;
 /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
 /// use futures::{SinkExt, StreamExt};
 /// use redial::{Redial, SessionEvent};
-/// use tokio::net::TcpStream;
 /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 ///
 /// let mut chat = Redial::new(|| async {
-///     let stream = TcpStream::connect("chat.example:6667").await?;
+///     let stream = redial::tcp::connect("chat.example:6667").await?;
 ///     Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
 /// })
 /// .into_session();
