@@ -324,6 +324,11 @@ async fn a_short_limit_starts_the_first_address_of_each_family() {
         assert!(is_down(&error));
         assert_eq!(net.sockets(), 0);
     }
+    // None starts when the time is up.
+    let mut net = Net::new(&[("6a", Hole), ("4a", Hole), ("6b", Hole)]);
+    let dial = net.dial().dial_timeout(ms(200));
+    net.run(&dial).await.unwrap_err();
+    assert_eq!(net.began_at(), [0, 100]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -469,7 +474,10 @@ impl Slow {
             calls: Arc::default(),
             after: Arc::new(Mutex::new(after)),
         };
-        let answer = answer.map(addresses);
+        let answer = answer.map(|names| match names {
+            "" => Vec::new(),
+            names => addresses(names),
+        });
         let (calls, after) = (slow.calls.clone(), slow.after.clone());
         let dial = connect("chat.example:80").resolve_with(move |host, port| {
             assert_eq!((&*host, port), ("chat.example", 80));
@@ -573,12 +581,37 @@ async fn a_late_failure_or_answer_of_another_network_serves_nobody() {
         let _ = net.run(&dial).await;
         assert_eq!(slow.calls(), 2);
     }
-    let (dial, slow) = Slow::dial(ms(6000), Err(io::ErrorKind::Other));
-    let mut net = Net::new(&[]);
-    net.run(&dial).await.unwrap_err();
-    sleep(ms(2000)).await;
-    let error = net.run(&dial).await.unwrap_err();
-    assert_eq!((slow.calls(), net.now()), (2, 5000), "{error}");
+    for answer in [Err(io::ErrorKind::Other), Ok("")] {
+        let (dial, slow) = Slow::dial(ms(6000), answer);
+        let mut net = Net::new(&[]);
+        net.run(&dial).await.unwrap_err();
+        sleep(ms(2000)).await;
+        let error = net.run(&dial).await.unwrap_err();
+        assert_eq!((slow.calls(), net.now()), (2, 5000), "{error}");
+    }
+}
+
+#[test]
+fn a_look_up_whose_runtime_has_ended_is_begun_anew() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (dial, slow) = Slow::dial(ms(6000), Ok("4a"));
+    let first = runtime();
+    first.block_on(async {
+        Net::new(&[]).run(&dial).await.unwrap_err();
+    });
+    drop(first);
+    *lock(&slow.after) = ms(0);
+    runtime().block_on(async {
+        let mut net = Net::new(&[("4a", Connects(20))]);
+        net.run(&dial).await.unwrap();
+    });
+    assert_eq!(slow.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
