@@ -97,7 +97,8 @@ impl TokenBucket {
     ///
     /// # Panics
     ///
-    /// If `burst` or `period` is zero; [`try_new`](Self::try_new) does not.
+    /// If `burst` or `period` is zero, or if it takes more than 584 years to earn the
+    /// burst; [`try_new`](Self::try_new) does not.
     #[track_caller]
     pub fn new(burst: u32, period: Duration) -> Self {
         expect(Self::try_new(burst, period))
@@ -107,7 +108,8 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// If `burst` or `period` is zero.
+    /// If `burst` or `period` is zero, or if it takes more than 584 years to earn the
+    /// burst.
     pub fn try_new(burst: u32, period: Duration) -> Result<Self, InvalidConfig> {
         if burst == 0 {
             return Err(InvalidConfig::new(
@@ -121,6 +123,16 @@ impl TokenBucket {
                 "period",
                 period,
                 "it would limit nothing; give it a length, such as 100 ms",
+            ));
+        }
+        if nanos(period).checked_mul(burst as u64).is_none() {
+            return Err(InvalidConfig::new(
+                "burst",
+                burst,
+                alloc::format!(
+                    "to earn so many tokens, one each {period:?}, takes more than 584 years; \
+                     take a smaller burst or a shorter period"
+                ),
             ));
         }
         let period = nanos(period);

@@ -88,6 +88,7 @@
 //! | `tokio` | yes | [`Redial`] and the types that build on it; [`tcp`], except on wasm |
 //! | `std` | with `tokio` | fresh entropy, verdicts on `std::io::Error`, [`TokenBucket`]'s clock |
 //! | `storm` | no | `redial::storm`, the fleet simulator |
+//! | `codec` | no | [`Verdict::of`] sees the `io::Error` inside of tokio-util's `LinesCodecError` |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
 //! Without features the crate is `no_std` with `alloc`. On targets without 64-bit
@@ -168,6 +169,8 @@ pub use policy::{
     Backoff, Cause, Decorrelated, Delays, Exponential, Failed, Jitter, Policy, Stratified,
 };
 pub use rng::Rng;
+#[cfg(feature = "std")]
+pub use verdict::AsError;
 pub use verdict::Verdict;
 
 #[cfg(feature = "tokio")]
@@ -179,7 +182,10 @@ pub use driver::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend, Redial,
 };
 #[cfg(feature = "tokio")]
-pub use wrap::{FromConnection, Lent, RedialIo, SendError, Session, SessionEvent, Shared};
+pub use wrap::{
+    FromConnection, Keep, KeepNothing, KeepUnsent, Lent, RedialIo, SendError, Session,
+    SessionEvent, Shared,
+};
 
 /// The futures that [`Redial`] and [`Shared`] return, for code that names their
 /// types.

@@ -1,5 +1,7 @@
 //! What an error means for the next attempt.
 
+#[cfg(feature = "std")]
+use core::error::Error;
 use core::time::Duration;
 
 use crate::policy::Cause;
@@ -21,12 +23,15 @@ use crate::policy::Cause;
 /// | other `InvalidInput`, `Unsupported`, `PermissionDenied` without an OS error | `Stop` | the request itself is wrong, and will be wrong again |
 /// | `TimedOut` from std's `TcpStream::connect_timeout` | `Retry(Down)` | a packet without an answer cost the server nothing |
 /// | other `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
+/// | `InvalidData` without an OS error | `Retry(Busy)` | the peer speaks another protocol, or TLS failed: somebody answered |
 /// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
 ///
-/// `InvalidData` is among the others on purpose: a captive portal answers with
-/// the wrong protocol until its user has logged in. An expired or wrong
-/// certificate should be a `Stop`. Only the TLS library's own error type tells, so
-/// that is the classifier's work.
+/// `InvalidData` is no `Stop` on purpose: a captive portal answers with the wrong
+/// protocol until its user has logged in. An expired or wrong certificate should be
+/// a `Stop`. Only the TLS library's own error type tells, so that is the
+/// classifier's work.
+///
+/// [`Verdict::of`] finds the `io::Error` inside of any other error.
 ///
 /// Later versions may add verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +91,7 @@ impl From<&std::io::Error> for Verdict {
             }
             ErrorKind::TimedOut if is_of_connect_timeout(error) => Self::Retry(Cause::Down),
             ErrorKind::TimedOut => Self::Retry(Cause::Stalled),
+            ErrorKind::InvalidData => Self::Retry(Cause::Busy),
             _ => Self::Retry(Cause::Down),
         }
     }
@@ -112,44 +118,184 @@ fn is_of_connect_timeout(error: &std::io::Error) -> bool {
     error.get_ref().is_none() && error.to_string() == "connection timed out"
 }
 
+/// An error that [`Verdict::of`] can judge: every type that implements
+/// [`Error`](core::error::Error) and is `'static`, and `dyn Error` itself.
+///
+/// There is nothing to implement.
+#[cfg(feature = "std")]
+pub trait AsError {
+    /// The error, without its type.
+    fn as_error(&self) -> &(dyn Error + 'static);
+}
+
+#[cfg(feature = "std")]
+impl<E: Error + 'static> AsError for E {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+#[cfg(feature = "std")]
+impl AsError for dyn Error {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+#[cfg(feature = "std")]
+impl AsError for dyn Error + Send {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+#[cfg(feature = "std")]
+impl AsError for dyn Error + Send + Sync {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+#[cfg(feature = "std")]
 impl Verdict {
-    /// The verdict on any error. If it is an `io::Error`, or a boxed error with an
-    /// `io::Error` among its sources, that one is judged. Otherwise the verdict is
-    /// `Retry(Down)`. Adds its text, if that is asked for and the type is known.
+    /// The verdict on any error: on the first `io::Error` among the error and its
+    /// [sources](Error::source), as in the table above. Without one it is
+    /// `Retry(Down)`.
+    ///
+    /// An `io::Error` of the kind `Other` is a mere shell, so what it holds is
+    /// judged. With the feature `codec`, `LinesCodecError::Io` and
+    /// `AnyDelimiterCodecError::Io` of tokio-util are seen through; they name no
+    /// source.
+    ///
+    /// The driver judges `io::Error` and boxed errors so by default. For every other
+    /// type, this is a classifier:
+    ///
+    /// ```
+    /// # #[cfg(feature = "tokio")] {
+    /// use redial::{Redial, Verdict};
+    /// use std::{error, fmt, io};
+    ///
+    /// #[derive(Debug)]
+    /// struct LoginError(io::Error);
+    ///
+    /// impl fmt::Display for LoginError {
+    ///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///         f.write_str("cannot log in")
+    ///     }
+    /// }
+    ///
+    /// impl error::Error for LoginError {
+    ///     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+    ///         Some(&self.0)
+    ///     }
+    /// }
+    ///
+    /// async fn log_in() -> Result<(), LoginError> {
+    ///     // …
+    /// #   Ok(())
+    /// }
+    ///
+    /// let redial = Redial::new(log_in).classify(Verdict::of);
+    /// # }
+    /// ```
+    pub fn of<E: AsError + ?Sized>(error: &E) -> Self {
+        io_error(error.as_error()).map_or_else(Self::default, Self::from)
+    }
+
+    /// The verdict on an error of any type. Adds its text, if that is asked for and
+    /// the type is known.
     #[cfg(feature = "tokio")]
     pub(crate) fn on<E: 'static>(error: &E, text: Option<&mut alloc::string::String>) -> Self {
         use alloc::string::String;
         use core::any::Any;
         use core::fmt::Write;
-        use std::boxed::Box;
-        use std::error::Error;
 
-        let error: &dyn Any = error;
-        let mut source: Option<&(dyn Error + 'static)> =
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
-                Some(io)
-            } else if let Some(boxed) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
-                Some(boxed.as_ref())
-            } else if let Some(boxed) = error.downcast_ref::<Box<dyn Error>>() {
-                Some(boxed.as_ref())
-            } else {
-                None
-            };
+        let known = known_error(error);
         if let Some(text) = text {
-            let _ = match (source, error.downcast_ref::<String>()) {
+            let any: &dyn Any = error;
+            // Writing to a string does not fail.
+            let _ = match (known, any.downcast_ref::<String>()) {
                 (Some(error), _) => write!(text, "{error}"),
                 (None, Some(string)) => text.write_str(string),
-                (None, None) => text.write_str(error.downcast_ref::<&'static str>().unwrap_or(&"")),
+                (None, None) => text.write_str(any.downcast_ref::<&'static str>().unwrap_or(&"")),
             };
         }
-        while let Some(error) = source {
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
-                return Self::from(io);
-            }
-            source = error.source();
-        }
-        Self::default()
+        known.map_or_else(Self::default, Self::of)
     }
+}
+
+/// The first `io::Error` among an error and its sources that says something.
+#[cfg(feature = "std")]
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        next = error.source();
+        let Some(io) = error.downcast_ref().or_else(|| in_codec(error)) else {
+            continue;
+        };
+        match std::io::Error::get_ref(io) {
+            // A shell.
+            Some(inner) if io.kind() == std::io::ErrorKind::Other => next = Some(inner),
+            _ => return Some(io),
+        }
+    }
+    None
+}
+
+/// An error of a type that is known without a bound.
+#[cfg(feature = "tokio")]
+fn known_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
+    use std::boxed::Box;
+
+    let any: &dyn core::any::Any = error;
+    if let Some(io) = any.downcast_ref::<std::io::Error>() {
+        return Some(io);
+    }
+    if let Some(boxed) = any.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        return Some(boxed.as_ref());
+    }
+    if let Some(boxed) = any.downcast_ref::<Box<dyn Error>>() {
+        return Some(boxed.as_ref());
+    }
+    codec_error(any)
+}
+
+/// The `io::Error` that is judged if the driver has no classifier.
+#[cfg(feature = "tokio")]
+pub(crate) fn judged<E: 'static>(error: &E) -> Option<&std::io::Error> {
+    known_error(error).and_then(io_error)
+}
+
+/// The `io::Error` in an error of tokio-util's codecs.
+#[cfg(feature = "codec")]
+fn in_codec<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
+    use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
+
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(LinesCodecError::Io(io)), _) | (_, Some(AnyDelimiterCodecError::Io(io))) => Some(io),
+        _ => None,
+    }
+}
+
+#[cfg(all(feature = "std", not(feature = "codec")))]
+fn in_codec<'a>(_: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> {
+    None
+}
+
+/// An error of tokio-util's codecs.
+#[cfg(feature = "codec")]
+fn codec_error(error: &dyn core::any::Any) -> Option<&(dyn Error + 'static)> {
+    use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
+
+    if let Some(error) = error.downcast_ref::<LinesCodecError>() {
+        return Some(error);
+    }
+    Some(error.downcast_ref::<AnyDelimiterCodecError>()?)
+}
+
+#[cfg(all(feature = "tokio", not(feature = "codec")))]
+fn codec_error(_: &dyn core::any::Any) -> Option<&(dyn Error + 'static)> {
+    None
 }
 
 #[cfg(all(test, feature = "tokio"))]
@@ -163,7 +309,8 @@ mod tests {
     fn io_errors_are_judged_as_the_table_says() {
         for (kind, verdict) in [
             (ErrorKind::ConnectionRefused, Verdict::Retry(Cause::Down)),
-            (ErrorKind::InvalidData, Verdict::Retry(Cause::Down)),
+            (ErrorKind::InvalidData, Verdict::Retry(Cause::Busy)),
+            (ErrorKind::Other, Verdict::Retry(Cause::Down)),
             (ErrorKind::ResourceBusy, Verdict::Retry(Cause::Busy)),
             (ErrorKind::TimedOut, Verdict::Retry(Cause::Stalled)),
             (ErrorKind::PermissionDenied, Verdict::Stop),
@@ -223,5 +370,57 @@ mod tests {
             Verdict::Retry(Cause::Stalled)
         );
         assert_eq!(Verdict::on(&"a message", None), Verdict::Retry(Cause::Down));
+    }
+
+    #[derive(Debug)]
+    struct Outer(Box<dyn Error + Send + Sync>);
+
+    impl core::fmt::Display for Outer {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self.0.as_ref())
+        }
+    }
+
+    #[test]
+    fn an_io_error_is_found_wherever_it_hides() {
+        let stop = || io::Error::from(ErrorKind::PermissionDenied);
+        let outer = |inner: io::Error| Outer(Box::new(inner));
+        assert_eq!(Verdict::of(&stop()), Verdict::Stop);
+        assert_eq!(Verdict::of(&outer(stop())), Verdict::Stop);
+        assert_eq!(Verdict::of(&Outer(Box::new(outer(stop())))), Verdict::Stop);
+        // In a shell, twice.
+        let shell = io::Error::other(io::Error::other(outer(stop())));
+        assert_eq!(Verdict::of(&shell), Verdict::Stop);
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(outer(shell));
+        assert_eq!(Verdict::of(boxed.as_ref()), Verdict::Stop);
+        assert_eq!(Verdict::on(&boxed, None), Verdict::Stop);
+        let local: Box<dyn Error> = boxed;
+        assert_eq!(Verdict::of(local.as_ref()), Verdict::Stop);
+        // The outermost one counts, if it says something itself.
+        let timeout = io::Error::new(ErrorKind::TimedOut, outer(stop()));
+        assert_eq!(Verdict::of(&timeout), Verdict::Retry(Cause::Stalled));
+        assert_eq!(Verdict::of(&core::fmt::Error), Verdict::Retry(Cause::Down));
+    }
+
+    #[cfg(feature = "codec")]
+    #[test]
+    fn an_io_error_in_a_codec_error_is_found() {
+        use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
+
+        let stop = || io::Error::from(ErrorKind::PermissionDenied);
+        let lines = LinesCodecError::Io(stop());
+        assert_eq!(Verdict::of(&lines), Verdict::Stop);
+        assert_eq!(Verdict::on(&lines, None), Verdict::Stop);
+        let delimited = AnyDelimiterCodecError::Io(stop());
+        assert_eq!(Verdict::on(&delimited, None), Verdict::Stop);
+        assert_eq!(Verdict::of(&Outer(Box::new(delimited))), Verdict::Stop);
+        let too_long = LinesCodecError::MaxLineLengthExceeded;
+        assert_eq!(Verdict::on(&too_long, None), Verdict::Retry(Cause::Down));
     }
 }

@@ -401,10 +401,16 @@ fn no_time_and_no_period_panics_or_wraps() {
     for period in &instants[1..] {
         for burst in [1, 2, 5, u32::MAX] {
             for now in instants {
-                let bucket = TokenBucket::new(burst, *period);
+                let Ok(bucket) = TokenBucket::try_new(burst, *period) else {
+                    assert!(burst > 1 && *period >= SECOND, "{burst} {period:?}");
+                    continue;
+                };
                 let most = usize::try_from(burst).unwrap().min(20);
                 let taken = takes(&bucket, now, 20);
                 assert!((1..=most).contains(&taken), "{burst} {period:?} {now:?}");
+                if now < SECOND {
+                    assert_eq!(taken, most, "{burst} {period:?} {now:?}");
+                }
                 for again in instants {
                     let _ = bucket.try_take_at(again);
                     let _ = bucket.reserve_at(again);
@@ -417,7 +423,7 @@ fn no_time_and_no_period_panics_or_wraps() {
 
 #[test]
 fn at_the_end_of_time_the_bucket_closes_rather_than_grants_too_much() {
-    let bucket = TokenBucket::new(5, Duration::MAX);
+    let bucket = TokenBucket::new(1, Duration::MAX);
     assert_eq!(bucket.try_take_at(SECOND), Ok(()));
     for now in [SECOND, just_before(END), END, Duration::MAX] {
         assert_eq!(bucket.try_take_at(now), Err(END));
@@ -425,6 +431,15 @@ fn at_the_end_of_time_the_bucket_closes_rather_than_grants_too_much() {
         assert_eq!(never.wait(), END);
         bucket.give_back(never);
     }
+}
+
+#[test]
+fn a_burst_that_could_never_be_granted_is_refused() {
+    let (years, burst) = (2 * CENTURY, 5);
+    let invalid = TokenBucket::try_new(burst, years).unwrap_err();
+    assert_eq!((invalid.setting(), invalid.value()), ("burst", "5"));
+    let fits = TokenBucket::new(5, CENTURY);
+    assert_eq!(takes(&fits, Duration::ZERO, 20), 5);
 }
 
 // ---- clocks
@@ -550,7 +565,8 @@ proptest! {
         seed: u64,
         seen in prop::collection::vec(any::<(u32, Duration)>(), 1..20),
     ) {
-        let period = Duration::from_nanos(period);
+        // The longest that goes with this burst.
+        let period = Duration::from_nanos(period.min(u64::MAX / burst as u64));
         let mut backoff = start(&TokenBucket::new(burst, period), seed);
         for (attempt, elapsed) in seen {
             let wait = backoff.next_delay(&failed(attempt, elapsed)).unwrap();

@@ -1069,6 +1069,39 @@ async fn a_device_that_slept_through_its_wait_tries_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_that_slept_through_its_wait_for_the_budget_tries_soon() {
+    let slept = Arc::new(AtomicU32::new(0));
+    let wall = slept.clone();
+    let start = Instant::now();
+    let epoch = SystemTime::UNIX_EPOCH;
+    let bucket = TokenBucket::new(1, secs(3600));
+    bucket.try_take().unwrap();
+    let mut redial = Redial::new(after_failures(1).0)
+        .policy(doubling())
+        .budget(&bucket)
+        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
+    assert!(timeout(secs(60), redial.ready()).await.is_err());
+    // While it slept for eight hours, the hour of its token passed.
+    slept.store(8 * 3600, SeqCst);
+    redial.ready().await.unwrap();
+    let took = since(start);
+    assert!((60.0..77.0).contains(&took), "{took}");
+    // In a shorter sleep it did not.
+    let slept = Arc::new(AtomicU32::new(0));
+    let (wall, start) = (slept.clone(), Instant::now());
+    let bucket = TokenBucket::new(1, secs(3600));
+    bucket.try_take().unwrap();
+    let mut redial = Redial::new(after_failures(1).0)
+        .policy(doubling())
+        .budget(&bucket)
+        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
+    assert!(timeout(secs(60), redial.ready()).await.is_err());
+    slept.store(1800, SeqCst);
+    redial.ready().await.unwrap();
+    assert!((since(start) - 1800.0).abs() < 1.0, "{}", since(start));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_sleep_is_taken_off_the_wait() {
     let slept = Arc::new(AtomicU32::new(0));
     let wall = slept.clone();

@@ -701,3 +701,70 @@ async fn a_read_appends_to_the_buffer() {
     );
     assert_eq!(buf, b"hello world");
 }
+
+// ---- why it ended
+
+#[tokio::test(start_paused = true)]
+async fn the_final_error_has_the_kind_and_the_source_of_the_last_error() {
+    let mut io = Redial::new(|| {
+        let wrong = io::Error::new(ErrorKind::PermissionDenied, "wrong password");
+        ready(Err::<DuplexStream, _>(wrong))
+    })
+    .into_io();
+    for _ in 0..3 {
+        for error in [
+            io.read_u8().await.unwrap_err(),
+            io.write(b"x").await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            let text = "gave up after 1 attempt in 0ms: trying again cannot help";
+            assert_eq!(error.to_string(), text);
+            let source = std::error::Error::source(&error).unwrap();
+            assert_eq!(source.to_string(), "wrong password");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_error_keeps_the_code_of_the_operating_system() {
+    let mut io = Redial::new(|| {
+        let boxed: Box<dyn std::error::Error + Send + Sync> =
+            Box::new(io::Error::from_raw_os_error(111));
+        ready(Err::<DuplexStream, _>(boxed))
+    })
+    .max_attempts(1)
+    .into_io();
+    let error = io.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let source = std::error::Error::source(&error).unwrap();
+    let source = source.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(source.raw_os_error(), Some(111));
+}
+
+/// A reader goes on after these kinds, and would never end.
+#[tokio::test(start_paused = true)]
+async fn a_final_error_is_never_taken_for_one_that_passes() {
+    for kind in [
+        ErrorKind::ConnectionReset,
+        ErrorKind::Interrupted,
+        ErrorKind::WouldBlock,
+    ] {
+        let mut io = Redial::new(move || ready(Err::<DuplexStream, _>(io::Error::from(kind))))
+            .max_attempts(1)
+            .into_io();
+        let error = io.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.downcast_ref::<io::Error>().unwrap().kind(), kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_promises_no_other_connection_after_a_stop() {
+    let (connector, _accepted) = server(64);
+    let mut io = Redial::new(connector).classify(|_| Verdict::Stop).into_io();
+    io.write_all(b"x").await.unwrap();
+    io.lost_with(ErrorKind::PermissionDenied.into());
+    let error = io.read_u8().await.unwrap_err();
+    assert_eq!(error.to_string(), "connection 1 was lost");
+}

@@ -647,3 +647,199 @@ async fn both_halves_go_on_after_an_observer_panicked_at_a_loss() {
     assert_eq!(&line, b"two\n");
     assert_eq!(shown(session.next().await), "up");
 }
+
+// ---- what was not flushed
+
+/// A connection that takes items, and flushes when it is told to.
+struct Held {
+    flushes: bool,
+    fails: bool,
+}
+
+impl futures::Stream for Held {
+    type Item = Result<u32, io::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Pending
+    }
+}
+
+impl Sink<u32> for Held {
+    type Error = io::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: u32) -> io::Result<()> {
+        if self.fails {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.fails {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.flushes {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_whether_the_present_item_was_accepted() {
+    let held = || {
+        std::future::ready(Ok::<_, io::Error>(Held {
+            flushes: true,
+            fails: false,
+        }))
+    };
+    let mut session = Redial::new(held).policy(waits()).into_session();
+    // Lost before the item was there: it is not among the lost ones.
+    session.feed(1).await.unwrap();
+    session.lost();
+    let error = session.send(2).await.unwrap_err();
+    assert_eq!((error.lost(), error.was_accepted()), (1, false));
+    assert_eq!(
+        error.to_string(),
+        "the connection was lost with 1 item not flushed, and this item was not sent"
+    );
+    // Lost in its own flush.
+    session.feed(3).await.unwrap();
+    session.get_mut().unwrap().flushes = false;
+    let mut sending = session.send(4);
+    assert!(timeout(Duration::from_secs(1), &mut sending).await.is_err());
+    drop(sending);
+    session.get_mut().unwrap().fails = true;
+    let error = session.flush().await.unwrap_err();
+    assert_eq!((error.lost(), error.was_accepted()), (2, true));
+    assert_eq!(
+        error.to_string(),
+        "the connection was lost with 2 items not flushed"
+    );
+    // By the connection itself, as it is given the item.
+    session.feed(5).await.unwrap();
+    session.get_mut().unwrap().fails = true;
+    let error = session.feed(6).await.unwrap_err();
+    assert_eq!((error.lost(), error.was_accepted()), (2, true));
+    // Between the promise of a slot and the item.
+    std::future::poll_fn(|cx| session.poll_ready_unpin(cx))
+        .await
+        .unwrap();
+    session.lost();
+    let error = session.start_send_unpin(7).unwrap_err();
+    assert_eq!((error.lost(), error.was_accepted()), (0, false));
+    assert_eq!(error.to_string(), "not sent: the connection was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_flushed_can_be_had_back_in_order_and_is_not_sent_again() {
+    let (connector, mut accepted) = server();
+    let mut session = Redial::new(connector)
+        .policy(waits())
+        .into_session()
+        .keep_unsent::<String>();
+    let line = |n: u32| n.to_string();
+    session.feed(line(1)).await.unwrap();
+    session.flush().await.unwrap();
+    session.feed(line(2)).await.unwrap();
+    session.feed(line(3)).await.unwrap();
+    assert!(
+        session.take_unsent().is_empty(),
+        "they can still be flushed"
+    );
+    session.lost();
+    // At once, before the sink has reported anything.
+    assert_eq!(session.take_unsent(), ["2", "3"]);
+    assert!(session.take_unsent().is_empty());
+    // Dropped while it waits for a connection: the session never had it.
+    assert_eq!(
+        session
+            .send(line(4))
+            .now_or_never()
+            .unwrap()
+            .unwrap_err()
+            .lost(),
+        2
+    );
+    assert!(session.send(line(4)).now_or_never().is_none());
+    assert!(session.take_unsent().is_empty());
+    // Those of two connections, while a third has some of its own.
+    session.feed(line(5)).await.unwrap();
+    session.lost();
+    assert!(session.feed(line(0)).await.is_err());
+    session.feed(line(6)).await.unwrap();
+    session.lost();
+    assert!(session.feed(line(0)).await.is_err());
+    session.feed(line(7)).await.unwrap();
+    assert_eq!(session.take_unsent(), ["5", "6"]);
+    session.flush().await.unwrap();
+    assert!(session.take_unsent().is_empty());
+    // The servers got what was flushed, and nothing twice.
+    session.close().await.unwrap();
+    drop(session);
+    let mut got = Vec::new();
+    while let Ok(mut server) = accepted.try_recv() {
+        let mut text = String::new();
+        server.read_to_string(&mut text).await.unwrap();
+        got.push(text);
+    }
+    assert_eq!(got, ["1\n", "", "", "7\n"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_its_connection_refuses_is_kept_too() {
+    let held = || {
+        std::future::ready(Ok::<_, io::Error>(Held {
+            flushes: true,
+            fails: false,
+        }))
+    };
+    let mut session = Redial::new(held)
+        .policy(waits())
+        .into_session()
+        .keep_unsent::<u32>();
+    session.feed(1).await.unwrap();
+    session.get_mut().unwrap().fails = true;
+    assert!(session.send(2).await.unwrap_err().was_accepted());
+    assert_eq!(session.take_unsent(), [1, 2]);
+    // Without a slot it is not accepted, and not kept.
+    assert!(!session.start_send_unpin(3).unwrap_err().was_accepted());
+    assert!(session.take_unsent().is_empty());
+}
+
+/// On a runtime of one thread, whose timers and sockets wait for their turn.
+#[tokio::test]
+async fn a_loop_that_sends_again_at_once_gets_its_connection() {
+    let mut attempts = 0;
+    let mut session = Redial::new(move || {
+        attempts += 1;
+        let fails = attempts == 1;
+        async move {
+            // The other side is a task, which needs its turn.
+            tokio::task::yield_now().await;
+            if fails {
+                return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+            }
+            Ok(Held {
+                flushes: true,
+                fails: false,
+            })
+        }
+    })
+    .policy(redial::Sequence::new([Duration::from_millis(5)]))
+    .into_session()
+    .fail_while_down();
+    let sent = timeout(Duration::from_secs(60), async {
+        while session.send(1).await.is_err() {}
+    });
+    sent.await.expect("it connects");
+}

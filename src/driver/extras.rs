@@ -99,17 +99,16 @@ impl<E, P: Policy> Core<E, P> {
     /// The text of an error, if its type is known.
     #[cold]
     pub(super) fn text(&mut self, error: &E) -> Option<String> {
-        match self.extras.as_deref_mut() {
-            Some(Extras {
-                describe: Some(describe),
-                ..
-            }) => Some(describe(error)),
-            _ => {
-                let mut text = String::new();
-                (self.judge)(error, Some(&mut text));
-                (!text.is_empty()).then_some(text)
-            }
+        if let Some(Extras {
+            describe: Some(describe),
+            ..
+        }) = self.extras.as_deref_mut()
+        {
+            return Some(describe(error));
         }
+        let mut text = String::new();
+        (self.judge)(error, Some(&mut text));
+        (!text.is_empty()).then_some(text)
     }
 
     /// Stores how the last attempt ended, for the caller.

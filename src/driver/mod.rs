@@ -237,6 +237,14 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         control.is_some_and(|control| control.await_disturbance(waker))
     }
 
+    /// Whether no connection follows, unless somebody asks again.
+    pub(crate) fn has_given_up(&self) -> bool {
+        matches!(
+            self.core.phase,
+            Phase::GivingUp(_) | Phase::GaveUp { .. } | Phase::Closed
+        )
+    }
+
     /// Whether an error was judged to be [`Verdict::Stop`], and no handle asks for
     /// an attempt since.
     pub(crate) fn is_stopped(&self) -> bool {

@@ -19,7 +19,7 @@ use super::flight::{Flight, poll_or_drop};
 use super::outcome::{Failure, Last};
 use super::state::{Core, Noted, Over, Phase};
 use crate::clock::{Timer, after};
-use crate::control::{Control, Ending, WaitsFor};
+use crate::control::{Control, Ending, Press, WaitsFor};
 use crate::outage::Reason;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
@@ -174,17 +174,7 @@ impl<E, P: Policy> Core<E, P> {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    // Asked again: a new outage, and a spread attempt.
-                    self.outage.reset();
-                    let now = self.now();
-                    let next = self.outage.lost(Duration::from_nanos(now));
-                    self.obey(now, next, WaitsFor::Policy, Last::Unknown);
-                    if let Some(press) = commands.press {
-                        self.press(press);
-                        if self.is_due(Timer::Wait) {
-                            self.pay();
-                        }
-                    }
+                    self.begin_again(commands.press);
                 }
                 Phase::Closed => return Poll::Ready(Err(Over::Closed)),
                 // It was handed over, and another is asked for: so it is lost.
@@ -193,6 +183,22 @@ impl<E, P: Policy> Core<E, P> {
                     let lost = Ending::Lost(Verdict::default());
                     self.end(ending.unwrap_or(lost), None);
                 }
+            }
+        }
+    }
+
+    /// Somebody asks for a connection after the driver gave up: a new outage, and
+    /// a spread attempt, unless a press says when.
+    #[cold]
+    fn begin_again(&mut self, press: Option<Press>) {
+        self.outage.reset();
+        let now = self.now();
+        let next = self.outage.lost(Duration::from_nanos(now));
+        self.obey(now, next, WaitsFor::Policy, Last::Unknown);
+        if let Some(press) = press {
+            self.press(press);
+            if self.is_due(Timer::Wait) {
+                self.pay();
             }
         }
     }

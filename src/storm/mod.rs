@@ -80,7 +80,7 @@ pub use sweep::{Summary, Sweep};
 ///
 /// | | |
 /// |---|---|
-/// | [`capacity`](Self::capacity) | N/60 a second |
+/// | [`capacity`](Self::capacity) | N/60 a second, and at least 1 |
 /// | [`outage`](Self::outage) | none: the connections are lost, but the server is up |
 /// | [`server`](Self::server) | [`Server::cheap`] |
 /// | [`backlog`](Self::backlog) | 1 s of work |
@@ -129,7 +129,9 @@ impl Storm {
         }
         Ok(Self {
             clients,
-            capacity: clients as f64 / 60.0,
+            // A server that takes a minute for a client would have no
+            // backlog at all.
+            capacity: (clients as f64 / 60.0).max(1.0),
             outage: 0,
             server: Server::default(),
             backlog: 1_000_000_000,

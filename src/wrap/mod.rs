@@ -18,5 +18,5 @@ mod wakers;
 
 pub use from_connection::FromConnection;
 pub use io::RedialIo;
-pub use session::{SendError, Session, SessionEvent};
+pub use session::{Keep, KeepNothing, KeepUnsent, SendError, Session, SessionEvent};
 pub use shared::{Lent, Shared, SharedReady};

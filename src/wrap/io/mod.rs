@@ -4,7 +4,8 @@ mod read;
 mod write;
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
+use core::error;
 use core::fmt;
 use core::task::{Context, Poll, ready};
 use std::io::{self, ErrorKind};
@@ -17,7 +18,7 @@ use crate::control::{Ending, Handle};
 use crate::driver::{Connect, Error, Redial};
 use crate::outage::SavedOutage;
 use crate::policy::{Cause, Policy, Stratified};
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, judged};
 
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go; made by [`Redial::into_io`].
@@ -60,9 +61,12 @@ use crate::verdict::Verdict;
 /// frame of the old connection. Keep `Framed` inside the connector, in a
 /// [`Session`](crate::Session).
 ///
-/// If the driver gives up or is [closed](Handle::close), both halves fail with
-/// [`NotConnected`](ErrorKind::NotConnected) from then on, and
-/// [`error`](Self::error) says why. The halves of `tokio::io::split` do not lead to
+/// If the driver gives up or is [closed](Handle::close), both halves fail from
+/// then on, and [`error`](Self::error) says why. If the last error of the outage is
+/// an `io::Error`, or holds one, the final error has its kind, and a copy of it as
+/// its source. Otherwise, and for a kind that would mislead a reader
+/// (`ConnectionReset`, `Interrupted`, `WouldBlock`), the kind is
+/// [`NotConnected`](ErrorKind::NotConnected). The halves of `tokio::io::split` do not lead to
 /// that method. Make a [`handle`](Self::handle) before the split and keep it: its
 /// [`status`](Handle::status) tells [`GaveUp`](crate::Status::GaveUp), which has
 /// the reason, from [`Closed`](crate::Status::Closed).
@@ -88,6 +92,8 @@ pub struct RedialIo<C: Connect, P: Policy = Stratified> {
     halves: Halves<C, P>,
     /// `From`, which `into_io` required. So the traits need no bound of their own.
     convert: fn(io::Error) -> C::Error,
+    /// The `io::Error` in an error of the connector, if there is one.
+    io_error: fn(&C::Error) -> Option<&io::Error>,
     /// How many connections were lost.
     losses: u64,
     /// How many losses were reported to each half.
@@ -126,13 +132,14 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub fn into_io(self) -> RedialIo<C, P>
     where
         C::Connection: AsyncRead + AsyncWrite + Unpin,
-        C::Error: FromConnection<io::Error>,
+        C::Error: FromConnection<io::Error> + 'static,
     {
         let lent = self.connection.as_ref();
         RedialIo {
             vectored: lent.is_some_and(AsyncWrite::is_write_vectored),
             halves: Halves::new(self),
             convert: C::Error::from,
+            io_error: judged,
             losses: 0,
             reported: [0; 2],
             end: End::Open,
@@ -237,9 +244,10 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
             return Ok(());
         }
         *reported += 1;
-        let follows = match self.end {
-            End::Open => ", and another one follows",
-            _ => "",
+        let follows = if self.end == End::Open && !self.halves.redial.has_given_up() {
+            ", and another one follows"
+        } else {
+            ""
         };
         Err(io::Error::new(
             ErrorKind::ConnectionReset,
@@ -247,13 +255,56 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
         ))
     }
 
+    /// The error from then on.
     #[cold]
     fn gave_up(&self) -> io::Error {
-        let reason = self
-            .error
+        let last = self.error.as_ref().and_then(Error::last);
+        let source = last.and_then(self.io_error).map(copy);
+        let kind = source
             .as_ref()
-            .map_or("closed".into(), ToString::to_string);
-        io::Error::new(ErrorKind::NotConnected, reason)
+            .map_or(ErrorKind::NotConnected, io::Error::kind);
+        let text = self.error.as_ref();
+        io::Error::new(
+            match kind {
+                // Those mean something else to a reader: another connection
+                // follows, or the same call may succeed now.
+                ErrorKind::ConnectionReset | ErrorKind::Interrupted | ErrorKind::WouldBlock => {
+                    ErrorKind::NotConnected
+                }
+                kind => kind,
+            },
+            Ended {
+                text: text.map_or("closed".into(), ToString::to_string),
+                source,
+            },
+        )
+    }
+}
+
+/// Why no connection follows, as the source of an `io::Error`.
+#[derive(Debug)]
+struct Ended {
+    text: String,
+    source: Option<io::Error>,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl error::Error for Ended {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// The same error once more, because both halves get it, again and again.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

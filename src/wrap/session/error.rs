@@ -5,7 +5,10 @@ use core::fmt;
 
 /// Why a [`Session`](super::Session) did not send, or why it does not know whether it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendError(pub(super) Unsent);
+pub struct SendError {
+    unsent: Unsent,
+    accepted: bool,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unsent {
@@ -18,25 +21,42 @@ pub(super) enum Unsent {
 }
 
 impl SendError {
+    pub(super) fn new(unsent: Unsent, accepted: bool) -> Self {
+        Self { unsent, accepted }
+    }
+
+    pub(super) fn not_accepted(unsent: Unsent) -> Self {
+        Self::new(unsent, false)
+    }
+
+    /// Whether a connection was given the item of this call. If so, the item is one
+    /// of those that are [lost](Self::lost), and may have arrived. If not, it has
+    /// not arrived: it can be sent again without a doubt.
+    ///
+    /// A flush and a close have no item of their own. There it says whether items
+    /// that were accepted before are lost.
+    pub fn was_accepted(&self) -> bool {
+        self.accepted
+    }
+
     /// There is no connection, and the session is set to
     /// [`fail_while_down`](super::Session::fail_while_down). The item was not
     /// accepted.
     pub fn is_down(&self) -> bool {
-        self.0 == Unsent::Down
+        self.unsent == Unsent::Down
     }
 
     /// The session gave up or was closed. The item was not accepted.
     pub fn is_over(&self) -> bool {
-        self.0 == Unsent::Over
+        self.unsent == Unsent::Over
     }
 
     /// How many items were accepted, and not flushed, when their connection was
-    /// lost. Each of them may have arrived or not. The present item may be one of
-    /// them.
+    /// lost. Each of them may have arrived or not.
     ///
     /// The session goes on.
     pub fn lost(&self) -> usize {
-        match self.0 {
+        match self.unsent {
             Unsent::Lost(items) => items,
             Unsent::Down | Unsent::Over => 0,
         }
@@ -45,14 +65,19 @@ impl SendError {
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Unsent::Down => f.write_str("not sent: there is no connection"),
-            Unsent::Over => f.write_str("not sent: the session is over"),
-            Unsent::Lost(1) => f.write_str("the connection was lost with 1 item not flushed"),
+        match self.unsent {
+            Unsent::Down => return f.write_str("not sent: there is no connection"),
+            Unsent::Over => return f.write_str("not sent: the session is over"),
+            Unsent::Lost(0) => return f.write_str("not sent: the connection was lost"),
+            Unsent::Lost(1) => f.write_str("the connection was lost with 1 item not flushed")?,
             Unsent::Lost(items) => {
-                write!(f, "the connection was lost with {items} items not flushed")
+                write!(f, "the connection was lost with {items} items not flushed")?;
             }
         }
+        if self.accepted {
+            return Ok(());
+        }
+        f.write_str(", and this item was not sent")
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod error;
 mod event;
+mod keep;
 mod sink;
 mod stream;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 use core::task::{Context, Poll, ready};
@@ -22,6 +24,7 @@ use crate::verdict::Verdict;
 
 pub use error::SendError;
 pub use event::SessionEvent;
+pub use keep::{Keep, KeepNothing, KeepUnsent};
 
 /// A stream and a sink that stay while connections come and go; made by
 /// [`Redial::into_session`].
@@ -84,7 +87,8 @@ pub use event::SessionEvent;
 /// If the connection is lost, each item that was accepted and not flushed may
 /// have arrived or not. The session never sends it again. The next call on the
 /// sink returns a [`SendError`] that says how many such items there were, once.
-/// The program decides what to do about them.
+/// The program decides what to do about them. With
+/// [`keep_unsent`](Self::keep_unsent) it can have them back.
 ///
 /// Closing the sink closes the session: no new connection is made. The rest of
 /// what the present connection receives can still be read. While there is no
@@ -107,7 +111,7 @@ pub use event::SessionEvent;
 ///
 /// [`Stream`]: futures_core::Stream
 /// [`Sink`]: futures_sink::Sink
-pub struct Session<C, P = Stratified>
+pub struct Session<C, P = Stratified, K = KeepNothing>
 where
     C: Connect<Connection: TryStream>,
     P: Policy,
@@ -121,8 +125,11 @@ where
     error: Option<Error<C::Error>>,
     end: End,
     sending: Sending,
+    kept: K,
     has_reader: bool,
     fail_while_down: bool,
+    /// How many sends have failed in a row because there is no connection.
+    failed_sends: u8,
 }
 
 type Item<C> = <<C as Connect>::Connection as TryStream>::Ok;
@@ -182,8 +189,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             error: None,
             end: End::Open,
             sending: Sending::default(),
+            kept: KeepNothing,
             has_reader: false,
             fail_while_down: false,
+            failed_sends: 0,
         }
     }
 }
@@ -193,12 +202,81 @@ where
     C: Connect<Connection: TryStream + Unpin>,
     P: Policy,
 {
+    /// Keeps a copy of each item until it is flushed, so that
+    /// [`take_unsent`](Session::take_unsent) can hand back what a lost connection
+    /// may have lost.
+    ///
+    /// The copies of a lost connection stay until they are taken. Items that were
+    /// accepted before this call are not among them. Without this call, a session
+    /// copies nothing.
+    ///
+    /// ```
+    /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::{SinkExt, StreamExt};
+    /// use redial::{Redial, SessionEvent, tcp};
+    /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+    ///
+    /// let dial = tcp::connect("chat.example:6667");
+    /// let mut chat = Redial::new(move || {
+    ///     let stream = dial.dial();
+    ///     async move { Ok::<_, LinesCodecError>(Framed::new(stream.await?, LinesCodec::new())) }
+    /// })
+    /// .into_session()
+    /// .keep_unsent::<String>();
+    /// while let Some(event) = chat.next().await {
+    ///     if let SessionEvent::Up = event? {
+    ///         // A line that had arrived arrives twice. Only the program knows if
+    ///         // that is better than never.
+    ///         for line in chat.take_unsent() {
+    ///             chat.send(line).await?;
+    ///         }
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn keep_unsent<T: Clone>(self) -> Session<C, P, KeepUnsent<T>> {
+        Session {
+            halves: self.halves,
+            convert: self.convert,
+            events: self.events,
+            error: self.error,
+            end: self.end,
+            sending: self.sending,
+            kept: KeepUnsent::new(),
+            has_reader: self.has_reader,
+            fail_while_down: self.fail_while_down,
+            failed_sends: self.failed_sends,
+        }
+    }
+}
+
+impl<C, P, T> Session<C, P, KeepUnsent<T>>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    /// The items that lost connections had accepted and not flushed, in the order
+    /// in which they were sent. Each of them may have arrived or not.
+    ///
+    /// An item that was [not accepted](SendError::was_accepted) is not among them.
+    /// The session never sends any of them again.
+    pub fn take_unsent(&mut self) -> Vec<T> {
+        // What the present connection has taken can still be flushed.
+        self.kept.take_all_but(self.sending.unflushed)
+    }
+}
+
+impl<C, P, K> Session<C, P, K>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
     /// Makes sends fail while there is no connection, instead of waiting for one.
     ///
     /// A send that fails still polls the driver. So the driver makes progress
-    /// whenever something is sent or read. Wait between two tries: a loop that
-    /// repeats a failed send at once keeps a runtime of one thread from making the
-    /// connection.
+    /// whenever something is sent or read. Every so often a send that fails again
+    /// lets the other tasks have their turn first, so that a loop which repeats a
+    /// failed send gets its connection, too.
     pub fn fail_while_down(mut self) -> Self {
         self.fail_while_down = true;
         self
@@ -322,14 +400,14 @@ struct Over;
 
 // Nothing in a session is ever pinned. A connection moves into it, so the
 // connection must be `Unpin`.
-impl<C, P> Unpin for Session<C, P>
+impl<C, P, K> Unpin for Session<C, P, K>
 where
     C: Connect<Connection: TryStream>,
     P: Policy,
 {
 }
 
-impl<C, P> fmt::Debug for Session<C, P>
+impl<C, P, K> fmt::Debug for Session<C, P, K>
 where
     C: Connect<Connection: TryStream>,
     P: Policy,

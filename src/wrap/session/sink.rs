@@ -9,6 +9,7 @@ use futures_sink::Sink;
 
 use super::error::{SendError, Unsent};
 use super::event::SessionEvent;
+use super::keep::Keep;
 use super::{End, MOST_EVENTS, Session};
 use crate::control::Ending;
 use crate::driver::Connect;
@@ -19,7 +20,12 @@ use crate::wrap::halves::Half;
 /// How many items of a connection that can no longer send are still read.
 const MOST_DRAINED: usize = 1024;
 
-impl<C, P> Session<C, P>
+/// So many sends fail in a row for want of a connection until the task must yield.
+/// Otherwise a loop that sends again at once would keep a runtime of one thread
+/// from making the connection.
+const FAILED_SENDS: u8 = 32;
+
+impl<C, P, K> Session<C, P, K>
 where
     C: Connect<Connection: TryStream + Unpin>,
     P: Policy,
@@ -29,11 +35,12 @@ where
     fn poll_sendable(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
             self.obey();
-            self.report()?;
+            self.report(false)?;
             if self.end != End::Open {
-                return Poll::Ready(Err(SendError(Unsent::Over)));
+                return Poll::Ready(Err(SendError::not_accepted(Unsent::Over)));
             }
             if self.halves.is_up() {
+                self.failed_sends = 0;
                 self.halves.settle(Half::Write);
                 return Poll::Ready(Ok(()));
             }
@@ -42,7 +49,12 @@ where
                 // The driver was polled before this failure, because a client that
                 // only sends must get its connection, too.
                 Poll::Pending if self.fail_while_down => {
-                    return Poll::Ready(Err(SendError(Unsent::Down)));
+                    self.failed_sends = (self.failed_sends + 1) % FAILED_SENDS;
+                    if self.failed_sends == 0 {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Err(SendError::not_accepted(Unsent::Down)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -59,12 +71,13 @@ where
         }
     }
 
-    /// Reports lost items, which the sink does before anything else.
+    /// Reports lost items, which the sink does before anything else. `accepted` says
+    /// whether the item of this call can be one of them.
     #[cold]
-    fn report(&mut self) -> Result<(), SendError> {
+    fn report(&mut self, accepted: bool) -> Result<(), SendError> {
         match mem::take(&mut self.sending.lost) {
             0 => Ok(()),
-            lost => Err(SendError(Unsent::Lost(lost))),
+            lost => Err(SendError::new(Unsent::Lost(lost), accepted)),
         }
     }
 
@@ -89,11 +102,12 @@ where
     }
 }
 
-impl<C, P, T> Sink<T> for Session<C, P>
+impl<C, P, K, T> Sink<T> for Session<C, P, K>
 where
     C: Connect<Connection: TryStream + Sink<T> + Unpin>,
     C::Error: FromConnection<<C::Connection as Sink<T>>::Error>,
     P: Policy,
+    K: Keep<T>,
 {
     type Error = SendError;
 
@@ -124,15 +138,16 @@ where
         match &mut this.halves.redial.connection {
             Some(connection) if ready => {
                 this.sending.unflushed += 1;
+                this.kept.add(&item);
                 if let Err(error) = Pin::new(connection).start_send(item) {
                     this.write_failed(error.into());
-                    this.report()?;
+                    this.report(true)?;
                 }
                 Ok(())
             }
             _ => {
-                this.sending.lost += 1;
-                this.report()
+                let lost = mem::take(&mut this.sending.lost);
+                Err(SendError::not_accepted(Unsent::Lost(lost)))
             }
         }
     }
@@ -141,19 +156,19 @@ where
         let this = &mut *self;
         if !this.halves.is_settled(Half::Write) {
             this.note_handles(cx);
-            this.report()?;
+            this.report(true)?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
             return Poll::Ready(Ok(())); // nothing was accepted
         };
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
-                this.sending.unflushed = 0;
+                this.kept.flushed(mem::take(&mut this.sending.unflushed));
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
                 this.write_failed(error.into());
-                Poll::Ready(this.report())
+                Poll::Ready(this.report(true))
             }
             Poll::Pending => {
                 this.halves.pend(Half::Write, cx);
@@ -167,7 +182,7 @@ where
         this.note_handles(cx);
         if this.halves.redial.connection.is_none() {
             this.finish();
-            return Poll::Ready(this.report());
+            return Poll::Ready(this.report(true));
         }
         if this.end == End::Open {
             this.end = End::Last;
@@ -175,12 +190,12 @@ where
         }
         match Pin::new(this.halves.connection()).poll_close(cx) {
             Poll::Ready(Ok(())) => {
-                this.sending.unflushed = 0;
-                Poll::Ready(this.report())
+                this.kept.flushed(mem::take(&mut this.sending.unflushed));
+                Poll::Ready(this.report(true))
             }
             Poll::Ready(Err(error)) => {
                 this.write_failed(error.into());
-                Poll::Ready(this.report())
+                Poll::Ready(this.report(true))
             }
             Poll::Pending => {
                 this.halves.pend(Half::Write, cx);

@@ -14,7 +14,7 @@ use crate::policy::{Cause, Policy};
 use crate::verdict::Verdict;
 use crate::wrap::halves::Half;
 
-impl<C, P> Session<C, P>
+impl<C, P, K> Session<C, P, K>
 where
     C: Connect<Connection: TryStream + Unpin>,
     P: Policy,
@@ -44,7 +44,7 @@ where
     }
 }
 
-impl<C, P> Stream for Session<C, P>
+impl<C, P, K> Stream for Session<C, P, K>
 where
     C: Connect<Connection: TryStream + Unpin>,
     P: Policy,
@@ -78,7 +78,7 @@ where
     }
 }
 
-impl<C, P> FusedStream for Session<C, P>
+impl<C, P, K> FusedStream for Session<C, P, K>
 where
     Self: Stream,
     C: Connect<Connection: TryStream + Unpin>,
