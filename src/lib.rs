@@ -119,7 +119,7 @@ extern crate std;
 // Pure: no clock, no runtime, no std.
 #[cfg(target_has_atomic = "64")]
 mod bucket;
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
 mod dial_error;
 mod invalid;
 mod nanos;
@@ -144,8 +144,8 @@ mod control;
 #[cfg(feature = "tokio")]
 mod driver;
 
-// A connector, for the driver.
-#[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+// A connector, for the driver. In loom's tests tokio has no sockets.
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
 pub mod tcp;
 
 // Wrappers, on the driver.

@@ -71,7 +71,7 @@ impl From<&std::io::Error> for Verdict {
     fn from(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
 
-        #[cfg(all(feature = "tokio", not(target_family = "wasm")))]
+        #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
         if let Some(dial) = crate::dial_error::DialError::of(error) {
             return if dial.is_nonsense() {
                 Self::Stop

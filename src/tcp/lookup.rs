@@ -18,13 +18,12 @@ use core::task::Poll;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::net::ToSocketAddrs;
-use std::sync::Mutex;
 
 use tokio::sync::watch;
 
-use super::lock;
 use crate::clock::{Instant, Sleep, Stopwatch};
 use crate::nanos::nanos;
+use crate::sync::{Mutex, lock};
 
 /// How long a dial waits for a look-up. It is also the time after which the
 /// resolvers of glibc and musl ask a second time.

@@ -1,9 +1,8 @@
 //! Which address worked.
 
 use core::net::SocketAddr;
-use std::sync::Mutex;
 
-use super::lock;
+use crate::sync::{Mutex, lock};
 
 /// The address that last worked. The attempts of all clones of a dial share it.
 #[derive(Default)]

@@ -94,7 +94,6 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 
@@ -427,12 +426,4 @@ impl fmt::Debug for Dialing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialing").finish_non_exhaustive()
     }
-}
-
-/// Locks, also if another thread panicked while it held the lock.
-///
-/// `crate::sync` has loom's locks in loom's tests. Those cannot be in a static, and
-/// loom does not test this module.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

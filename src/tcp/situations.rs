@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::sync::{Mutex, lock};
 use crate::verdict::Verdict;
 
 const ENETUNREACH: i32 = 101;
