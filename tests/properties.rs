@@ -290,7 +290,10 @@ proptest! {
         seed: u64,
         failures in any_failures(),
     ) {
-        let policy = TokenBucket::new(burst.max(1), period).as_policy();
+        let burst = burst.max(1);
+        // The longest that goes with this burst.
+        let period = period.min(Duration::from_nanos(u64::MAX / burst as u64));
+        let policy = TokenBucket::new(burst, period).as_policy();
         for wait in answers(&policy, seed, &failures) {
             prop_assert!(Duration::ZERO < wait && wait <= period.saturating_mul(2));
         }
@@ -456,7 +459,7 @@ proptest! {
         prop_assert!(same(&Exponential::new(base, cap).jitter(jitter), seed, &outage));
         prop_assert!(same(&Decorrelated::new(base, cap), seed, &outage));
         prop_assert!(same(&Sequence::new([base, cap]).jitter(jitter), seed, &outage));
-        prop_assert!(same(&TokenBucket::new(3, base).as_policy(), seed, &outage));
+        prop_assert!(same(&TokenBucket::new(1, base).as_policy(), seed, &outage));
     }
 
     #[test]

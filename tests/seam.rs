@@ -629,9 +629,13 @@ struct Items {
     read: Vec<Vec<u32>>,
     /// Items that were accepted, and were not flushed or reported yet.
     unflushed: Vec<u32>,
-    /// Items that were flushed, and the number of items that were reported.
+    /// Items that were flushed, and those that were reported as lost.
     flushed: Vec<u32>,
-    reported: usize,
+    reported: Vec<u32>,
+    /// What the session handed back.
+    taken: Vec<u32>,
+    /// How many items were not accepted.
+    refused: usize,
     next: u32,
     shut: bool,
     closed: bool,
@@ -670,10 +674,13 @@ impl Items {
             return;
         }
         assert!(!error.is_down());
-        self.unflushed.extend(item);
+        if error.was_accepted() {
+            self.unflushed.extend(item);
+        } else {
+            self.refused += item.is_some() as usize;
+        }
         assert_eq!(error.lost(), self.unflushed.len(), "{:?}", self.unflushed);
-        self.reported += self.unflushed.len();
-        self.unflushed.clear();
+        self.reported.append(&mut self.unflushed);
     }
 
     fn flushed(&mut self, world: &World<u32>) {
@@ -700,7 +707,10 @@ impl Items {
 
 async fn items(ops: Vec<Op>) {
     let (connector, world) = world::<u32>();
-    let mut session = Redial::new(connector).policy(waits()).into_session();
+    let mut session = Redial::new(connector)
+        .policy(waits())
+        .into_session()
+        .keep_unsent::<u32>();
     let handle = session.handle();
     let mut model = Items::default();
     let (mut reader, mut writer) = (Half::default(), Half::default());
@@ -775,6 +785,7 @@ async fn items(ops: Vec<Op>) {
             op => outside(&op, &world, &handle, make),
         }
         model.check(&world.borrow());
+        model.taken.append(&mut session.take_unsent());
     }
 
     // In the end every item has been reported or has arrived.
@@ -834,7 +845,11 @@ async fn items(ops: Vec<Op>) {
     assert!(model.unflushed.is_empty());
     let world = world.borrow();
     model.check(&world);
-    assert_eq!(model.flushed.len() + model.reported, model.next as usize);
+    let accepted = model.flushed.len() + model.reported.len();
+    assert_eq!(accepted + model.refused, model.next as usize);
+    // What was reported as lost, and no more, was handed back in order.
+    model.taken.append(&mut session.take_unsent());
+    assert_eq!(model.taken, model.reported);
     // The program has read all that was taken from a connection.
     for (number, wire) in world.wires.iter().enumerate() {
         let read = model.read.get(number).map_or(&[][..], Vec::as_slice);

@@ -410,7 +410,7 @@ fn counting_waker() -> (
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_for_a_connection_that_has_gone_since_poll_ready_is_reported() {
+async fn an_item_for_a_connection_that_has_gone_since_poll_ready_is_not_accepted() {
     let (connector, mut accepted) = server();
     let mut session = Redial::new(connector).policy(waits()).into_session();
     std::future::poll_fn(|cx| Sink::<String>::poll_ready(Pin::new(&mut session), cx))
@@ -421,13 +421,10 @@ async fn an_item_for_a_connection_that_has_gone_since_poll_ready_is_reported() {
     assert_eq!(shown(session.next().await), "down");
     assert_eq!(shown(session.next().await), "up");
     // The connection before this one was ready, and this one was not asked.
-    assert_eq!(
-        Pin::new(&mut session)
-            .start_send("x".to_owned())
-            .unwrap_err()
-            .lost(),
-        1
-    );
+    let error = Pin::new(&mut session)
+        .start_send("x".to_owned())
+        .unwrap_err();
+    assert_eq!((error.lost(), error.was_accepted()), (0, false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -838,8 +835,9 @@ async fn a_loop_that_sends_again_at_once_gets_its_connection() {
     .policy(redial::Sequence::new([Duration::from_millis(5)]))
     .into_session()
     .fail_while_down();
-    let sent = timeout(Duration::from_secs(60), async {
-        while session.send(1).await.is_err() {}
-    });
-    sent.await.expect("it connects");
+    // A timeout of the runtime would not get its turn either.
+    let start = std::time::Instant::now();
+    while session.send(1).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never connects");
+    }
 }

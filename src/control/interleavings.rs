@@ -10,7 +10,7 @@ use loom::thread;
 
 use futures_core::Stream;
 
-use super::{Commands, Control, Handle, Status};
+use super::{Commands, Control, Ending, Handle, Hold, Status, WaitsFor, Why};
 use crate::clock::Stopwatch;
 
 struct Woken(AtomicU32);
@@ -33,11 +33,40 @@ fn waiting(seconds: u64) -> Status {
     Status::Waiting {
         attempt: 2,
         until: zero.instant(seconds * 1_000_000_000),
+        by: WaitsFor::Policy,
+        why: Why::default(),
+    }
+}
+
+fn paused() -> Status {
+    Status::Paused {
+        why: Why::default(),
+    }
+}
+
+fn connecting() -> Status {
+    let Status::Waiting { until, why, .. } = waiting(0) else {
+        unreachable!("it waits");
+    };
+    Status::Connecting {
+        attempt: 2,
+        since: until,
+        why,
+    }
+}
+
+fn connected() -> Status {
+    let Status::Waiting { until, .. } = waiting(0) else {
+        unreachable!("it waits");
+    };
+    Status::Connected {
+        since: until,
+        generation: 1,
     }
 }
 
 fn control(status: Status) -> (Arc<Control>, Handle) {
-    let control = Arc::new(Control::new(status));
+    let control = Arc::new(Control::new(status, 0));
     (control.clone(), Handle::new(control))
 }
 
@@ -72,7 +101,7 @@ fn presses_are_not_lost(press: fn(&Handle), heard: fn(Commands) -> bool) {
 
 #[test]
 fn retry_now_is_not_lost_between_the_drivers_look_and_its_sleep() {
-    presses_are_not_lost(Handle::retry_now, |commands| commands.retry);
+    presses_are_not_lost(Handle::retry_now, |commands| commands.press.is_some());
 }
 
 #[test]
@@ -82,7 +111,7 @@ fn close_is_not_lost_between_the_drivers_look_and_its_sleep() {
 
 #[test]
 fn pause_is_not_lost_between_the_drivers_look_and_its_sleep() {
-    presses_are_not_lost(Handle::pause, |commands| commands.paused);
+    presses_are_not_lost(Handle::pause, |commands| commands.hold == Hold::Paused);
 }
 
 #[test]
@@ -91,16 +120,66 @@ fn resume_is_not_lost_between_the_drivers_look_and_its_sleep() {
         let (control, handle) = control(waiting(0));
         handle.pause();
         let presser = thread::spawn(move || handle.resume());
-        let (commands, count) = poll(&control, Status::Paused);
+        let (commands, count) = poll(&control, paused());
+        let seen = commands.hold == Hold::Paused;
         presser.join().unwrap();
         let again = count.0.load(SeqCst) > 0;
-        assert!(!commands.paused || again);
+        assert!(commands.hold == Hold::Nothing || again);
         let commands = if again {
             poll(&control, waiting(0)).0
         } else {
             commands
         };
-        assert!(commands.retry && !commands.paused);
+        assert_eq!(commands.hold, Hold::Nothing);
+        // A pause that the driver has not seen changes nothing.
+        assert!(commands.press.is_some() || !seen);
+    });
+}
+
+#[test]
+fn a_reported_loss_is_not_lost_between_the_look_at_a_connection_and_its_sleep() {
+    loom::model(|| {
+        let control = Arc::new(Control::new(connected(), 1));
+        let handle = Handle::new(control.clone());
+        let presser = thread::spawn(move || handle.lost());
+        let (count, waker) = woken();
+        let disturbed = control.await_disturbance(&waker);
+        presser.join().unwrap();
+        assert!(disturbed || count.0.load(SeqCst) > 0);
+        assert!(control.is_disturbed());
+        assert!(matches!(control.take_ending(), Some(Ending::Lost(_))));
+        assert!(!control.is_disturbed() && control.take_ending().is_none());
+    });
+}
+
+#[test]
+fn a_loss_that_comes_late_does_not_end_the_next_connection() {
+    loom::model(|| {
+        let control = Arc::new(Control::new(connected(), 1));
+        let handle = Handle::new(control.clone());
+        let presser = thread::spawn(move || handle.lost_if(1, crate::Verdict::Stop));
+        // The first connection is lost, and the second comes up.
+        control.publish(waiting(0));
+        control.connected();
+        control.publish(connected());
+        presser.join().unwrap();
+        assert_eq!(control.take_ending(), None);
+        assert!(!control.is_disturbed());
+    });
+}
+
+#[test]
+fn a_close_is_seen_however_the_connection_is_calmed() {
+    loom::model(|| {
+        let control = Arc::new(Control::new(connected(), 1));
+        let handle = Handle::new(control.clone());
+        handle.suspend();
+        let presser = thread::spawn(move || handle.close());
+        let other = Handle::new(control.clone());
+        other.resume();
+        let _ = control.take_ending();
+        presser.join().unwrap();
+        assert!(control.is_closed() && control.is_disturbed());
     });
 }
 
@@ -114,11 +193,11 @@ fn retry_now_is_not_stored_beyond_the_wait_that_it_ended() {
         });
         poll(&control, waiting(0));
         // The attempt begins, fails, and another wait begins.
-        control.publish(Status::Connecting { attempt: 2 });
+        control.publish(connecting());
         presser.join().unwrap();
         control.publish(waiting(9));
         let (commands, _) = poll(&control, waiting(9));
-        assert!(!commands.retry);
+        assert!(commands.press.is_none());
     });
 }
 
@@ -127,7 +206,7 @@ fn a_watcher_sees_the_last_status_and_the_end() {
     loom::model(|| {
         let (control, handle) = control(Status::Idle);
         let driver = thread::spawn(move || {
-            control.publish(Status::Paused);
+            control.publish(paused());
             control.finish();
         });
         let mut watch = handle.watch();
@@ -145,7 +224,7 @@ fn a_watcher_sees_the_last_status_and_the_end() {
                 }
             }
         }
-        let all = [Status::Idle, Status::Paused, Status::Closed];
+        let all = [Status::Idle, paused(), Status::Closed];
         assert!(!seen.is_empty() && all.ends_with(&seen), "{seen:?}");
         driver.join().unwrap();
     });
@@ -157,10 +236,10 @@ fn watchers_come_and_go_while_the_driver_publishes() {
         let (control, handle) = control(Status::Idle);
         let mut stays = handle.watch();
         let goes = thread::spawn(move || drop(handle.watch()));
-        control.publish(Status::Paused);
+        control.publish(paused());
         goes.join().unwrap();
         let mut cx = Context::from_waker(Waker::noop());
-        for status in [Status::Idle, Status::Paused] {
+        for status in [Status::Idle, paused()] {
             let next = Pin::new(&mut stays).poll_next(&mut cx);
             assert_eq!(next, Poll::Ready(Some(status)));
         }
