@@ -179,7 +179,8 @@ pub use clock::Instant;
 pub use control::{Handle, Status, WaitsFor, Watch, Why};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend, Redial,
+    AttemptInfo, BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend,
+    Redial, WithInfo, with_info,
 };
 #[cfg(feature = "tokio")]
 pub use wrap::{

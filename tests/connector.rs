@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use redial::{BoxConnect, BoxRedial, Cause, Connect, Event, Exponential, Jitter, Redial, Verdict};
+use redial::{
+    AttemptInfo, BoxConnect, BoxRedial, Cause, Connect, Event, Exponential, Jitter, Redial,
+    Verdict, with_info,
+};
 use tokio::time::{Instant, timeout};
 
 fn secs(seconds: u64) -> Duration {
@@ -239,4 +242,74 @@ fn a_boxed_connector_refuses_the_attempt_of_another() {
     let mut other = BoxConnect::new(|| ready(Ok::<u32, io::Error>(1)));
     let mut attempt = pin!(one.connect());
     let _ = other.poll_attempt(attempt.as_mut(), &mut Context::from_waker(Waker::noop()));
+}
+
+// ---- what a connector can know
+
+type Told = Arc<Mutex<Vec<(u32, Option<&'static str>)>>>;
+
+/// A connector that writes down what it is told, and whose attempts go like this.
+fn told(
+    answers: &'static [Option<Result<(), &'static str>>],
+) -> (
+    impl Connect<Connection = (), Error = &'static str, Attempt: Send> + Send + 'static,
+    Told,
+) {
+    let told = Told::default();
+    let log = told.clone();
+    let connector = with_info(move |info: AttemptInfo<'_, &'static str>| {
+        let mut log = log.lock().unwrap();
+        log.push((info.number(), info.last_error().copied()));
+        let answer = answers[log.len() - 1];
+        async move {
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        }
+    });
+    (connector, told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_can_know_the_number_of_its_attempt_and_the_last_error() {
+    for boxed in [false, true] {
+        let (connector, told) =
+            told(&[Some(Err("refused")), None, Some(Err("again")), Some(Ok(()))]);
+        let redial = Redial::new(connector);
+        if boxed {
+            redial.boxed().ready().await.unwrap();
+        } else {
+            let mut redial = redial;
+            redial.ready().await.unwrap();
+        }
+        let expected = [
+            (1, None),
+            (2, Some("refused")),
+            (3, None), // the one before timed out
+            (4, Some("again")),
+        ];
+        assert_eq!(*told.lock().unwrap(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_can_know_the_error_of_a_loss_and_each_outage_counts_anew() {
+    let (connector, told) = told(&[Some(Ok(())), Some(Ok(())), Some(Ok(())), Some(Ok(()))]);
+    let mut redial = Redial::new(connector);
+    redial.ready().await.unwrap();
+    redial.lost_with("kicked");
+    redial.ready().await.unwrap();
+    redial.lost();
+    redial.ready().await.unwrap();
+    tokio::time::sleep(secs(60)).await;
+    redial.lost_with("restart");
+    redial.ready().await.unwrap();
+    let expected = [
+        (1, None),
+        (1, Some("kicked")),
+        (2, None),
+        (1, Some("restart")),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }

@@ -838,6 +838,9 @@ async fn a_loop_that_sends_again_at_once_gets_its_connection() {
     // A timeout of the runtime would not get its turn either.
     let start = std::time::Instant::now();
     while session.send(1).await.is_err() {
-        assert!(start.elapsed() < Duration::from_secs(30), "it never connects");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "it never connects"
+        );
     }
 }

@@ -9,7 +9,7 @@ use core::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Redial;
-use super::connect::Connect;
+use super::connect::{AttemptInfo, Connect};
 use super::maybe_send::MaybeSend;
 use crate::outage::Outage;
 use crate::policy::{AnyPolicy, Policy};
@@ -99,7 +99,15 @@ impl<T, E> Connect for BoxConnect<T, E> {
     type Attempt = BoxAttempt<T, E>;
 
     fn connect(&mut self) -> BoxAttempt<T, E> {
-        BoxAttempt(self.0.connect_any())
+        BoxAttempt(self.0.connect_any(None))
+    }
+
+    fn connect_with(&mut self, info: AttemptInfo<'_, E>) -> BoxAttempt<T, E> {
+        BoxAttempt(self.0.connect_any(Some(info)))
+    }
+
+    fn wants_last_error(&self) -> bool {
+        self.0.wants_last_error_any()
     }
 
     /// # Panics
@@ -115,7 +123,8 @@ impl<T, E> Connect for BoxConnect<T, E> {
 }
 
 trait AnyConnect<T, E>: MaybeSend {
-    fn connect_any(&mut self) -> Pin<Box<dyn AnyAttempt<T, E>>>;
+    fn connect_any(&mut self, info: Option<AttemptInfo<'_, E>>) -> Pin<Box<dyn AnyAttempt<T, E>>>;
+    fn wants_last_error_any(&self) -> bool;
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -132,10 +141,20 @@ impl<C> AnyConnect<C::Connection, C::Error> for C
 where
     C: Connect<Attempt: MaybeSend + 'static> + MaybeSend + 'static,
 {
-    fn connect_any(&mut self) -> Pin<Box<dyn AnyAttempt<C::Connection, C::Error>>> {
+    fn connect_any(
+        &mut self,
+        info: Option<AttemptInfo<'_, C::Error>>,
+    ) -> Pin<Box<dyn AnyAttempt<C::Connection, C::Error>>> {
         Box::pin(Attempt::<C> {
-            attempt: self.connect(),
+            attempt: match info {
+                Some(info) => self.connect_with(info),
+                None => self.connect(),
+            },
         })
+    }
+
+    fn wants_last_error_any(&self) -> bool {
+        self.wants_last_error()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -130,10 +130,7 @@ impl<E> Error<E> {
     /// The error of the last attempt. `None` if that timed out, panicked or was
     /// dropped, or if the driver was closed.
     pub fn last(&self) -> Option<&E> {
-        match &self.0.last {
-            Last::Error(error) => Some(error),
-            Last::TimedOut(_) | Last::Unknown => None,
-        }
+        self.0.last.error()
     }
 
     /// How long the last attempt was given, if it took longer. `None` if it ended in

@@ -91,10 +91,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         gone
     }
 
-    /// Stores the error of a loss, so that `GaveUp` can report it if no
-    /// connection follows.
+    /// Stores the error of a loss, so that `GaveUp` can report it if no connection
+    /// follows, and for a connector that wants it.
     pub(crate) fn keep(&mut self, error: C::Error) {
-        if let Phase::GivingUp(_) = self.core.phase {
+        let gives_up = matches!(self.core.phase, Phase::GivingUp(_));
+        if gives_up || self.connector.wants_last_error() {
             self.core.set_last(Last::Error(error));
         }
     }

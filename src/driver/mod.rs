@@ -47,7 +47,7 @@ use crate::policy::{Policy, Stratified};
 use crate::verdict::Verdict;
 
 pub use boxed::{BoxAttempt, BoxConnect, BoxRedial};
-pub use connect::Connect;
+pub use connect::{AttemptInfo, Connect, WithInfo, with_info};
 pub use error::{BoxError, Error};
 pub use event::Event;
 pub use future::{Connecting, Ready};

@@ -34,6 +34,15 @@ pub(super) enum Last<E> {
     Unknown,
 }
 
+impl<E> Last<E> {
+    pub(super) fn error(&self) -> Option<&E> {
+        match self {
+            Self::Error(error) => Some(error),
+            Self::TimedOut(_) | Self::Unknown => None,
+        }
+    }
+}
+
 impl<E, P: Policy> Core<E, P> {
     /// An attempt begins.
     pub(super) fn attempt_begins(&mut self) {
@@ -63,11 +72,11 @@ impl<E, P: Policy> Core<E, P> {
         let now = self.now();
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
         self.note(error, verdict, None);
-        self.obey(now, next, set_by(verdict), Last::Unknown);
+        self.obey(now, next, set_by(verdict), Last::Unknown, false);
     }
 
-    /// The attempt failed.
-    pub(super) fn failed(&mut self, failure: Failure<E>) {
+    /// The attempt failed. `keep` says whether the connector wants to know the error.
+    pub(super) fn failed(&mut self, failure: Failure<E>, keep: bool) {
         let (error, timeout) = match failure {
             Failure::Error(error) => (Some(error), None),
             Failure::TimedOut(timeout) => (None, Some(timeout)),
@@ -103,7 +112,7 @@ impl<E, P: Policy> Core<E, P> {
             (None, Some(timeout)) => Last::TimedOut(timeout),
             (None, None) => Last::Unknown,
         };
-        self.obey(now, next, by, last);
+        self.obey(now, next, by, last, keep);
     }
 
     /// The attempt succeeded.
@@ -140,8 +149,12 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    /// Does what the outage says. `last` is how the attempt ended.
-    pub(super) fn obey(&mut self, now: u64, next: Next, by: WaitsFor, last: Last<E>) {
+    /// Does what the outage says. `last` is how the attempt ended; it is kept for the
+    /// caller if the driver gives up, and for the connector if that wants it.
+    pub(super) fn obey(&mut self, now: u64, next: Next, by: WaitsFor, last: Last<E>, keep: bool) {
+        if keep || matches!(next, Next::GiveUp(_)) {
+            self.set_last(last);
+        }
         match next {
             Next::Wait(Duration::ZERO) => {
                 self.enter(Phase::Yielding { yielded: false });
@@ -153,7 +166,6 @@ impl<E, P: Policy> Core<E, P> {
             }
             Next::GiveUp(reason) => {
                 self.enter(Phase::GivingUp(reason));
-                self.set_last(last);
                 // Before the observer, which may panic: nothing else says it.
                 self.publish(|why| Status::GaveUp { reason, why });
                 self.tell(&Event::GaveUp { reason });

@@ -14,7 +14,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
-use super::connect::Connect;
+use super::connect::{AttemptInfo, Connect};
 use super::flight::{Flight, poll_or_drop};
 use super::outcome::{Failure, Last};
 use super::state::{Core, Noted, Over, Phase};
@@ -43,7 +43,11 @@ impl<E, P: Policy> Core<E, P> {
             self.phase = Phase::Connecting {
                 since: Noted::NEVER,
             };
-            flight.as_mut().begin(connector.connect());
+            let info = AttemptInfo {
+                number: 1,
+                last_error: None,
+            };
+            flight.as_mut().begin(connector.connect_with(info));
             match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                 Ok(connection) => {
                     self.outage.connected_at_once();
@@ -52,7 +56,7 @@ impl<E, P: Policy> Core<E, P> {
                     };
                     return Poll::Ready(Ok(connection));
                 }
-                Err(failure) => self.failed(failure),
+                Err(failure) => self.failed(failure, connector.wants_last_error()),
             }
         }
         self.poll_on(connector, flight, cx)
@@ -104,7 +108,9 @@ impl<E, P: Policy> Core<E, P> {
             match self.phase {
                 Phase::Due => {
                     self.attempt_begins();
-                    flight.as_mut().begin(connector.connect());
+                    let last = self.take_last();
+                    let info = self.attempt_info(&last);
+                    flight.as_mut().begin(connector.connect_with(info));
                 }
                 Phase::First => self.spread_first(),
                 Phase::Restored => self.begin_restored(),
@@ -122,7 +128,7 @@ impl<E, P: Policy> Core<E, P> {
                             self.connected();
                             return Poll::Ready(Ok(connection));
                         }
-                        Err(failure) => self.failed(failure),
+                        Err(failure) => self.failed(failure, connector.wants_last_error()),
                     }
                 }
                 Phase::Waiting { wall, paid, .. } => {
@@ -187,6 +193,14 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    /// What the connector can know about an attempt.
+    fn attempt_info<'a>(&self, last: &'a Last<E>) -> AttemptInfo<'a, E> {
+        AttemptInfo {
+            number: self.attempt_number(),
+            last_error: last.error(),
+        }
+    }
+
     /// Somebody asks for a connection after the driver gave up: a new outage, and
     /// a spread attempt, unless a press says when.
     #[cold]
@@ -194,7 +208,7 @@ impl<E, P: Policy> Core<E, P> {
         self.outage.reset();
         let now = self.now();
         let next = self.outage.lost(Duration::from_nanos(now));
-        self.obey(now, next, WaitsFor::Policy, Last::Unknown);
+        self.obey(now, next, WaitsFor::Policy, Last::Unknown, false);
         if let Some(press) = press {
             self.press(press);
             if self.is_due(Timer::Wait) {

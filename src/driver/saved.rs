@@ -34,7 +34,7 @@ impl<E, P: Policy> Core<E, P> {
         let now = self.now();
         let at = Duration::from_nanos(now);
         let next = self.outage.restore(&saved, Duration::ZERO, at);
-        self.obey(now, next, WaitsFor::Policy, Last::Unknown);
+        self.obey(now, next, WaitsFor::Policy, Last::Unknown, false);
     }
 
     /// The outage to carry over a restart of the program.
