@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::error::Error;
 use super::event::Event;
-use super::pressed::timed_out;
 use super::state::{Core, Noted, Over, Phase};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Status, WaitsFor};
@@ -51,16 +50,22 @@ impl<E, P: Policy> Core<E, P> {
             since: Noted::NEVER,
         });
         if self.control().is_some() {
-            let now = self.now();
-            self.phase = Phase::Connecting {
-                since: Noted::at(now),
-            };
-            if let Some(control) = self.control() {
-                control.attempt_begins(now);
-            }
-            self.publish_phase();
+            self.show_attempt();
         }
         self.tell(&Event::Connecting { attempt });
+    }
+
+    /// Shows the attempt that begins to the handles.
+    #[cold]
+    fn show_attempt(&mut self) {
+        let now = self.now();
+        self.phase = Phase::Connecting {
+            since: Noted::at(now),
+        };
+        if let Some(control) = self.control() {
+            control.attempt_begins(now);
+        }
+        self.publish_phase();
     }
 
     /// The connection is gone.
@@ -94,7 +99,7 @@ impl<E, P: Policy> Core<E, P> {
         });
         let now = self.now();
         let mut next = self.outage.failed(Duration::from_nanos(now), verdict);
-        self.note(error.as_ref(), verdict, timeout.map(timed_out));
+        self.note(error.as_ref(), verdict, timeout);
         let mut by = set_by(verdict);
         // A press on this attempt also ends the wait after it, unless the server
         // has answered with a time of its own.

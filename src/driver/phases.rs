@@ -19,7 +19,7 @@ use super::flight::{Flight, poll_or_drop};
 use super::outcome::{Failure, Last};
 use super::state::{Core, Noted, Over, Phase};
 use crate::clock::{Timer, after};
-use crate::control::{Control, Ending, Press, WaitsFor};
+use crate::control::{Control, Ending, Hold, Press, WaitsFor};
 use crate::outage::Reason;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
@@ -98,7 +98,7 @@ impl<E, P: Policy> Core<E, P> {
             if commands.changed {
                 self.network_changed(commands.hold);
             }
-            if self.holds(commands.hold, flight.as_mut()) {
+            if commands.hold != Hold::Nothing && self.holds(commands.hold, flight.as_mut()) {
                 flight.disarm();
                 return Poll::Pending;
             }

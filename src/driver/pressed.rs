@@ -101,11 +101,19 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// Keeps what went wrong for the statuses that follow, if anybody sees them.
-    pub(super) fn note(&mut self, error: Option<&E>, verdict: Verdict, text: Option<String>) {
-        if self.control().is_none() {
-            return;
+    #[inline]
+    pub(super) fn note(&mut self, error: Option<&E>, verdict: Verdict, timeout: Option<Duration>) {
+        if self.control().is_some() {
+            self.note_trouble(error, verdict, timeout);
         }
-        let text = error.and_then(|error| self.text(error)).or(text);
+    }
+
+    #[cold]
+    fn note_trouble(&mut self, error: Option<&E>, verdict: Verdict, timeout: Option<Duration>) {
+        let text = match error {
+            Some(error) => self.text(error),
+            None => timeout.map(timed_out),
+        };
         let now = Duration::from_nanos(self.now());
         let elapsed = self.outage.elapsed(now);
         if let Some(control) = self.control() {
@@ -251,7 +259,7 @@ impl<E, P: Policy> Core<E, P> {
 }
 
 /// The text of an attempt that took too long.
-pub(super) fn timed_out(timeout: Duration) -> String {
+fn timed_out(timeout: Duration) -> String {
     use core::fmt::Write;
 
     let mut text = "timed out after ".to_string();
