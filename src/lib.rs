@@ -70,7 +70,7 @@
 //! - Retries of single requests. This crate handles outages, not calls.
 //! - The detection of dead connections. Pings and read timeouts belong to the
 //!   protocol; if your code finds a connection dead, it calls
-//!   [`lost`](Redial::lost). After a device has slept, the present wait is cut
+//!   [`lost`](Redial::lost), from another task [`Handle::lost`]. After a device has slept, the present wait is cut
 //!   short, but a connection is not checked.
 //! - Timers of other runtimes. [`Outage`] needs none.
 //!

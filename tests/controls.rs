@@ -680,13 +680,14 @@ async fn a_run_gets_another_session_when_a_handle_ends_the_present_one() {
 }
 
 type Lines = Framed<DuplexStream, LinesCodec>;
+type FarEnds = Arc<Mutex<Vec<DuplexStream>>>;
 
 /// A connector, and the far ends of its connections.
 fn lines() -> (
     impl FnMut() -> std::future::Ready<Result<Lines, LinesCodecError>>,
-    Arc<Mutex<Vec<DuplexStream>>>,
+    FarEnds,
 ) {
-    let far = Arc::new(Mutex::new(Vec::new()));
+    let far = FarEnds::default();
     let ends = far.clone();
     let connector = move || {
         let (near, far) = duplex(64);

@@ -225,7 +225,7 @@ impl App {
             Some(Typed::Quit) | None => self.leave_within(AFTER_QUIT)?,
         }
         // Show it now. A later status would erase what is typed next.
-        self.show(handle.status(), Screen::count_down)?;
+        self.show(&handle.status(), Screen::count_down)?;
         self.send(link)
     }
 
@@ -287,7 +287,7 @@ impl App {
     /// Called each second: shows the countdown, and sends lines that waited.
     pub(crate) fn tick(
         &mut self,
-        status: Status,
+        status: &Status,
         link: Option<&mut Link>,
     ) -> Result<(), Box<dyn Error>> {
         self.show(status, Screen::count_down)?;
@@ -298,10 +298,10 @@ impl App {
     /// shown more already.
     pub(crate) fn show(
         &mut self,
-        status: Status,
+        status: &Status,
         by: fn(&mut Screen<Stdout>, &str) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.is_online || status == Status::Idle {
+        if self.is_online || *status == Status::Idle {
             return Ok(());
         }
         let cause = self.cause();

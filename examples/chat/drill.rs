@@ -57,7 +57,7 @@ async fn storms() -> Result<(), Box<dyn Error>> {
     let (back, mut backs) = mpsc::channel(fleet);
     for nick in NICKS {
         let account = Account {
-            server: server.address().to_string(),
+            dial: redial::tcp::connect(server.address()).nodelay(true),
             nick: nick.to_owned(),
             channel: "#storm".to_owned(),
             password: None,

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use redial::tcp::Dial;
 
 use crate::irc::{Message, fit};
 use crate::link::{Link, Wire};
@@ -13,8 +14,8 @@ use crate::trouble::ChatError;
 /// The server, and the identity to log in with.
 #[derive(Clone)]
 pub(crate) struct Account {
-    /// `host:port`.
-    pub(crate) server: String,
+    /// The way to the server. It remembers which address of the name works.
+    pub(crate) dial: Dial,
     pub(crate) nick: String,
     pub(crate) channel: String,
     pub(crate) password: Option<String>,
@@ -62,7 +63,7 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
 /// One attempt. It succeeds only when we are in the channel, because a server that
 /// accepts connections but no logins is not up.
 pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
-    let stream = redial::tcp::connect(&account.server).nodelay(true).await?;
+    let stream = account.dial.dial().await?;
     let wire: Box<dyn Wire> = match &account.tls {
         Some(tls) => Box::new(tls.connect(stream).await?),
         None => Box::new(stream),
@@ -167,7 +168,7 @@ mod tests {
 
     fn account() -> Account {
         Account {
-            server: String::new(),
+            dial: redial::tcp::connect(""),
             nick: "alexandria".into(),
             channel: "#room".into(),
             password: Some("sesame".into()),

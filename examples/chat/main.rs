@@ -100,7 +100,7 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         tls: has_tls
             .then(|| Tls::new(&server, args.tls_ca.as_deref()))
             .transpose()?,
-        server,
+        dial: redial::tcp::connect(server).nodelay(true),
         nick: args.nick,
         channel: args.channel,
         password: args.password,
@@ -130,9 +130,9 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
                 app.typed(typed, session.get_mut(), &handle)?;
             }
             Some(status) = statuses.next() => if status == handle.status() {
-                app.show(status, Screen::status)?;
+                app.show(&status, Screen::status)?;
             },
-            _ = seconds.tick() => app.tick(handle.status(), session.get_mut())?,
+            _ = seconds.tick() => app.tick(&handle.status(), session.get_mut())?,
             () = until(app.deadline()) => break,
             _ = &mut interrupt => break,
         }

@@ -218,9 +218,9 @@ pub(crate) fn cause(event: &Event<'_, ChatError>) -> Option<String> {
 
 /// The state of the connection; `is_first` until an attempt has failed. The
 /// important words come first, because a narrow terminal cuts the last ones.
-pub(crate) fn state(status: Status, is_first: bool) -> String {
+pub(crate) fn state(status: &Status, is_first: bool) -> String {
     match status {
-        Status::Waiting { attempt, until, .. } => next_try(until.remaining(), attempt),
+        Status::Waiting { attempt, until, .. } => next_try(until.remaining(), *attempt),
         Status::Connecting { .. } if is_first => "connecting".to_owned(),
         Status::Connecting { attempt, .. } => format!("trying now (attempt {attempt})"),
         Status::Connected { .. } => "online".to_owned(),

@@ -145,7 +145,7 @@ fn program() -> PathBuf {
 /// Another client in the channel.
 async fn listener(server: SocketAddr) -> link::Link {
     let account = Account {
-        server: server.to_string(),
+        dial: redial::tcp::connect(server),
         nick: "ear".into(),
         channel: "#room".into(),
         password: None,
