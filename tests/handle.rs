@@ -65,7 +65,7 @@ async fn soon<F: Future>(future: F) -> F::Output {
 }
 
 /// The present status, in a word.
-fn word(status: Status) -> &'static str {
+fn word(status: &Status) -> &'static str {
     match status {
         Status::Idle => "idle",
         Status::Connecting { .. } => "connecting",
@@ -132,7 +132,7 @@ async fn a_press_between_the_loss_and_the_next_poll_ends_that_wait() {
     redial.ready().await.unwrap();
     sleep(secs(1)).await;
     redial.lost();
-    assert_eq!(word(handle.status()), "waiting");
+    assert_eq!(word(&handle.status()), "waiting");
     handle.retry_now();
     let start = Instant::now();
     redial.ready().await.unwrap();
@@ -216,9 +216,9 @@ async fn a_pause_while_connecting_leaves_the_attempt_and_holds_the_next() {
             .await
             .is_err()
     );
-    assert_eq!(word(handle.status()), "connecting");
+    assert_eq!(word(&handle.status()), "connecting");
     assert!(timeout(secs(1000), &mut future).await.is_err());
-    assert_eq!(word(handle.status()), "paused");
+    assert_eq!(word(&handle.status()), "paused");
     assert_eq!(attempts.load(SeqCst), 1);
     handle.resume();
     assert_eq!(*soon(future).await.unwrap(), 2);
@@ -233,7 +233,7 @@ async fn a_pause_while_connecting_lets_a_connection_come_up() {
     assert!(timeout(secs(1), &mut future).await.is_err());
     handle.pause();
     soon(future).await.unwrap();
-    assert_eq!(word(handle.status()), "connected");
+    assert_eq!(word(&handle.status()), "connected");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +250,7 @@ async fn after_a_pause_the_wait_for_the_budget_shows_its_deadline_again() {
     assert!(matches!(paying, Status::Waiting { until, .. } if until.remaining() == secs(98)));
     handle.pause();
     assert!(timeout(secs(2), &mut future).await.is_err());
-    assert_eq!(word(handle.status()), "paused");
+    assert_eq!(word(&handle.status()), "paused");
     handle.resume();
     assert!(timeout(secs(2), &mut future).await.is_err());
     assert_eq!(handle.status(), paying);
@@ -347,7 +347,7 @@ async fn closed_in_each_phase<T, F: Future<Output = T>>(
                 timeout(secs(after), &mut client).await.is_err(),
                 "{phase}: nothing ends before it is closed"
             );
-            let status = word(handle.status());
+            let status = word(&handle.status());
             let expected = if phase == "paying" { "waiting" } else { phase };
             assert_eq!(status, expected);
         }
@@ -473,7 +473,7 @@ async fn close_ends_every_task_that_shares_in_every_phase() {
             })
             .collect();
         sleep(secs(1)).await;
-        assert_eq!(word(handle.status()), phase);
+        assert_eq!(word(&handle.status()), phase);
         handle.close();
         for waiter in waiters {
             assert!(soon(waiter).await.unwrap().unwrap_err().is_closed());
@@ -533,7 +533,7 @@ async fn a_watcher_that_keeps_up_misses_nothing() {
     let mut watch = handle.watch();
     assert_eq!(read(&mut watch), [Status::Idle]);
     flap(21); // three statuses each: connecting, connected, waiting
-    let words: Vec<_> = read(&mut watch).into_iter().map(word).collect();
+    let words: Vec<_> = read(&mut watch).iter().map(word).collect();
     assert_eq!(words, ["connecting", "connected", "waiting"].repeat(21));
 }
 
@@ -566,7 +566,7 @@ async fn watchers_do_not_take_from_each_other() {
 async fn a_watcher_in_a_task_of_its_own_wakes_for_each_status() {
     let (mut flap, handle) = flapping();
     let watch = handle.watch();
-    let watching = tokio::spawn(watch.map(word).collect::<Vec<_>>());
+    let watching = tokio::spawn(watch.map(|status| word(&status)).collect::<Vec<_>>());
     for _ in 0..100 {
         flap(1);
         tokio::task::yield_now().await;
@@ -586,7 +586,7 @@ async fn a_watch_ends_when_its_driver_is_closed() {
     redial.ready().await.unwrap();
     handle.close();
     assert!(redial.ready().await.unwrap_err().is_closed());
-    let seen: Vec<_> = soon(watch.map(word).collect()).await;
+    let seen: Vec<_> = soon(watch.map(|status| word(&status)).collect()).await;
     assert_eq!(seen, ["idle", "connecting", "connected", "closed"]);
     assert_eq!(
         soon(handle.watch().collect::<Vec<_>>()).await,
@@ -603,7 +603,7 @@ async fn a_watch_goes_on_after_a_driver_that_gave_up_and_is_asked_again() {
     let mut watch = redial.handle().watch();
     assert!(redial.ready().await.unwrap_err().is_exhausted());
     redial.ready().await.unwrap();
-    let seen: Vec<_> = read(&mut watch).into_iter().map(word).collect();
+    let seen: Vec<_> = read(&mut watch).iter().map(word).collect();
     assert_eq!(
         seen,
         [
@@ -708,11 +708,11 @@ fn a_handle_says_the_same_whenever_it_was_made() {
                     // Instants by their distance from the start.
                     match status {
                         Status::Waiting { attempt, until, .. } => {
-                            (word(status), attempt, at + until.remaining())
+                            (word(&status), attempt, at + until.remaining())
                         }
-                        Status::Connecting { attempt, .. } => (word(status), attempt, secs(0)),
-                        Status::Connected { since, .. } => (word(status), 0, at - since.elapsed()),
-                        _ => (word(status), 0, secs(0)),
+                        Status::Connecting { attempt, .. } => (word(&status), attempt, secs(0)),
+                        Status::Connected { since, .. } => (word(&status), 0, at - since.elapsed()),
+                        _ => (word(&status), 0, secs(0)),
                     }
                 })
             })
