@@ -313,3 +313,45 @@ async fn a_connector_can_know_the_error_of_a_loss_and_each_outage_counts_anew() 
     ];
     assert_eq!(*told.lock().unwrap(), expected);
 }
+
+/// A connector that counts the changes of the network that it hears of.
+struct Counts(Arc<AtomicU32>);
+
+impl Connect for Counts {
+    type Connection = ();
+    type Error = io::Error;
+    type Attempt = std::future::Ready<io::Result<()>>;
+
+    fn connect(&mut self) -> Self::Attempt {
+        ready(Err(ErrorKind::ConnectionRefused.into()))
+    }
+
+    fn network_changed(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+
+    fn poll_attempt(
+        &mut self,
+        attempt: Pin<&mut Self::Attempt>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        attempt.poll(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_hears_that_the_network_has_changed() {
+    let changes = Arc::new(AtomicU32::new(0));
+    let plain = Redial::new(Counts(changes.clone()));
+    let boxed = Redial::new(Counts(changes.clone())).boxed();
+    let handles = [plain.handle(), boxed.handle()];
+    let (mut plain, mut boxed) = (plain, boxed);
+    let living = async { tokio::join!(plain.ready(), boxed.ready()) };
+    let mut living = pin!(living);
+    assert!(timeout(secs(1), &mut living).await.is_err());
+    for handle in &handles {
+        handle.network_changed();
+    }
+    assert!(timeout(secs(1), &mut living).await.is_err());
+    assert_eq!(changes.load(SeqCst), 2);
+}

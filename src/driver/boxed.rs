@@ -110,6 +110,10 @@ impl<T, E> Connect for BoxConnect<T, E> {
         self.0.wants_last_error_any()
     }
 
+    fn network_changed(&mut self) {
+        self.0.network_changed_any();
+    }
+
     /// # Panics
     ///
     /// If the attempt is one of a connector of another type.
@@ -125,6 +129,7 @@ impl<T, E> Connect for BoxConnect<T, E> {
 trait AnyConnect<T, E>: MaybeSend {
     fn connect_any(&mut self, info: Option<AttemptInfo<'_, E>>) -> Pin<Box<dyn AnyAttempt<T, E>>>;
     fn wants_last_error_any(&self) -> bool;
+    fn network_changed_any(&mut self);
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -155,6 +160,10 @@ where
 
     fn wants_last_error_any(&self) -> bool {
         self.wants_last_error()
+    }
+
+    fn network_changed_any(&mut self) {
+        self.network_changed();
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

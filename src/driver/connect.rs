@@ -158,6 +158,13 @@ pub trait Connect {
         false
     }
 
+    /// The network of the device has changed: a
+    /// [`Handle`](crate::Handle::network_changed) says so while there is no
+    /// connection. What the connector knows about the old network may be wrong now.
+    /// Does nothing by default.
+    #[inline]
+    fn network_changed(&mut self) {}
+
     /// Goes on with an attempt: as [`Future::poll`], with the connector beside
     /// the future.
     ///

@@ -96,6 +96,7 @@ impl<E, P: Policy> Core<E, P> {
                 self.close();
             }
             if commands.changed {
+                connector.network_changed();
                 self.network_changed(commands.hold);
             }
             if commands.hold != Hold::Nothing && self.holds(commands.hold, flight.as_mut()) {

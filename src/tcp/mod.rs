@@ -193,8 +193,10 @@ impl Dial {
         }))
     }
 
-    /// Forgets the address that last worked. Call it when the network has changed,
-    /// or if the server at that address accepts connections and then fails.
+    /// Forgets the address that last worked. Call it if the server at that address
+    /// accepts connections and then fails, or when the network has changed. A driver
+    /// whose connector is this `Dial` calls it when a
+    /// [`Handle`](crate::Handle::network_changed) says so.
     ///
     /// The answer of a look-up that no dial has taken yet is forgotten, too. A
     /// resolver of your [own](Self::resolve_with) is asked anew by the next dial,
@@ -390,6 +392,11 @@ impl Connect for Dial {
 
     fn connect(&mut self) -> Dialing {
         self.dial()
+    }
+
+    /// [Forgets](Self::forget) the address that worked in the old network.
+    fn network_changed(&mut self) {
+        self.forget();
     }
 
     fn poll_attempt(

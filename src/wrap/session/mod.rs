@@ -73,8 +73,9 @@ pub use keep::{Keep, KeepNothing, KeepUnsent};
 /// [`Error`] and ends. The error of a loss arrives in `Down`; the final `Error`
 /// does not repeat it.
 ///
-/// [`Handle::close`] drops the connection at once: no `Down` follows, and items
-/// that had arrived and were not read yet are lost.
+/// If a [`Handle`] ends the connection, items that had arrived and were not read yet
+/// are lost. A `Down` follows, except after [`Handle::close`], which drops the
+/// connection at once.
 ///
 /// # Sending
 ///

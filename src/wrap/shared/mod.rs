@@ -52,8 +52,9 @@ pub use ready::SharedReady;
 ///
 /// # The lock
 ///
-/// The connector, the classifier, the observers and the connection's `Clone` run
-/// under a lock. They must not use the `Shared` that they serve.
+/// The connector, the classifier, the observers, the wall clock, the connection's
+/// `Clone` and the error's `Drop` run under a lock. They must not use the `Shared`
+/// that they serve.
 pub struct Shared<C: Connect, P: Policy = Stratified> {
     inner: Arc<Inner<C, P>>,
 }
