@@ -22,3 +22,25 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
 pub(crate) const fn scale(random: u64, range: u64) -> u64 {
     ((random as u128 * range as u128) >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_more_than_584_years_count_as_584_years() {
+        let nanosecond = Duration::from_nanos(1);
+        let last = Duration::from_nanos(u64::MAX);
+        for (time, expected) in [
+            (Duration::ZERO, 0),
+            (last - nanosecond, u64::MAX - 1),
+            (last, u64::MAX),
+            // Within the last second of a `u64`, and after it.
+            (last + nanosecond, u64::MAX),
+            (last + Duration::from_secs(1), u64::MAX),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(nanos(time), expected, "{time:?}");
+        }
+    }
+}
