@@ -660,6 +660,15 @@ fn an_attempt_out_of_turn_keeps_a_wait_that_its_cause_allows() {
 }
 
 #[test]
+fn a_slot_uses_up_the_wait_of_an_iterator() {
+    let mut outage = Outage::from_seed(from_fn(|_| [1, 2, 4].map(secs)), 1);
+    assert_eq!(wait(outage.failed(secs(0), DOWN)), secs(1));
+    let slot = Verdict::Slot(secs(30));
+    assert_eq!(wait(outage.failed(secs(1), slot)), secs(30));
+    assert_eq!(wait(outage.failed(secs(31), DOWN)), secs(4));
+}
+
+#[test]
 fn a_policy_from_an_iterator_goes_on_after_a_restore() {
     // Five waits, over as many launches as there are.
     let policy = || from_fn(|_| [1, 2, 4, 8, 16].map(secs));

@@ -83,3 +83,33 @@ impl<F> fmt::Debug for FromFn<F> {
         f.debug_tuple("FromFn").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Cause;
+
+    /// The waits of these attempts, in seconds. The n-th item is n seconds.
+    fn waits<const N: usize>(attempts: [u32; N]) -> [u64; N] {
+        let mut backoff = from_fn(|_| (0..).map(Duration::from_secs)).start(Rng::from_seed(1));
+        attempts.map(|attempt| {
+            let failed = Failed::new(attempt, Duration::ZERO, Cause::Down);
+            backoff.next_delay(&failed).unwrap().as_secs()
+        })
+    }
+
+    #[test]
+    fn an_attempt_that_the_state_did_not_see_uses_up_its_item() {
+        assert_eq!(waits([0, 1, 5, 6, 9]), [0, 1, 5, 6, 9]);
+    }
+
+    #[test]
+    fn a_count_that_goes_back_skips_no_item_twice() {
+        assert_eq!(waits([5, 0, 6, 8, 9]), [5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_leap_over_many_attempts_skips_a_hundred_thousand_items() {
+        assert_eq!(waits([u32::MAX, u32::MAX]), [100_000, 100_001]);
+    }
+}
