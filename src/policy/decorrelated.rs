@@ -225,6 +225,12 @@ mod tests {
         let last = (0..=20).map(|n| seen.next_delay(&failed(n))).last();
         assert_eq!(Some(unseen.next_delay(&failed(20))), last);
         assert_eq!(unseen.next_delay(&failed(21)), seen.next_delay(&failed(21)));
+
+        let mut partly_seen = minute().start(Rng::from_seed(5));
+        for attempt in 0..3 {
+            partly_seen.next_delay(&failed(attempt));
+        }
+        assert_eq!(Some(partly_seen.next_delay(&failed(20))), last);
     }
 
     #[test]
