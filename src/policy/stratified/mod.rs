@@ -340,6 +340,10 @@ mod tests {
         // 0.6 / ln 1.6 * 100 000 / 2 000 = 63.83 s
         let base = Stratified::for_fleet(100_000, 1_000).strata.base() as f64 / 1e9;
         assert!((base - 63.829).abs() < 0.001, "{base}");
+        // The caps rise only as far as the first window needs.
+        let Strata { cap, busy, .. } = Stratified::for_fleet(100_000, 1_000).strata;
+        assert!((cap as f64 / 1e9 - base).abs() < 1e-8, "{cap}");
+        assert_eq!(busy, Stratified::default().strata.busy);
         assert_eq!(Stratified::for_fleet(1, 1_000), Stratified::default());
         assert_eq!(Stratified::for_fleet(0, 0.1), Stratified::default());
         let huge = Stratified::for_fleet(u64::MAX, 1e-300);
@@ -409,6 +413,11 @@ mod tests {
             alloc::format!("{:?}", Stratified::default()),
             "Stratified { base: 1s, growth: 1.6, cap: 37.5s, busy_cap: 150s, stalled_cap: 750s }"
         );
+        let other = Stratified::new(2 * SECOND, 10 * SECOND).growth(3.0);
+        assert_eq!(
+            alloc::format!("{:?}", other.busy_cap(20 * SECOND).stalled_cap(40 * SECOND)),
+            "Stratified { base: 2s, growth: 3.0, cap: 10s, busy_cap: 20s, stalled_cap: 40s }"
+        );
     }
 
     #[test]
@@ -423,6 +432,10 @@ mod tests {
             Stratified::default().try_stalled_cap(SECOND),
             Stratified::try_for_fleet(5, 0.0),
             Stratified::try_for_fleet(5, f64::NAN),
+            Stratified::try_for_fleet(5, f64::INFINITY),
+            Stratified::try_for_fleet(-5, 1),
+            Stratified::try_for_fleet(f64::NAN, 1),
+            Stratified::try_for_fleet(f64::INFINITY, 1),
         ]
         .into_iter()
         .map(|built| built.unwrap_err().to_string())
@@ -436,7 +449,11 @@ mod tests {
             "busy_cap is 1s",
             "stalled_cap is 1s",
             "per_second is 0",
-            "NaN",
+            "per_second is NaN",
+            "per_second is inf",
+            "clients is -5",
+            "clients is NaN",
+            "clients is inf",
         ]) {
             assert!(message.contains(value), "{message}");
         }

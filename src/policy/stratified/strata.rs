@@ -413,6 +413,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stratum_as_wide_as_the_cap_fits_also_if_its_logarithm_was_rounded() {
+        // 1.6^9, to the nanosecond. As a float, 1.6 is a little more than 1.6.
+        let widest = 68_719_476_736;
+        let cap = Duration::from_nanos(widest + widest / 4);
+        let strata = strata(Stratified::new(SECOND, cap));
+        assert_eq!(strata.take_while(|stratum| stratum.width == 0).count(), 9);
+    }
+
+    #[test]
     fn the_first_stratum_ends_at_the_base() {
         for growth in [1.001, 1.6, 2.0, 1_000.0, 2e9] {
             for base in [1, 2, 3, 1_000, 999_999_937, 30_000_000_000, 1 << 50] {
