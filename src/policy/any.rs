@@ -134,6 +134,8 @@ mod tests {
         assert!(waits.eq(policy.delays_from_seed(3).take(50)));
         assert_eq!(format!("{erased:?}"), format!("{policy:?}"));
         assert_eq!(format!("{:?}", AnyPolicy::default()), format!("{policy:?}"));
+        let state = erased.begin(&mut Rng::from_seed(3));
+        assert_eq!(format!("{state:?}"), "AnyState { .. }");
     }
 
     #[test]

@@ -125,3 +125,28 @@ impl<P: Policy + fmt::Debug> fmt::Debug for Delays<P> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Exponential, from_fn};
+    use alloc::format;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn debug_shows_the_policy_and_how_many_waits_there_were() {
+        let policy = Exponential::new(SECOND, SECOND);
+        assert_eq!(
+            format!("{:?}", policy.start(Rng::from_seed(1))),
+            format!("Backoff {{ policy: {policy:?}, .. }}")
+        );
+        let mut delays = policy.delays_from_seed(1);
+        delays.by_ref().take(2).for_each(drop);
+        assert_eq!(
+            format!("{delays:?}"),
+            format!("Delays {{ policy: {policy:?}, attempt: 2, .. }}")
+        );
+        assert_eq!(format!("{:?}", from_fn(|_| [SECOND])), "FromFn(..)");
+    }
+}
