@@ -452,7 +452,8 @@ mod tests {
             (50.0, Cause::Down),
         ] {
             let strata = Stratified::default().growth(growth).strata;
-            for seconds in [20, 100, 1_000, 10_000, 86_400 * 7] {
+            // With a growth of 1.6, 50 s lie in the first flat stratum.
+            for seconds in [20, 50, 100, 1_000, 10_000, 86_400 * 7] {
                 let elapsed = seconds * 1_000_000_000;
                 let is_over = |stratum| strata.instant(u64::MAX, stratum) <= elapsed;
                 let mut walked = strata.begin().stratum;
@@ -466,6 +467,38 @@ mod tests {
                 }
                 assert_eq!(jumped, walked, "{growth} {cause:?} {seconds} s");
             }
+        }
+    }
+
+    #[test]
+    fn strata_that_are_too_long_for_their_growth_are_flat() {
+        // With this growth, A is a thousand times as long as the first stratum.
+        let widest = Duration::from_nanos(1 << 55);
+        let strata = Stratified::new(widest, Duration::MAX).growth(1.001).strata;
+        assert_eq!(strata.begin().stratum.width, 1 << 55);
+    }
+
+    #[test]
+    fn only_a_rest_that_is_longer_than_the_cap_of_its_cause_is_drawn_anew() {
+        let strata = Stratified::default().strata;
+        let second = 1_000_000_000;
+        let elapsed = 1_000 * second;
+        for (cause, cap) in [
+            (Cause::Down, 37 * second + second / 2),
+            (Cause::Busy, 150 * second),
+            (Cause::Stalled, 750 * second),
+        ] {
+            let wait = |rest| {
+                let failed = Failed::new(9, Duration::from_nanos(elapsed), cause);
+                let mut place = StratifiedState {
+                    at: elapsed + rest,
+                    ..strata.begin()
+                };
+                strata.wait(&mut place, &mut Rng::from_seed(1), &failed)
+            };
+            assert_eq!(wait(cap), Duration::from_nanos(cap), "{cause:?}");
+            // At most 4/5 of the cap for `Down`.
+            assert!(wait(cap + 1) <= 30 * SECOND, "{cause:?}");
         }
     }
 
