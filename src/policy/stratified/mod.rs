@@ -336,6 +336,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cap_above_those_for_busy_and_stalled_raises_them() {
+        for (cap, busy, stalled) in [(100, 150, 750), (200, 200, 750), (1_000, 1_000, 1_000)] {
+            let policy = Stratified::new(SECOND, cap * SECOND);
+            assert_eq!(policy.strata.busy, width(busy * SECOND), "{cap} s");
+            assert_eq!(policy.strata.stalled, width(stalled * SECOND), "{cap} s");
+        }
+    }
+
+    #[test]
     fn a_fleet_of_known_size_begins_at_twice_the_rate_of_its_server() {
         // 0.6 / ln 1.6 * 100 000 / 2 000 = 63.83 s
         let base = Stratified::for_fleet(100_000, 1_000).strata.base() as f64 / 1e9;
