@@ -374,6 +374,34 @@ fn a_clock_that_goes_back_stands_still() {
 }
 
 #[test]
+fn debug_shows_the_limits_and_the_progress() {
+    let mut outage = doubling().max_attempts(7);
+    let _ = outage.failed(secs(1), DOWN);
+    let shown = format!("{outage:?}");
+    assert!(shown.contains("max_attempts: 7"), "{shown}");
+    assert!(shown.contains("attempts: 1"), "{shown}");
+}
+
+#[test]
+fn reasons_are_told_in_words() {
+    let words = [
+        Reason::Stopped,
+        Reason::MaxAttempts,
+        Reason::MaxElapsed,
+        Reason::Policy,
+    ];
+    assert_eq!(
+        words.map(|reason| reason.to_string()),
+        [
+            "trying again cannot help",
+            "no attempts are left",
+            "no time is left",
+            "the policy gave up",
+        ]
+    );
+}
+
+#[test]
 fn nonsense_limits_are_refused_by_their_value() {
     let message = |f: fn() -> Outage<Exponential>| {
         let panic = std::panic::catch_unwind(f).unwrap_err();
@@ -572,6 +600,40 @@ fn the_clock_runs_on_after_a_second_restore() {
 }
 
 #[test]
+fn a_restore_long_after_the_zero_of_the_clock_keeps_the_elapsed_time() {
+    let (mut outage, told) = told();
+    let _ = outage.failed(secs(0), DOWN);
+    let saved = outage.save(secs(0)).unwrap();
+    let _ = outage.restore(&saved, secs(5), secs(1000));
+    assert_eq!(outage.elapsed(secs(1000)), secs(5));
+    let _ = told();
+    let _ = outage.failed(secs(1060), DOWN);
+    assert_eq!(told(), [Failed::new(1, secs(65), Cause::Down)]);
+}
+
+#[test]
+fn a_wait_for_ever_is_carried_over_each_restart() {
+    let mut outage = doubling();
+    let _ = outage.failed(secs(0), Verdict::Slot(Duration::MAX));
+    for _ in 0..3 {
+        let saved = outage.save(secs(0)).unwrap();
+        let (next, wait) = restored(doubling(), &saved);
+        assert!(wait > secs(500 * 365 * 86_400), "{wait:?}");
+        outage = next;
+    }
+}
+
+#[test]
+fn a_century_away_counts_in_full() {
+    let mut outage = doubling();
+    let _ = outage.failed(secs(0), DOWN);
+    let saved = outage.save(secs(0)).unwrap();
+    let century = secs(100 * 366 * 86_400);
+    let _ = outage.restore(&saved, century, secs(0));
+    assert_eq!(outage.elapsed(secs(0)), century);
+}
+
+#[test]
 fn the_clock_runs_on_after_any_time_away() {
     for away in [secs(600 * 366 * 86_400), Duration::MAX] {
         let mut outage = doubling();
@@ -581,6 +643,16 @@ fn the_clock_runs_on_after_any_time_away() {
         let before = outage.elapsed(secs(0));
         assert_eq!(outage.elapsed(secs(60)) - before, secs(60), "{away:?}");
     }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_saved_outage_that_began_with_an_attempt_and_had_none_is_taken() {
+    let text = r#"{"attempts":0,"eager":true}"#;
+    let saved: SavedOutage = serde_json::from_str(text).unwrap();
+    let (mut outage, first) = restored(doubling(), &saved);
+    assert_eq!(first, secs(1));
+    assert_eq!(wait(outage.failed(first, DOWN)), secs(2));
 }
 
 #[cfg(feature = "serde")]
@@ -674,7 +746,10 @@ fn a_policy_from_an_iterator_goes_on_after_a_restore() {
     let policy = || from_fn(|_| [1, 2, 4, 8, 16].map(secs));
     let mut outage = Outage::from_seed(policy(), 1);
     let mut waits = vec![wait(outage.failed(secs(0), DOWN))];
+    let mut launches = 0;
     while let Some(saved) = outage.save(secs(0)) {
+        launches += 1;
+        assert!(launches <= 5, "it begins anew, or goes on after its end");
         outage = Outage::from_seed(policy(), 1);
         let _ = outage.restore(&saved, secs(0), secs(0));
         outage.connecting(secs(0));
