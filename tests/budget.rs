@@ -58,3 +58,37 @@ fn a_client_that_is_polled_late_keeps_its_token_for_a_period() {
         "{back:?}"
     );
 }
+
+/// The token comes due while nobody polls the driver, and the tokens of the next
+/// five seconds are taken.
+#[test]
+fn an_attempt_keeps_its_token_for_a_second_if_the_period_is_shorter() {
+    let millis = Duration::from_millis;
+    let period = millis(100);
+    for (late, keeps) in [(900, true), (1_100, false)] {
+        let waited = paused_runtime().block_on(async {
+            let bucket = TokenBucket::new(1, period);
+            bucket.try_take().unwrap();
+            let mut attempts = 0;
+            let mut redial = Redial::new(move || {
+                attempts += 1;
+                ready(if attempts == 1 {
+                    Err(io::Error::from(ErrorKind::ConnectionRefused))
+                } else {
+                    Ok(())
+                })
+            })
+            .policy(Sequence::new([millis(1)]).jitter(Jitter::None))
+            .budget(&bucket);
+            let reserving = timeout(millis(50), redial.ready()).await;
+            assert!(reserving.is_err(), "its token is due after a period");
+            let others: Vec<_> = (0..50).map(|_| bucket.reserve()).collect();
+            sleep(period - millis(50) + millis(late)).await;
+            let polled = Instant::now();
+            redial.ready().await.unwrap();
+            drop(others);
+            polled.elapsed()
+        });
+        assert_eq!(waited.is_zero(), keeps, "{late} ms late: {waited:?}");
+    }
+}
