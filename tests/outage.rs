@@ -585,6 +585,23 @@ fn an_attempt_in_flight_is_saved_as_one_that_stalled() {
 }
 
 #[test]
+fn an_attempt_in_flight_is_saved_with_its_time_and_the_waits_before_it() {
+    // The very first attempt had no wait before it.
+    let mut outage = doubling();
+    outage.connecting(secs(0));
+    let (outage, wait) = restored(doubling(), &outage.save(secs(8)).unwrap());
+    assert_eq!((outage.elapsed(secs(0)), wait), (secs(8), secs(1)));
+
+    // An attempt after a loss had one.
+    let mut outage = doubling();
+    outage.connected(secs(0));
+    let _ = outage.lost(secs(100));
+    outage.connecting(secs(101));
+    let (outage, wait) = restored(doubling(), &outage.save(secs(103)).unwrap());
+    assert_eq!((outage.elapsed(secs(0)), wait), (secs(3), secs(2)));
+}
+
+#[test]
 fn the_clock_runs_on_after_a_second_restore() {
     let mut outage = doubling().stable_after(secs(10));
     let _ = outage.failed(secs(0), DOWN);
