@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use fleet::SECOND;
 use redial::{
-    Cause, Decorrelated, Exponential, Failed, Jitter, Policy, Rng, Sequence, Stratified,
-    TokenBucket,
+    Cause, Decorrelated, Exponential, Failed, Jitter, Next, Outage, Policy, Rng, Sequence,
+    Stratified, TokenBucket, Verdict,
 };
 
 const ONE: Duration = Duration::from_nanos(SECOND);
@@ -98,5 +98,29 @@ fn stratified() {
         let waits: [u64; 14] = waits(&policy, cause);
         assert_eq!(waits[..9], growing, "{cause:?}");
         assert_eq!(waits[9..], at_the_cap, "{cause:?}");
+    }
+}
+
+/// The seeds after the first are hashes of it: outputs of `SplitMix64`.
+#[test]
+fn later_outages_of_a_seed() {
+    let policy = Stratified::default();
+    let mut outage = Outage::from_seed(policy, 42);
+    let mut now = Duration::ZERO;
+    for seed in [42, 6_332_618_229_526_065_668, 17_630_415_256_238_047_317] {
+        let first = policy.delays_from_seed(seed).next().unwrap();
+        assert_eq!(outage.lost(now), Next::Wait(first), "{seed}");
+        outage.connected(now + first);
+        now += 3_600 * ONE;
+    }
+}
+
+/// The spread of a hint in whole seconds comes from the other end of those hashes.
+#[test]
+fn the_spread_of_a_hint() {
+    let mut outage = Outage::from_seed(Sequence::new([Duration::ZERO]), 42);
+    for spread in [84_875_554, 522_062_882] {
+        let next = outage.failed(Duration::ZERO, Verdict::RetryAfter(ONE));
+        assert_eq!(next, Next::Wait(ONE + Duration::from_nanos(spread)));
     }
 }
