@@ -5,13 +5,14 @@ mod paused;
 use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use redial::policy::from_fn;
 use redial::{Event, Exponential, Handle, Jitter, Redial, Status, TokenBucket, Verdict};
 use tokio::io::duplex;
@@ -761,4 +762,16 @@ async fn an_observer_can_end_the_wait_that_it_learns_of() {
     redial.ready().await.unwrap();
     // The waits would be 31 s long together.
     assert_eq!(start.elapsed().as_secs(), 5, "an attempt each second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_shows_that_the_driver_gave_up_although_the_observer_panics_at_it() {
+    let mut redial = Redial::new(|| ready(Err::<(), _>(refused())))
+        .policy(doubling())
+        .max_attempts(1)
+        .observe(|event| assert!(!matches!(event, Event::GaveUp { .. }), "on purpose"));
+    let handle = redial.handle();
+    let outcome = AssertUnwindSafe(redial.ready()).catch_unwind().await;
+    assert!(outcome.is_err(), "the observer panicked");
+    assert_eq!(word(handle.status()), "gave up");
 }
