@@ -633,10 +633,11 @@ fn a_wait_for_ever_is_carried_over_each_restart() {
     let mut outage = doubling();
     let _ = outage.failed(secs(0), Verdict::Slot(Duration::MAX));
     for _ in 0..3 {
-        let saved = outage.save(secs(0)).unwrap();
-        let (next, wait) = restored(doubling(), &saved);
+        let saved = outage.save(secs(3600)).unwrap();
+        outage = doubling();
+        // On a clock that has run for an hour.
+        let wait = wait(outage.restore(&saved, secs(0), secs(3600)));
         assert!(wait > secs(500 * 365 * 86_400), "{wait:?}");
-        outage = next;
     }
 }
 
