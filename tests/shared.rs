@@ -261,6 +261,7 @@ async fn a_connection_of_another_shared_cannot_be_reported_here() {
     other.lost_with(&lent, ErrorKind::ConnectionReset.into());
     other.ended(&lent);
     assert!(other.get().is_some(), "a healthy connection was ended");
+    assert!(one.get().is_some(), "the report took a way round");
     one.lost(&lent);
     assert!(one.get().is_none());
 }
