@@ -1102,6 +1102,29 @@ async fn a_device_that_slept_through_its_wait_for_the_budget_tries_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clients_whose_host_slept_through_their_waits_are_spread_over_a_second() {
+    let mut back = Vec::new();
+    for seed in 0..20 {
+        let slept = Arc::new(AtomicU32::new(0));
+        let wall = slept.clone();
+        let start = Instant::now();
+        let epoch = SystemTime::UNIX_EPOCH;
+        let mut redial = Redial::new(after_failures(1).0)
+            .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
+            .seed(seed)
+            .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
+        assert!(timeout(secs(20), redial.ready()).await.is_err());
+        slept.store(3600, SeqCst);
+        redial.ready().await.unwrap();
+        back.push(since(start));
+    }
+    back.sort_by(f64::total_cmp);
+    // Twenty uniform draws span less than half a second with a probability of 2e-5.
+    assert!(back[19] - back[0] > 0.5, "{back:?}");
+    assert!(back[19] - back[0] < 1.01, "{back:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_sleep_is_taken_off_the_wait() {
     let slept = Arc::new(AtomicU32::new(0));
     let wall = slept.clone();
@@ -1334,4 +1357,11 @@ async fn no_poll_makes_two_attempts_however_short_the_wait() {
         })
         .await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_first_connect_leaves_nothing_to_save() {
+    let mut redial = Redial::new(|| sleep(secs(1)).map(Ok::<_, io::Error>));
+    redial.ready().await.unwrap();
+    assert_eq!(redial.save(), None);
 }
