@@ -632,11 +632,13 @@ fn a_restore_long_after_the_zero_of_the_clock_keeps_the_elapsed_time() {
 fn a_wait_for_ever_is_carried_over_each_restart() {
     let mut outage = doubling();
     let _ = outage.failed(secs(0), Verdict::Slot(Duration::MAX));
+    let mut now = secs(0);
     for _ in 0..3 {
-        let saved = outage.save(secs(3600)).unwrap();
+        let saved = outage.save(now).unwrap();
         outage = doubling();
-        // On a clock that has run for an hour.
-        let wait = wait(outage.restore(&saved, secs(0), secs(3600)));
+        // Each launch is on a clock that is further ahead.
+        now += secs(3600);
+        let wait = wait(outage.restore(&saved, secs(0), now));
         assert!(wait > secs(500 * 365 * 86_400), "{wait:?}");
     }
 }
