@@ -15,8 +15,8 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
 use redial::policy::from_fn;
 use redial::{
-    Cause, Event, Exponential, Jitter, Policy, Reason, Redial, Sequence, Status, TokenBucket,
-    Verdict,
+    Cause, Event, Exponential, Jitter, Next, Outage, Policy, Reason, Redial, Sequence, Status,
+    TokenBucket, Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -1364,4 +1364,30 @@ async fn a_slow_first_connect_leaves_nothing_to_save() {
     let mut redial = Redial::new(|| sleep(secs(1)).map(Ok::<_, io::Error>));
     redial.ready().await.unwrap();
     assert_eq!(redial.save(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_the_budget_is_saved_with_what_is_left_of_it() {
+    let bucket = TokenBucket::new(1, secs(100));
+    bucket.try_take().unwrap();
+    let mut redial = Redial::new(after_failures(1).0)
+        .policy(doubling())
+        .budget(&bucket);
+    // The policy's wait is over after a second, and the token is due at 100 s.
+    assert!(timeout(secs(40), redial.ready()).await.is_err());
+    let saved = redial.save().unwrap();
+    let mut outage = Outage::from_seed(doubling(), 1);
+    let next = outage.restore(&saved, Duration::ZERO, Duration::ZERO);
+    assert_eq!(next, Next::Wait(secs(60)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boxed_driver_keeps_its_seed() {
+    let new = || Redial::new(after_failures(5).0).seed(7);
+    let start = Instant::now();
+    new().ready().await.unwrap();
+    let plain = start.elapsed();
+    let start = Instant::now();
+    new().boxed().ready().await.unwrap();
+    assert_eq!(start.elapsed(), plain);
 }
