@@ -773,5 +773,5 @@ async fn a_handle_shows_that_the_driver_gave_up_although_the_observer_panics_at_
     let handle = redial.handle();
     let outcome = AssertUnwindSafe(redial.ready()).catch_unwind().await;
     assert!(outcome.is_err(), "the observer panicked");
-    assert_eq!(word(handle.status()), "gave up");
+    assert_eq!(word(&handle.status()), "gave up");
 }
