@@ -42,17 +42,22 @@ pub enum Verdict {
     Retry(Cause),
     /// Try again, but not before this time has passed.
     ///
-    /// The time is a floor. The policy's wait is added to it, because otherwise all
-    /// clients that got the same answer would come back in one instant. A floor in
-    /// whole seconds, such as HTTP's `Retry-After` (RFC 9110, section 10.2.3), gets
-    /// up to one more second of spread. It counts as [`Cause::Busy`].
+    /// The time is a floor, such as HTTP's `Retry-After` (RFC 9110, section 10.2.3).
+    /// If the policy's own wait is at least as long, that is the wait. Otherwise it
+    /// is the floor and a random time of up to the floor, at least of up to a second,
+    /// because otherwise all clients that got the same answer would come back
+    /// together. It counts as [`Cause::Busy`].
+    ///
+    /// A floor of more than [`hint_cap`](crate::Config::hint_cap), an hour by
+    /// default, counts as so much.
     RetryAfter(Duration),
     /// Try again at exactly this time from now, because the server gave this client
     /// its own instant, for example by
     /// [`TokenBucket::reserve`](crate::TokenBucket::reserve).
     ///
     /// Use it only for hints that differ from client to client. If all clients get
-    /// the same hint, it is a [`RetryAfter`](Verdict::RetryAfter).
+    /// the same hint, it is a [`RetryAfter`](Verdict::RetryAfter). So is a slot
+    /// beyond [`hint_cap`](crate::Config::hint_cap).
     Slot(Duration),
     /// Do not try again, because it cannot help: a wrong password, a ban, an expired
     /// certificate.

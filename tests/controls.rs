@@ -322,7 +322,12 @@ async fn resuming_keeps_the_time_that_the_server_asked_for() {
             }
             assert_eq!(seen.attempts(), 1, "twenty presses");
             soon(future).await.unwrap();
-            assert!(start.elapsed() >= HOUR && start.elapsed() < HOUR + secs(2));
+            let spread = match verdict {
+                Verdict::Slot(_) => secs(1),
+                _ => HOUR,
+            };
+            let took = start.elapsed();
+            assert!(took >= HOUR && took < HOUR + spread, "{took:?}");
         }
     }
 }
@@ -874,7 +879,7 @@ async fn the_status_says_why_there_is_no_connection() {
         .classify(move |_| {
             attempts += 1;
             if attempts == 1 {
-                Verdict::RetryAfter(secs(20))
+                Verdict::Slot(secs(20))
             } else {
                 Verdict::Stop
             }
@@ -889,12 +894,12 @@ async fn the_status_says_why_there_is_no_connection() {
     let why = status.why().unwrap();
     assert_eq!(waits(&handle), WaitsFor::Server);
     assert_eq!(why.error(), Some("connection refused"));
-    assert_eq!(why.verdict(), Some(Verdict::RetryAfter(secs(20))));
+    assert_eq!(why.verdict(), Some(Verdict::Slot(secs(20))));
     assert_eq!(why.elapsed(), secs(5));
     // The next attempt hangs.
     {
         let mut future = pin!(redial.ready());
-        run_for(secs(40), &mut future).await;
+        run_for(secs(25), &mut future).await;
     }
     let status = handle.status();
     assert_eq!(waits(&handle), WaitsFor::Policy);
@@ -908,7 +913,7 @@ async fn the_status_says_why_there_is_no_connection() {
         run_for(secs(1), &mut future).await;
         let status = handle.status();
         assert!(matches!(status, Status::Paused { .. }));
-        assert_eq!(status.why().unwrap().elapsed(), secs(56));
+        assert_eq!(status.why().unwrap().elapsed(), secs(41));
         handle.resume();
     }
     let error = soon(redial.ready()).await.map(drop).unwrap_err();

@@ -67,6 +67,7 @@ const SETTINGS: &[Setting] = &[
     ("stable_after", |driver, _| driver.stable_after(secs(60))),
     ("max_attempts", |driver, _| driver.max_attempts(4)),
     ("max_elapsed", |driver, _| driver.max_elapsed(secs(90))),
+    ("hint_cap", |driver, _| driver.hint_cap(secs(10))),
     ("seed", |driver, _| driver.seed(2)),
     ("observe", |driver, world| {
         let (log, mut events) = (world.log.clone(), 0);
@@ -147,8 +148,14 @@ fn every_setting_makes_a_difference_to_the_script() {
     assert!(plain.len() > 20, "{plain:?}");
     assert_eq!(plain, script(&[]), "and chance makes none");
     for setting in SETTINGS {
+        if setting.0 == "hint_cap" {
+            continue; // without a classifier nothing is a hint
+        }
         assert_ne!(plain, script(&[*setting]), "{}", setting.0);
     }
+    let [classify, cap] = ["classify", "hint_cap"]
+        .map(|name| *SETTINGS.iter().find(|setting| setting.0 == name).unwrap());
+    assert_ne!(script(&[classify]), script(&[classify, cap]));
 }
 
 #[test]

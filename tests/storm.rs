@@ -9,7 +9,8 @@ use std::time::Duration;
 use redial::policy::from_fn;
 use redial::storm::{Mix, Report, Server, Storm, Sweep};
 use redial::{
-    Cause, Exponential, Failed, InvalidConfig, Jitter, Policy, Rng, Sequence, Stratified, Verdict,
+    Cause, Config, Exponential, Failed, InvalidConfig, Jitter, Policy, Rng, Sequence, Stratified,
+    Verdict,
 };
 
 const fn secs(seconds: u64) -> Duration {
@@ -350,6 +351,8 @@ fn slots_of_a_long_queue_are_in_time() {
             let report = Storm::new(1_000)
                 .capacity(1.0 / handshake.as_secs_f64())
                 .outage(secs(outage))
+                // The slots of a queue of more than an hour.
+                .config(Config::new().hint_cap(Duration::MAX))
                 .attempt_timeout(timeout)
                 .network_delay(delay)
                 .backlog(2 * half)

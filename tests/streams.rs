@@ -197,8 +197,8 @@ fn outages_of_neighbouring_seeds_are_independent() {
 
 #[test]
 fn the_spread_of_a_hint_is_independent_of_the_waits() {
-    // A hint in whole seconds is spread over one more second, and the policy's wait
-    // is added. If both came from one stream, their sum would show it.
+    // A client that was hinted and one that was not must not be in step, nor must the
+    // same client be, from one attempt to the next.
     let fixed = Exponential::new(SECOND, SECOND);
     let pairs: Vec<(f64, f64)> = (0..100_000)
         .map(|seed| {
@@ -213,12 +213,12 @@ fn the_spread_of_a_hint_is_independent_of_the_waits() {
             assert_eq!(wait(outage.lost(Duration::ZERO)), first);
             outage.connecting(first);
             let hinted = wait(outage.failed(first, Verdict::RetryAfter(10 * SECOND)));
-            let rounding = hinted - 10 * SECOND - second;
-            let unit = |wait: Duration| position(wait.as_nanos() as u64, 0, 1e9);
-            (unit(second), unit(rounding))
+            let above = hinted - 10 * SECOND;
+            let unit = |wait: Duration, width| position(wait.as_nanos() as u64, 0, width);
+            (unit(second, 1e9), unit(above, 1e10))
         })
         .collect();
-    are_independent(&pairs, "wait and rounding");
+    are_independent(&pairs, "wait and spread of a hint");
 }
 
 // ---- a driver

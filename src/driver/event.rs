@@ -49,6 +49,15 @@ pub enum Event<'a, E> {
         /// What the loss means for the next attempt.
         verdict: Verdict,
     },
+    /// The server asked for a longer wait than
+    /// [`hint_cap`](crate::Config::hint_cap) allows, so the client comes back sooner.
+    #[non_exhaustive]
+    HintCut {
+        /// What the server asked for.
+        asked: Duration,
+        /// What it counts as.
+        cap: Duration,
+    },
     /// A handle has [suspended](crate::Handle::suspend) the driver, which has
     /// dropped its connection or its attempt.
     Suspended,

@@ -95,6 +95,7 @@ pub use maybe_send::MaybeSend;
 /// | [`patience`](Self::patience) | 120 s |
 /// | [`stable_after`](Self::stable_after) | 10 s |
 /// | [`max_attempts`](Self::max_attempts), [`max_elapsed`](Self::max_elapsed) | no limit |
+/// | [`hint_cap`](Self::hint_cap) | 1 h |
 /// | [`classify`](Self::classify) | by the kind of `io::Error`, see [`Verdict`] |
 /// | [`budget`](Self::budget) | none |
 /// | [`seed`](Self::seed) | fresh entropy |

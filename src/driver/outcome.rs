@@ -74,6 +74,7 @@ impl<E, P: Policy> Core<E, P> {
             self.outage.healed();
         }
         self.tell(&Event::Lost { error, verdict });
+        self.tell_of_cut(verdict);
         let now = self.now();
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
         self.note(error, verdict, None);
@@ -97,6 +98,7 @@ impl<E, P: Policy> Core<E, P> {
             error: error.as_ref(),
             verdict,
         });
+        self.tell_of_cut(verdict);
         let now = self.now();
         let mut next = self.outage.failed(Duration::from_nanos(now), verdict);
         self.note(error.as_ref(), verdict, timeout);
@@ -118,6 +120,16 @@ impl<E, P: Policy> Core<E, P> {
             (None, None) => Last::Unknown,
         };
         self.obey(now, next, by, last, keep);
+    }
+
+    /// Tells the observers if the server asked for too much.
+    fn tell_of_cut(&mut self, verdict: Verdict) {
+        if let Verdict::RetryAfter(asked) | Verdict::Slot(asked) = verdict {
+            let cap = self.outage.config_mut().most_of_a_hint();
+            if asked > cap {
+                self.tell(&Event::HintCut { asked, cap });
+            }
+        }
     }
 
     /// The attempt succeeded.

@@ -22,6 +22,7 @@ use crate::nanos::nanos;
 /// | [`stable_after`](Self::stable_after) | 10 s |
 /// | [`max_attempts`](Self::max_attempts) | no limit |
 /// | [`max_elapsed`](Self::max_elapsed) | no limit |
+/// | [`hint_cap`](Self::hint_cap) | 1 h |
 ///
 /// Times of more than 584 years count as 584 years, and 584 years as no limit.
 ///
@@ -36,7 +37,7 @@ use crate::nanos::nanos;
 /// assert_eq!(
 ///     format!("{config:?}"),
 ///     "Config { attempt_timeout: 20s, patience: 120s, stable_after: 10s, max_attempts: 100, \
-///      max_elapsed: none }"
+///      max_elapsed: none, hint_cap: 3600s }"
 /// );
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +48,8 @@ pub struct Config {
     attempt_timeout: u64,
     patience: u64,
     pub(crate) max_attempts: u32,
+    /// In milliseconds, to fit beside the attempts; `MAX` is no limit.
+    hint_cap: u32,
 }
 
 impl Default for Config {
@@ -67,6 +70,7 @@ impl Config {
             attempt_timeout: 13 * SECOND,
             patience: 120 * SECOND,
             max_attempts: u32::MAX,
+            hint_cap: 3_600_000,
         }
     }
 
@@ -162,10 +166,12 @@ impl Config {
         })
     }
 
-    /// Gives up rather than wait beyond this time since the outage began: no
-    /// limit by default.
+    /// Gives up when so much time has passed since the outage began: no limit by
+    /// default.
     ///
-    /// All time counts, also the time of attempts and of pauses.
+    /// All time counts, also the time of attempts and of pauses. An attempt in
+    /// flight ends then. An attempt that begins later, because a pause was long, has
+    /// its whole time.
     ///
     /// A wait that would end later is not shortened, because clients that were
     /// lost together would then make their last attempts together. The outage is
@@ -174,6 +180,36 @@ impl Config {
         Self {
             max_elapsed: nanos(elapsed),
             ..self
+        }
+    }
+
+    /// The most that a server may ask a client to wait: 1 h by default. A
+    /// [`RetryAfter`](crate::Verdict::RetryAfter) or a
+    /// [`Slot`](crate::Verdict::Slot) beyond it counts as a `RetryAfter` of so much.
+    ///
+    /// Servers and proxies are known to ask for years, because of a wrong clock or a
+    /// placeholder. An hour is longer than a restart takes, and short enough for a
+    /// client that nobody watches. The clients of a server that is away for longer
+    /// ask once an hour each. `Duration::ZERO` ignores all hints. Times of more than
+    /// 49 days count as no limit. The unit is a millisecond, rounded up.
+    pub const fn hint_cap(self, most: Duration) -> Self {
+        let milliseconds = nanos(most).div_ceil(1_000_000);
+        Self {
+            hint_cap: if milliseconds < u32::MAX as u64 {
+                milliseconds as u32
+            } else {
+                u32::MAX
+            },
+            ..self
+        }
+    }
+
+    /// The same as a time.
+    #[inline]
+    pub(crate) fn most_of_a_hint(&self) -> Duration {
+        match self.hint_cap {
+            u32::MAX => Duration::MAX,
+            milliseconds => Duration::from_millis(milliseconds as u64),
         }
     }
 
@@ -200,12 +236,14 @@ impl fmt::Debug for Config {
             _ => Some(Duration::from_nanos(nanoseconds)),
         };
         let attempts = (self.max_attempts != u32::MAX).then_some(self.max_attempts);
+        let hint_cap = (self.hint_cap != u32::MAX).then(|| self.most_of_a_hint());
         f.debug_struct("Config")
             .field("attempt_timeout", &Limit(time(self.attempt_timeout)))
             .field("patience", &Limit(time(self.patience)))
             .field("stable_after", &Limit(time(self.stable_after)))
             .field("max_attempts", &Limit(attempts))
             .field("max_elapsed", &Limit(time(self.max_elapsed)))
+            .field("hint_cap", &Limit(hint_cap))
             .finish()
     }
 }
@@ -236,8 +274,10 @@ macro_rules! config_setters {
                 "A connection that has been up for so long ends the outage before it: 10 s by \
                  default. See";
             max_elapsed(elapsed: ::core::time::Duration),
-                "Gives up rather than wait beyond this time since the outage began: no limit by \
+                "Gives up when so much time has passed since the outage began: no limit by \
                  default. See";
+            hint_cap(most: ::core::time::Duration),
+                "The most that a server may ask a client to wait: 1 h by default. See";
         }
     };
     // Those that a fleet has a use for, too.

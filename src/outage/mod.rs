@@ -343,7 +343,9 @@ impl<P: Policy> Outage<P> {
         self.anew = None;
         let next = match saved.wait {
             Some(wait) => Next::Wait(wait.saturating_sub(away)),
-            None => self.event(now, |progress, _, now, ask| progress.resume(now, ask)),
+            None => self.event(now, |progress, config, now, ask| {
+                progress.resume(config, now, ask)
+            }),
         };
         if let Next::Wait(left) = next {
             self.due = clock.saturating_add(nanos(left)).min(NEVER - 1);

@@ -195,7 +195,7 @@ impl Progress {
         if elapsed >= config.max_elapsed && config.max_elapsed != u64::MAX {
             return self.give_up(now, Reason::MaxElapsed);
         }
-        let Some(wait) = self.wait(elapsed, verdict, ask) else {
+        let Some(wait) = self.wait(config, elapsed, verdict, ask) else {
             return self.give_up(now, Reason::Policy);
         };
         if elapsed.saturating_add(nanos(wait)) > config.max_elapsed {
@@ -206,20 +206,29 @@ impl Progress {
 
     /// The wait of a restored outage whose connection or attempt did not survive
     /// the restart. No limit applies: each launch makes one attempt at least.
-    pub(super) fn resume(&mut self, now: u64, ask: &mut impl Ask) -> Next {
-        let wait = self.wait(self.elapsed(now), Verdict::default(), ask);
+    pub(super) fn resume(&mut self, config: &Config, now: u64, ask: &mut impl Ask) -> Next {
+        let wait = self.wait(config, self.elapsed(now), Verdict::default(), ask);
         Next::Wait(wait.unwrap_or_default())
     }
 
     /// The wait before the next attempt; `None` if the policy gives up, or if the
     /// verdict is `Stop`.
     #[inline]
-    fn wait(&self, elapsed: u64, verdict: Verdict, ask: &mut impl Ask) -> Option<Duration> {
+    fn wait(
+        &self,
+        config: &Config,
+        elapsed: u64,
+        verdict: Verdict,
+        ask: &mut impl Ask,
+    ) -> Option<Duration> {
         let waits = self.attempts - self.eager as u32;
         let since = Duration::from_nanos(elapsed);
         match verdict {
-            Verdict::Slot(wait) => Some(wait),
-            Verdict::RetryAfter(floor) => after(floor, waits, since, ask),
+            Verdict::Slot(wait) if wait <= config.most_of_a_hint() => Some(wait),
+            Verdict::RetryAfter(hint) | Verdict::Slot(hint) => {
+                let own = ask.next_delay(&Failed::new(waits, since, Cause::Busy))?;
+                Some(hinted(hint.min(config.most_of_a_hint()), own, ask))
+            }
             Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, since, cause)),
             Verdict::Stop => None,
         }
@@ -291,20 +300,18 @@ impl Progress {
     }
 }
 
-/// The wait if the server asked for at least `floor`.
+/// The wait if the server asked for at least `hint`, and the policy would wait for
+/// `own`: one or the other.
+///
+/// If the policy's wait covers the hint, it is spread already. Otherwise all clients
+/// with the same hint would come back together, and a spread that is narrower than
+/// the hint would keep them together. A hint in whole seconds was rounded, so one of
+/// no length still is spread over a second.
 #[cold]
-fn after(floor: Duration, waits: u32, elapsed: Duration, ask: &mut impl Ask) -> Option<Duration> {
-    let failed = Failed::new(waits, elapsed.saturating_add(floor), Cause::Busy);
-    // What was rounded to whole seconds is spread over the second.
-    let rounding = if floor.subsec_nanos() == 0 && !floor.is_zero() {
-        scale(ask.random(), 1_000_000_000)
-    } else {
-        0
-    };
-    let spread = ask.next_delay(&failed)?;
-    Some(
-        floor
-            .saturating_add(spread)
-            .saturating_add(Duration::from_nanos(rounding)),
-    )
+fn hinted(hint: Duration, own: Duration, ask: &mut impl Ask) -> Duration {
+    if own >= hint {
+        return own;
+    }
+    let width = nanos(hint).max(1_000_000_000);
+    hint.saturating_add(Duration::from_nanos(scale(ask.random(), width)))
 }

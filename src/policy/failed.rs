@@ -11,9 +11,6 @@ pub struct Failed {
     /// the outage, or after the failed attempt that began it.
     pub attempt: u32,
     /// The time since the outage began, attempts included.
-    ///
-    /// After a [`RetryAfter`](crate::Verdict::RetryAfter) it includes the time that
-    /// the server asked for, because the policy's wait begins after that time.
     pub elapsed: Duration,
     /// What the failure cost the server: [`Busy`](Cause::Busy) after a
     /// [`RetryAfter`](crate::Verdict::RetryAfter).
