@@ -852,3 +852,36 @@ fn a_policy_from_an_iterator_goes_on_after_a_restore() {
     }
     assert_eq!(waits, [1, 2, 4, 8, 16].map(secs));
 }
+
+// ---- timers that are early
+
+/// How many attempts a client makes in ten minutes whose attempts fail at once, with
+/// a timer that truncates to a tick.
+fn attempts_with_ticks_of(tick: Duration, cause: Cause, seed: u64) -> u32 {
+    let mut outage = Outage::from_seed(Stratified::default(), seed);
+    let mut now = secs(0);
+    let mut next = wait(outage.lost(now));
+    let mut attempts = 0;
+    while now + next < secs(600) {
+        let due = (now + next).as_nanos() as u64;
+        let tick = tick.as_nanos() as u64;
+        now = Duration::from_nanos(due / tick * tick).max(now);
+        attempts += 1;
+        next = wait(outage.failed(now, Verdict::Retry(cause)));
+    }
+    attempts
+}
+
+#[test]
+fn an_early_timer_makes_no_attempt_twice() {
+    for cause in [Cause::Down, Cause::Busy, Cause::Stalled] {
+        for seed in 0..200 {
+            let exact = attempts_with_ticks_of(Duration::from_nanos(1), cause, seed);
+            for tick in [1, 16] {
+                let early = attempts_with_ticks_of(millis(tick), cause, seed);
+                // The last one may fall on the other side of the ten minutes.
+                assert!(early.abs_diff(exact) <= 1, "{early}, not {exact}");
+            }
+        }
+    }
+}

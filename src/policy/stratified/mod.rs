@@ -46,8 +46,9 @@ use strata::{MOST_WIDTH, Strata, width};
 /// still be as long as the higher cap. Lengths of more than 73 years count as 73
 /// years.
 ///
-/// If an attempt is made early (by `retry_now`, or by a timer that is early) and
-/// fails, the client waits for the rest of its time. If the rest is longer than the
+/// If an attempt is made early (by `retry_now`) and fails, the client waits for the
+/// rest of its time. An attempt that is early by less than 20 ms, or by less than a
+/// 64th of its window, counts as made in its turn: some timers are early. If the rest is longer than the
 /// cap of the cause, the client draws a new wait instead, of at most 4/5 of the cap
 /// for `Down`.
 ///

@@ -290,7 +290,7 @@ impl Strata {
         let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
         if place.at == 0 {
             place.u = rng.next_u64();
-        } else if elapsed < place.at {
+        } else if elapsed < place.at && place.at - elapsed >= self.slack(place.stratum) {
             return self.out_of_turn(place, rng, failed.cause, elapsed);
         } else {
             place.u = walk(place.u, rng.next_u64());
@@ -305,6 +305,20 @@ impl Strata {
 }
 
 impl Strata {
+    /// How early an attempt in this stratum can be and still be the attempt of its
+    /// turn: some timers truncate to a tick, of 16 ms at worst. If such an attempt
+    /// were out of turn, it would be made again a moment later.
+    #[cold]
+    fn slack(&self, stratum: Stratum) -> u64 {
+        const TICK: u64 = nanos(Duration::from_millis(20));
+        let width = if stratum.width == 0 {
+            exp2(stratum.start + self.log2) - exp2(stratum.start)
+        } else {
+            stratum.width
+        };
+        longest(TICK, width / 64)
+    }
+
     /// The wait after an attempt that was made early.
     ///
     /// The scheduled instant stays. But the rest of the wait may be longer than the
