@@ -918,7 +918,9 @@ async fn the_status_says_why_there_is_no_connection() {
     }
     let error = soon(redial.ready()).await.map(drop).unwrap_err();
     assert_eq!(error.reason(), Some(Reason::Stopped));
+    sleep(HOUR).await;
     let status = handle.status();
+    assert!(status.why().unwrap().elapsed() < 2 * HOUR, "it is over");
     assert!(matches!(
         status,
         Status::GaveUp {
@@ -992,7 +994,7 @@ async fn an_attempt_that_begins_after_the_limit_has_its_whole_time() {
     let (connector, seen) = server(&[Refused, After(secs(10))]);
     let mut redial = Redial::new(connector)
         .max_elapsed(secs(30))
-        .policy(Sequence::new([secs(5)]));
+        .policy(Sequence::new([secs(5)]).jitter(Jitter::None));
     let handle = redial.handle();
     let mut future = pin!(redial.ready());
     run_for(secs(1), &mut future).await;

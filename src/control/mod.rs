@@ -233,6 +233,12 @@ impl Control {
         lock(&self.state).why = why;
     }
 
+    /// The outage is over without a connection.
+    pub(crate) fn note_end(&self) {
+        let mut state = lock(&self.state);
+        state.why = state.why.ended();
+    }
+
     /// What went wrong last.
     pub(crate) fn why(&self) -> Why {
         lock(&self.state).why.clone()

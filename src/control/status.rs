@@ -125,9 +125,9 @@ pub struct Why(Option<Arc<Trouble>>);
 struct Trouble {
     error: Option<Arc<str>>,
     verdict: Verdict,
-    /// How long the outage had lasted at that instant.
+    /// How long the outage had lasted at that instant, or in all if it is over.
     elapsed: Duration,
-    at: Instant,
+    at: Option<Instant>,
 }
 
 impl Why {
@@ -136,8 +136,21 @@ impl Why {
             error,
             verdict,
             elapsed,
-            at: Instant::now(),
+            at: Some(Instant::now()),
         })))
+    }
+
+    /// The same, of an outage that is over.
+    pub(crate) fn ended(&self) -> Self {
+        let ended = |trouble: &Arc<Trouble>| {
+            Arc::new(Trouble {
+                error: trouble.error.clone(),
+                verdict: trouble.verdict,
+                elapsed: self.elapsed(),
+                at: None,
+            })
+        };
+        Self(self.0.as_ref().map(ended))
     }
 
     /// The text of the last error. An attempt that took too long has one, too.
@@ -155,10 +168,12 @@ impl Why {
         self.0.as_ref().map(|trouble| trouble.verdict)
     }
 
-    /// How long the outage has lasted by now; zero if nothing went wrong yet.
+    /// How long the outage has lasted by now, or lasted in all if the driver gave up;
+    /// zero if nothing went wrong yet.
     pub fn elapsed(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |trouble| {
-            trouble.elapsed.saturating_add(trouble.at.elapsed())
+            let since = trouble.at.as_ref().map_or(Duration::ZERO, Instant::elapsed);
+            trouble.elapsed.saturating_add(since)
         })
     }
 }

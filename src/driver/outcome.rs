@@ -183,6 +183,9 @@ impl<E, P: Policy> Core<E, P> {
             }
             Next::GiveUp(reason) => {
                 self.enter(Phase::GivingUp(reason));
+                if let Some(control) = self.control() {
+                    control.note_end();
+                }
                 // Before the observer, which may panic: nothing else says it.
                 self.publish(|why| Status::GaveUp { reason, why });
                 self.tell(&Event::GaveUp { reason });
