@@ -16,9 +16,7 @@ macro_rules! timers {
 timers! {
     /// The attempt in flight takes too long.
     Attempt,
-    /// A press ends the attempt in flight.
-    Press,
-    /// The wait is over.
+    /// The wait is over. During an attempt: a press ends it.
     Wait,
     /// A part of a long wait is over, and the wall clock is read.
     Nap,

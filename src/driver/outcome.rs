@@ -106,7 +106,7 @@ impl<E, P: Policy> Core<E, P> {
         // A press on this attempt also ends the wait after it, unless the server
         // has answered with a time of its own.
         if let (Next::Wait(wait), Some(at), WaitsFor::Policy) =
-            (next, self.timers.get(Timer::Press), by)
+            (next, self.timers.get(Timer::Wait), by)
         {
             let left = at.saturating_sub(now);
             if left < nanos(wait) {

@@ -245,13 +245,13 @@ impl<E, P: Policy> Core<E, P> {
                         since: Noted::at(now),
                     };
                 }
-                let timer = if self.is_due(Timer::Press) {
-                    Timer::Press
+                let timer = if self.is_due(Timer::Wait) {
+                    Timer::Wait
                 } else {
                     ready!(self.poll_timers(flight.as_mut(), cx))
                 };
                 Err(match timer {
-                    Timer::Press => Failure::Pressed,
+                    Timer::Wait => Failure::Pressed,
                     _ => Failure::TimedOut(self.attempt_age()),
                 })
             }

@@ -223,9 +223,9 @@ impl<E, P: Policy> Core<E, P> {
                 }
             }
             Phase::Connecting { .. } => {
-                let before = self.timers.get(Timer::Press);
+                let before = self.timers.get(Timer::Wait);
                 let at = before.map_or(at, |before| before.min(at));
-                self.timers.set(Timer::Press, at);
+                self.timers.set(Timer::Wait, at);
             }
             _ => {}
         }

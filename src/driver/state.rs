@@ -159,6 +159,9 @@ impl<E, P: Policy> Core<E, P> {
 
     /// When the present wait ends, if there is one.
     pub(super) fn wait_ends(&self) -> Option<u64> {
+        if let Phase::Connecting { .. } = self.phase {
+            return None;
+        }
         let wait = self.timers.get(Timer::Wait);
         wait.or_else(|| self.timers.get(Timer::Budget))
     }

@@ -115,10 +115,8 @@ pub struct Outage<P: Policy> {
     /// What the policy remembers of the present outage, and its generator.
     memory: Option<(P::State, Rng)>,
     seeds: Seeds,
-    /// Where the policy's schedule begins in this outage, if not at its beginning.
-    anew: Option<Box<Anew>>,
-    /// By how much the clock of a restored outage is ahead of the caller's.
-    ahead: u64,
+    /// What few outages have: in a box, so that the others need no room for it.
+    shift: Option<Box<Shift>>,
     /// The latest time that this clock has shown.
     latest: u64,
     /// When the present wait ends; [`NEVER`] if there is none.
@@ -127,9 +125,12 @@ pub struct Outage<P: Policy> {
 
 const NEVER: u64 = u64::MAX;
 
-/// The place in an outage at which the network changed.
-#[derive(Debug)]
-struct Anew {
+/// An outage that was restored, or in which the network has changed.
+#[derive(Debug, Default)]
+struct Shift {
+    /// By how much the clock of a restored outage is ahead of the caller's.
+    ahead: u64,
+    /// Where the policy's schedule begins in this outage: zero if at its beginning.
     waits: u32,
     elapsed: Duration,
 }
@@ -162,8 +163,7 @@ impl<P: Policy> Outage<P> {
             policy,
             memory: None,
             seeds,
-            anew: None,
-            ahead: 0,
+            shift: None,
             latest: 0,
             due: NEVER,
         }
@@ -257,7 +257,8 @@ impl<P: Policy> Outage<P> {
         let now = self.clock(now);
         if let Some((waits, elapsed)) = self.progress.position(now) {
             self.memory = None;
-            self.anew = Some(Box::new(Anew { waits, elapsed }));
+            let shift = self.shift.get_or_insert_default();
+            (shift.waits, shift.elapsed) = (waits, elapsed);
         }
     }
 
@@ -265,7 +266,7 @@ impl<P: Policy> Outage<P> {
     pub fn reset(&mut self) {
         self.progress = Progress::default();
         self.memory = None;
-        self.anew = None;
+        Shift::begin(&mut self.shift);
         self.due = NEVER;
     }
 
@@ -335,12 +336,17 @@ impl<P: Policy> Outage<P> {
     pub fn restore(&mut self, saved: &SavedOutage, away: Duration, now: Duration) -> Next {
         let elapsed = nanos(saved.elapsed.saturating_add(away)).min(LONGEST_AWAY);
         // The outage may have begun before the zero of the caller's clock.
-        self.ahead = elapsed.saturating_sub(nanos(now));
+        let ahead = elapsed.saturating_sub(nanos(now));
+        self.shift = (ahead > 0).then(|| {
+            Box::new(Shift {
+                ahead,
+                ..Shift::default()
+            })
+        });
         self.latest = 0;
         let clock = self.clock(now);
         self.progress = Progress::restored(clock.saturating_sub(elapsed), saved);
         self.memory = None;
-        self.anew = None;
         let next = match saved.wait {
             Some(wait) => Next::Wait(wait.saturating_sub(away)),
             None => self.event(now, |progress, config, now, ask| {
@@ -356,7 +362,8 @@ impl<P: Policy> Outage<P> {
     /// `now` on the machine's own clock, which never goes back. Its zero lies
     /// before the beginning of a restored outage.
     fn look(&self, now: Duration) -> u64 {
-        nanos(now).saturating_add(self.ahead).max(self.latest)
+        let ahead = self.shift.as_ref().map_or(0, |shift| shift.ahead);
+        nanos(now).saturating_add(ahead).max(self.latest)
     }
 
     /// As [`look`](Self::look), at an event.
@@ -374,7 +381,7 @@ impl<P: Policy> Outage<P> {
         let mut own = Own {
             policy: &self.policy,
             memory: &mut self.memory,
-            anew: &mut self.anew,
+            shift: &mut self.shift,
             seeds: &mut self.seeds,
         };
         let next = event(&mut self.progress, &self.config, clock, &mut own);
@@ -414,8 +421,7 @@ impl<P: Policy> Outage<P> {
             policy: AnyPolicy::new(self.policy),
             memory: self.memory.map(|(state, rng)| (AnyState::new(state), rng)),
             seeds: self.seeds,
-            anew: self.anew,
-            ahead: self.ahead,
+            shift: self.shift,
             latest: self.latest,
             due: self.due,
         }
@@ -429,8 +435,7 @@ impl<P: Policy> Outage<P> {
             policy,
             memory: None,
             seeds: self.seeds,
-            anew: self.anew,
-            ahead: self.ahead,
+            shift: self.shift,
             latest: self.latest,
             due: self.due,
         }
@@ -450,7 +455,7 @@ impl<P: Policy> fmt::Debug for Outage<P> {
 struct Own<'a, P: Policy> {
     policy: &'a P,
     memory: &'a mut Option<(P::State, Rng)>,
-    anew: &'a mut Option<Box<Anew>>,
+    shift: &'a mut Option<Box<Shift>>,
     seeds: &'a mut Seeds,
 }
 
@@ -461,8 +466,16 @@ impl<P: Policy> Own<'_, P> {
     }
 }
 
-impl Anew {
-    /// The same failure, counted from here.
+impl Shift {
+    /// Another outage begins, and with it the policy's schedule.
+    #[inline]
+    fn begin(shift: &mut Option<Box<Self>>) {
+        if let Some(shift) = shift {
+            (shift.waits, shift.elapsed) = (0, Duration::ZERO);
+        }
+    }
+
+    /// The same failure, counted from where the schedule begins.
     #[cold]
     fn count(&self, failed: &Failed) -> Failed {
         Failed::new(
@@ -475,7 +488,7 @@ impl Anew {
 
 impl<P: Policy> Ask for Own<'_, P> {
     fn begin(&mut self) {
-        *self.anew = None;
+        Shift::begin(self.shift);
         self.begin_policy();
     }
 
@@ -484,9 +497,9 @@ impl<P: Policy> Ask for Own<'_, P> {
             self.begin_policy();
         }
         let (state, rng) = self.memory.as_mut()?;
-        match self.anew {
+        match self.shift {
             None => self.policy.next_delay(state, rng, failed),
-            Some(anew) => self.policy.next_delay(state, rng, &anew.count(failed)),
+            Some(shift) => self.policy.next_delay(state, rng, &shift.count(failed)),
         }
     }
 
