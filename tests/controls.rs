@@ -500,7 +500,7 @@ async fn a_late_report_of_a_loss_does_nothing() {
     assert_eq!(seen.attempts(), 3);
     // Without a connection there is nothing to lose.
     redial.lost();
-    handle.lost_with(Verdict::Stop);
+    handle.lost_as(Verdict::Stop);
     soon(redial.ready()).await.unwrap();
 }
 
@@ -510,7 +510,7 @@ async fn a_report_of_a_loss_can_say_what_it_means() {
     let mut redial = Redial::new(connector);
     let handle = redial.handle();
     redial.ready().await.unwrap();
-    handle.lost_with(Verdict::Stop);
+    handle.lost_as(Verdict::Stop);
     assert!(redial.ready().await.map(drop).unwrap_err().is_stopped());
 }
 
@@ -520,7 +520,7 @@ async fn a_connection_that_was_handed_over_can_be_reported_too() {
     let mut redial = Redial::new(connector);
     let handle = redial.handle();
     let _taken = redial.connect().await.unwrap();
-    handle.lost_with(Verdict::Slot(secs(77)));
+    handle.lost_as(Verdict::Slot(secs(77)));
     let lost = Instant::now();
     let _taken = soon(redial.connect()).await.unwrap();
     assert_eq!((lost.elapsed().as_secs(), seen.attempts()), (77, 2));

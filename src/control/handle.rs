@@ -81,12 +81,8 @@ impl Handle {
             state.hold = Hold::Nothing;
             let held = mem::take(&mut state.hold_seen);
             match state.status {
-                // `Waiting` if the driver is about to publish that it is held.
-                Status::Waiting { .. } | Status::Paused { .. } | Status::Suspended { .. } => {
-                    if held {
-                        state.press = Some(Press::Spread);
-                    }
-                }
+                // Unless the driver is about to publish that it is held.
+                Status::Waiting { .. } if !held => {}
                 _ => state.press(Press::Spread),
             }
         });
@@ -137,16 +133,16 @@ impl Handle {
     /// before the driver looks, it does nothing. So a late report cannot end a
     /// newer connection.
     pub fn lost(&self) {
-        self.lost_with(Verdict::default());
+        self.lost_as(Verdict::default());
     }
 
     /// As [`lost`](Self::lost), with what the loss means for the next attempt.
-    pub fn lost_with(&self, verdict: Verdict) {
+    pub fn lost_as(&self, verdict: Verdict) {
         self.control
             .disturb(|state| state.end(Ending::Lost(verdict)));
     }
 
-    /// As [`lost_with`](Self::lost_with), if the present connection still is that of
+    /// As [`lost_as`](Self::lost_as), if the present connection still is that of
     /// this [`generation`](Status::Connected).
     pub fn lost_if(&self, generation: u64, verdict: Verdict) {
         self.control.disturb(|state| {
@@ -216,7 +212,9 @@ impl State {
     /// Presses on what the driver does now.
     fn press(&mut self, press: Press) {
         let heard = match &self.status {
-            Status::Waiting { .. } => self.hold == Hold::Nothing,
+            Status::Waiting { .. } | Status::Paused { .. } | Status::Suspended { .. } => {
+                self.hold == Hold::Nothing
+            }
             Status::Connecting { since, .. } => {
                 press == Press::Reconnect || since.elapsed() >= self.press_interval
             }

@@ -173,6 +173,11 @@ impl Control {
         self.disturbed.load(Ordering::Acquire)
     }
 
+    /// Puts back a press that belongs to what comes next.
+    pub(crate) fn press_again(&self, press: Press) {
+        lock(&self.state).press.get_or_insert(press);
+    }
+
     /// Whether a press waits for a driver that gave up.
     pub(crate) fn is_pressed(&self) -> bool {
         lock(&self.state).press.is_some()
@@ -196,6 +201,12 @@ impl Control {
         mem::take(&mut state.healed) == state.generation && state.generation > 0
     }
 
+    /// As [`take_healed`](Self::take_healed), for a look at it.
+    pub(crate) fn is_healed(&self) -> bool {
+        let state = lock(&self.state);
+        state.healed == state.generation && state.generation > 0
+    }
+
     /// Remembers that an attempt begins.
     pub(crate) fn attempt_begins(&self, now: u64) {
         lock(&self.state).attempt_at = Some(now);
@@ -210,7 +221,9 @@ impl Control {
     }
 
     pub(crate) fn set_press_interval(&self, interval: Duration) {
-        lock(&self.state).press_interval = interval;
+        // A longer one would be no time at all on the driver's stopwatch.
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        lock(&self.state).press_interval = interval.min(YEAR);
     }
 
     /// When an attempt may follow from a change of the network that is noticed at

@@ -110,9 +110,12 @@ pub enum WaitsFor {
     /// The [budget](crate::Redial::budget), which has no token yet.
     Budget,
     /// The spread over clients that start together
-    /// ([`spread_first`](crate::Redial::spread_first)), or that resume together
-    /// ([`Handle::resume`](crate::Handle::resume)).
+    /// ([`spread_first`](crate::Redial::spread_first)).
     Spread,
+    /// A [`Handle`](crate::Handle), which asked for the attempt: a spread of up to a
+    /// second, or what is left of the
+    /// [interval](crate::Redial::press_interval) of presses.
+    Press,
 }
 
 /// What went wrong in the present outage: part of a [`Status`].
@@ -124,20 +127,30 @@ pub struct Why(Option<Arc<Trouble>>);
 #[derive(Debug, PartialEq, Eq)]
 struct Trouble {
     error: Option<Arc<str>>,
-    verdict: Verdict,
+    verdict: Option<Verdict>,
     /// How long the outage had lasted at that instant, or in all if it is over.
     elapsed: Duration,
     at: Option<Instant>,
 }
 
 impl Why {
-    pub(crate) fn new(error: Option<Arc<str>>, verdict: Verdict, elapsed: Duration) -> Self {
+    pub(crate) fn new(
+        error: Option<Arc<str>>,
+        verdict: Option<Verdict>,
+        elapsed: Duration,
+    ) -> Self {
         Self(Some(Arc::new(Trouble {
             error,
             verdict,
             elapsed,
             at: Some(Instant::now()),
         })))
+    }
+
+    /// The same in an outage that has lasted so long by now.
+    pub(crate) fn later(&self, elapsed: Duration) -> Self {
+        let error = self.0.as_ref().and_then(|trouble| trouble.error.clone());
+        Self::new(error, self.verdict(), elapsed)
     }
 
     /// The same, of an outage that is over.
@@ -165,7 +178,7 @@ impl Why {
     /// What the last failure or loss meant for the next attempt. `None` if nothing
     /// went wrong yet.
     pub fn verdict(&self) -> Option<Verdict> {
-        self.0.as_ref().map(|trouble| trouble.verdict)
+        self.0.as_ref()?.verdict
     }
 
     /// How long the outage has lasted by now, or lasted in all if the driver gave up;
@@ -183,6 +196,7 @@ impl fmt::Debug for Why {
         f.debug_struct("Why")
             .field("error", &self.error())
             .field("verdict", &self.verdict())
-            .finish_non_exhaustive()
+            .field("elapsed", &self.elapsed())
+            .finish()
     }
 }

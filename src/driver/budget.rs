@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::state::{Core, Phase};
+use super::state::{Core, Phase, Plan};
 use crate::bucket::{Reserved, TokenBucket};
 use crate::clock::{Timer, after};
 use crate::control::WaitsFor;
@@ -108,8 +108,7 @@ impl<E, P: Policy> Core<E, P> {
         self.refund();
         self.enter(Phase::Waiting {
             wall: 0,
-            by: WaitsFor::Budget,
-            paid: false,
+            plan: Plan::by(WaitsFor::Budget),
         });
         if let Some(until) = until {
             self.timers.set(Timer::Wait, until);

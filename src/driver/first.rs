@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::state::{Core, Phase};
+use super::state::{Core, Phase, Plan};
 use crate::control::WaitsFor;
 use crate::nanos::{nanos, scale};
 use crate::policy::Policy;
@@ -25,7 +25,8 @@ impl<E, P: Policy> Core<E, P> {
         }
         let now = self.now();
         let wait = scale(self.outage.random(), nanos(over));
-        self.wait(now, now.saturating_add(wait), WaitsFor::Spread, paid);
+        let plan = Plan::by(WaitsFor::Spread).paid(paid);
+        self.wait(now, now.saturating_add(wait), plan);
         self.announce_wait(Duration::from_nanos(wait));
     }
 }

@@ -63,6 +63,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<&mut C::Connection, Error<C::Error>>> {
         if !self.is_plainly_up() {
+            self.obey();
             ready!(self.poll_connection(cx))?;
         }
         Poll::Ready(Ok(self.connection.as_mut().expect("checked above")))
@@ -161,14 +162,15 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
     }
 
-    /// The slow path of [`poll_ready`](Self::poll_ready).
+    /// The slow path of [`poll_ready`](Self::poll_ready). It does not
+    /// [`obey`](Self::obey): the wrappers must notice each end of a connection.
     #[cold]
     pub(crate) fn poll_connection(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error<C::Error>>> {
-        if self.core.is_disturbed() {
-            self.obey();
+        if self.core.is_closed() {
+            self.connection = None;
         }
         if self.connection.is_some() {
             return Poll::Ready(Ok(()));
@@ -234,6 +236,7 @@ impl<'a, C: Connect, P: Policy> Future for Ready<'a, C, P> {
             if !mem::replace(&mut self.waits, true) {
                 redial.disarm();
             }
+            redial.obey();
             match redial.poll_connection(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

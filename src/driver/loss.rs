@@ -16,7 +16,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// good order, call [`ended`](Self::ended). If there is an error that says
     /// more, call [`lost_with`](Self::lost_with).
     pub fn lost(&mut self) {
-        self.lose(Verdict::default(), None);
+        // A handle may have said more about the same loss.
+        let ending = self.take_ending();
+        self.end(ending.unwrap_or(Ending::Lost(Verdict::default())), None);
     }
 
     /// Reports that the connection is gone, with an error for
@@ -81,7 +83,16 @@ impl<C: Connect, P: Policy> Redial<C, P> {
 
     /// Does what the handles ask of the connection that is up. Returns the
     /// connection that has ended, if the driver had it.
+    #[inline]
     pub(crate) fn obey(&mut self) -> Option<C::Connection> {
+        if !self.core.is_disturbed() {
+            return None;
+        }
+        self.obey_now()
+    }
+
+    #[cold]
+    fn obey_now(&mut self) -> Option<C::Connection> {
         if self.core.is_closed() {
             return self.connection.take();
         }

@@ -6,9 +6,8 @@
 
 use core::time::Duration;
 
-use super::state::{Core, Phase};
+use super::state::{Core, Phase, Plan};
 use crate::clock::{Timer, wall_nanos};
-use crate::control::WaitsFor;
 use crate::nanos::{nanos, scale};
 use crate::policy::Policy;
 
@@ -19,8 +18,8 @@ const WALL_SLACK: u64 = nanos(Duration::from_secs(2));
 
 impl<E, P: Policy> Core<E, P> {
     /// Begins a wait until `until`, with its first nap if that is long.
-    pub(super) fn wait(&mut self, now: u64, until: u64, by: WaitsFor, paid: bool) {
-        self.enter(Phase::Waiting { wall: 0, by, paid });
+    pub(super) fn wait(&mut self, now: u64, until: u64, plan: Plan) {
+        self.enter(Phase::Waiting { wall: 0, plan });
         self.timers.set(Timer::Wait, until);
         self.begin_naps(now, until);
     }

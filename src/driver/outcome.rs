@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::error::Error;
 use super::event::Event;
-use super::state::{Core, Noted, Over, Phase};
+use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Status, WaitsFor};
 use crate::nanos::nanos;
@@ -43,8 +43,8 @@ impl<E> Last<E> {
 }
 
 impl<E, P: Policy> Core<E, P> {
-    /// An attempt begins.
-    pub(super) fn attempt_begins(&mut self) {
+    /// An attempt begins. False if an observer closes or suspends the driver at that.
+    pub(super) fn attempt_begins(&mut self) -> bool {
         let attempt = self.attempt_number();
         self.enter(Phase::Connecting {
             since: Noted::NEVER,
@@ -53,6 +53,11 @@ impl<E, P: Policy> Core<E, P> {
             self.show_attempt();
         }
         self.tell(&Event::Connecting { attempt });
+        let goes_on = !self.is_disturbed();
+        if !goes_on {
+            self.phase = Phase::Due;
+        }
+        goes_on
     }
 
     /// Shows the attempt that begins to the handles.
@@ -78,11 +83,13 @@ impl<E, P: Policy> Core<E, P> {
         let now = self.now();
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
         self.note(error, verdict, None);
-        self.obey(now, next, set_by(verdict), Last::Unknown, false);
+        let plan = self.plan(next, verdict);
+        self.obey(now, next, plan, Last::Unknown, false);
     }
 
     /// The attempt failed. `keep` says whether the connector wants to know the error.
     pub(super) fn failed(&mut self, failure: Failure<E>, keep: bool) {
+        let pressed = matches!(failure, Failure::Pressed);
         let (error, timeout) = match failure {
             Failure::Error(error) => (Some(error), None),
             Failure::TimedOut(timeout) => (None, Some(timeout)),
@@ -100,18 +107,23 @@ impl<E, P: Policy> Core<E, P> {
         });
         self.tell_of_cut(verdict);
         let now = self.now();
-        let mut next = self.outage.failed(Duration::from_nanos(now), verdict);
+        let at = Duration::from_nanos(now);
+        let mut next = if pressed {
+            self.outage.abandoned(at)
+        } else {
+            self.outage.failed(at, verdict)
+        };
         self.note(error.as_ref(), verdict, timeout);
-        let mut by = set_by(verdict);
+        let mut plan = self.plan(next, verdict);
         // A press on this attempt also ends the wait after it, unless the server
         // has answered with a time of its own.
-        if let (Next::Wait(wait), Some(at), WaitsFor::Policy) =
-            (next, self.timers.get(Timer::Wait), by)
+        if let (Next::Wait(wait), Some(at), Verdict::Retry(_)) =
+            (next, self.timers.get(Timer::Wait), verdict)
         {
             let left = at.saturating_sub(now);
             if left < nanos(wait) {
                 next = Next::Wait(Duration::from_nanos(left));
-                by = WaitsFor::Spread;
+                plan = Plan::by(WaitsFor::Press);
             }
         }
         let last = match (error, timeout) {
@@ -119,13 +131,24 @@ impl<E, P: Policy> Core<E, P> {
             (None, Some(timeout)) => Last::TimedOut(timeout),
             (None, None) => Last::Unknown,
         };
-        self.obey(now, next, by, last, keep);
+        self.obey(now, next, plan, last, keep);
+    }
+
+    /// What the wait after this verdict is for.
+    #[inline]
+    fn plan(&self, next: Next, verdict: Verdict) -> Plan {
+        match (next, verdict) {
+            (Next::Wait(wait), Verdict::RetryAfter(hint) | Verdict::Slot(hint)) => {
+                Plan::hinted(wait, hint.min(self.outage.most_of_a_hint()))
+            }
+            _ => Plan::by(WaitsFor::Policy),
+        }
     }
 
     /// Tells the observers if the server asked for too much.
     fn tell_of_cut(&mut self, verdict: Verdict) {
         if let Verdict::RetryAfter(asked) | Verdict::Slot(asked) = verdict {
-            let cap = self.outage.config_mut().most_of_a_hint();
+            let cap = self.outage.most_of_a_hint();
             if asked > cap {
                 self.tell(&Event::HintCut { asked, cap });
             }
@@ -168,7 +191,7 @@ impl<E, P: Policy> Core<E, P> {
 
     /// Does what the outage says. `last` is how the attempt ended; it is kept for the
     /// caller if the driver gives up, and for the connector if that wants it.
-    pub(super) fn obey(&mut self, now: u64, next: Next, by: WaitsFor, last: Last<E>, keep: bool) {
+    pub(super) fn obey(&mut self, now: u64, next: Next, plan: Plan, last: Last<E>, keep: bool) {
         if keep || matches!(next, Next::GiveUp(_)) {
             self.set_last(last);
         }
@@ -178,7 +201,7 @@ impl<E, P: Policy> Core<E, P> {
                 self.announce_wait(Duration::ZERO);
             }
             Next::Wait(wait) => {
-                self.wait(now, after(now, wait), by, false);
+                self.wait(now, after(now, wait), plan);
                 self.announce_wait(wait);
             }
             Next::GiveUp(reason) => {
@@ -211,13 +234,5 @@ impl<E, P: Policy> Core<E, P> {
             Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
             Over::Closed => Error::closed(0, Duration::ZERO),
         }
-    }
-}
-
-/// Who sets the deadline of the wait after this verdict.
-fn set_by(verdict: Verdict) -> WaitsFor {
-    match verdict {
-        Verdict::RetryAfter(_) | Verdict::Slot(_) => WaitsFor::Server,
-        Verdict::Retry(_) | Verdict::Stop => WaitsFor::Policy,
     }
 }

@@ -17,9 +17,9 @@ use core::time::Duration;
 use super::connect::{AttemptInfo, Connect};
 use super::flight::{Flight, poll_or_drop};
 use super::outcome::{Failure, Last};
-use super::state::{Core, Noted, Over, Phase};
+use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
-use crate::control::{Control, Ending, Hold, Press, WaitsFor};
+use crate::control::{Control, Ending, Hold, Press, WaitsFor, Why};
 use crate::outage::Reason;
 use crate::policy::Policy;
 use crate::verdict::Verdict;
@@ -108,7 +108,9 @@ impl<E, P: Policy> Core<E, P> {
             }
             match self.phase {
                 Phase::Due => {
-                    self.attempt_begins();
+                    if !self.attempt_begins() {
+                        continue;
+                    }
                     let last = self.take_last();
                     let info = self.attempt_info(&last);
                     flight.as_mut().begin(connector.connect_with(info));
@@ -132,7 +134,7 @@ impl<E, P: Policy> Core<E, P> {
                         Err(failure) => self.failed(failure, connector.wants_last_error()),
                     }
                 }
-                Phase::Waiting { wall, paid, .. } => {
+                Phase::Waiting { wall, plan } => {
                     // Tokio's timer would take a millisecond for no time.
                     if commands.press.is_none() || !self.is_due(Timer::Wait) {
                         self.publish_phase();
@@ -141,7 +143,7 @@ impl<E, P: Policy> Core<E, P> {
                             continue;
                         }
                     }
-                    if paid {
+                    if plan.paid {
                         self.enter(Phase::Due);
                     } else {
                         self.pay();
@@ -163,8 +165,7 @@ impl<E, P: Policy> Core<E, P> {
                     }
                 }
                 Phase::GivingUp(reason) => {
-                    let yielded = false;
-                    self.enter(Phase::GaveUp { reason, yielded });
+                    self.gave_up(reason, commands.press);
                     return Poll::Ready(Err(Over::GaveUp(reason)));
                 }
                 Phase::GaveUp { reason, yielded } => {
@@ -202,14 +203,28 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
+    /// The caller is told that no connection follows.
+    #[cold]
+    fn gave_up(&mut self, reason: Reason, press: Option<Press>) {
+        if let (Some(press), Some(control)) = (press, self.control()) {
+            // It was pressed on a driver that gave up, as the status says.
+            control.press_again(press);
+        }
+        let yielded = false;
+        self.enter(Phase::GaveUp { reason, yielded });
+    }
+
     /// Somebody asks for a connection after the driver gave up: a new outage, and
     /// a spread attempt, unless a press says when.
     #[cold]
     fn begin_again(&mut self, press: Option<Press>) {
         self.outage.reset();
+        if let Some(control) = self.control() {
+            control.note(Why::default());
+        }
         let now = self.now();
         let next = self.outage.lost(Duration::from_nanos(now));
-        self.obey(now, next, WaitsFor::Policy, Last::Unknown, false);
+        self.obey(now, next, Plan::by(WaitsFor::Policy), Last::Unknown, false);
         if let Some(press) = press {
             self.press(press);
             if self.is_due(Timer::Wait) {

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::event::Event;
 use super::flight::Flight;
-use super::state::{Core, Phase};
+use super::state::{Core, Phase, Plan};
 use crate::clock::{Instant, Timer};
 use crate::control::{Commands, Control, Ending, Hold, Press, Status, WaitsFor, Why};
 use crate::nanos::{nanos, scale};
@@ -77,10 +77,10 @@ impl<E, P: Policy> Core<E, P> {
                 by: WaitsFor::Policy,
                 why: why(),
             },
-            Phase::Waiting { by, .. } => Status::Waiting {
+            Phase::Waiting { plan, .. } => Status::Waiting {
                 attempt,
                 until: instant(self.timers.get(Timer::Wait)),
-                by,
+                by: plan.by,
                 why: why(),
             },
             Phase::Paying { .. } => Status::Waiting {
@@ -117,7 +117,19 @@ impl<E, P: Policy> Core<E, P> {
         let now = Duration::from_nanos(self.now());
         let elapsed = self.outage.elapsed(now);
         if let Some(control) = self.control() {
-            control.note(Why::new(text.map(Arc::from), verdict, elapsed));
+            control.note(Why::new(text.map(Arc::from), Some(verdict), elapsed));
+        }
+    }
+
+    /// A suspension is no trouble, but the outage that it falls into goes on.
+    fn note_suspension(&mut self) {
+        if self.control().is_some() && self.outage.is_ongoing() {
+            let now = Duration::from_nanos(self.now());
+            let elapsed = self.outage.elapsed(now);
+            if let Some(control) = self.control() {
+                let before = control.why();
+                control.note(before.later(elapsed));
+            }
         }
     }
 
@@ -131,10 +143,16 @@ impl<E, P: Policy> Core<E, P> {
             (Hold::Suspended, Phase::Connecting { .. }) => {
                 flight.end();
                 // The first connect still is one.
-                let paid = !self.outage.is_ongoing();
+                let pays_first = self.extras.as_ref().is_some_and(|it| it.pay_first);
+                let paid = !self.outage.is_ongoing() && !pays_first;
                 self.suspended(paid);
             }
             (Hold::Suspended, Phase::Up { .. }) => self.suspended(false),
+            (Hold::Paused, Phase::Connecting { .. }) => {
+                // The attempt goes on, although a press was about to end it.
+                self.timers.stop(Timer::Wait);
+                return false;
+            }
             _ => return false,
         }
         self.publish(|why| match hold {
@@ -151,11 +169,9 @@ impl<E, P: Policy> Core<E, P> {
         }
         let now = self.now();
         self.outage.suspended(Duration::from_nanos(now));
-        self.enter(Phase::Waiting {
-            wall: 0,
-            by: WaitsFor::Spread,
-            paid,
-        });
+        self.note_suspension();
+        let plan = Plan::by(WaitsFor::Press).paid(paid);
+        self.enter(Phase::Waiting { wall: 0, plan });
         let at = self.spread(now).max(self.press_floor());
         self.timers.set(Timer::Wait, at);
         self.tell(&Event::Suspended);
@@ -179,66 +195,73 @@ impl<E, P: Policy> Core<E, P> {
     /// A handle asks for an attempt.
     pub(super) fn press(&mut self, press: Press) {
         let now = self.now();
-        let at = match press {
-            Press::Now => now,
-            Press::Spread | Press::Reconnect => self.spread(now),
-        };
-        let at = at.max(self.press_floor());
-        self.attempt_at(now, at, press == Press::Now);
+        match press {
+            Press::Now => {
+                let at = now.max(self.press_floor());
+                self.attempt_at(now, at);
+            }
+            Press::Spread | Press::Reconnect => self.attempt_soon(now, now),
+        }
     }
 
     /// The network has changed.
     pub(super) fn network_changed(&mut self, hold: Hold) {
         let now = self.now();
         self.outage.network_changed(Duration::from_nanos(now));
-        if hold != Hold::Nothing {
-            return;
+        if hold == Hold::Nothing {
+            let fold = self.control().map_or(now, |it| it.fold_change(now));
+            self.attempt_soon(now, fold);
         }
-        let fold = self.control().map_or(now, |it| it.fold_change(now));
-        let at = self.spread(fold).max(self.press_floor());
-        self.attempt_at(now, at, false);
+    }
+
+    /// A program asks for an attempt within a second of `from`. It does not shorten
+    /// what the server asked for, or the spread of clients that start together.
+    fn attempt_soon(&mut self, now: u64, from: u64) {
+        let until = self.timers.get(Timer::Wait).filter(|&until| until > now);
+        // One draw for each press: the least of many would be no spread.
+        let drawn = until.is_some_and(|until| until <= from.saturating_add(SPREAD));
+        match self.phase {
+            Phase::Connecting { .. } if drawn => return,
+            Phase::Waiting { plan, .. } if plan.by == WaitsFor::Press && drawn => return,
+            Phase::Waiting { plan, .. } if plan.by == WaitsFor::Spread && until.is_some() => return,
+            _ => {}
+        }
+        let at = self.spread(from).max(self.press_floor());
+        match (self.phase, until) {
+            (Phase::Waiting { plan, .. }, Some(until)) if plan.forbids(at, until) => {}
+            _ => self.attempt_at(now, at),
+        }
     }
 
     /// Lets the next attempt begin at `at`, if that is earlier than it would. An
-    /// attempt in flight ends then. A person need not wait for the server.
-    fn attempt_at(&mut self, now: u64, at: u64, by_person: bool) {
+    /// attempt in flight ends then.
+    fn attempt_at(&mut self, now: u64, at: u64) {
+        let until = self.timers.get(Timer::Wait).filter(|&until| until > now);
+        let is_earlier = until.is_none_or(|until| at < until);
         match &mut self.phase {
             Phase::Due => {
                 // It was held back.
-                self.enter(Phase::Waiting {
-                    wall: 0,
-                    by: WaitsFor::Spread,
-                    paid: true,
-                });
+                let plan = Plan::by(WaitsFor::Press).paid(true);
+                self.enter(Phase::Waiting { wall: 0, plan });
                 self.timers.set(Timer::Wait, at);
             }
-            Phase::Waiting { by, .. } => {
-                let until = self.timers.get(Timer::Wait).filter(|&until| until > now);
-                if *by == WaitsFor::Server && until.is_some() && !by_person {
-                    return;
-                }
-                if until.is_none_or(|until| at < until) {
-                    *by = WaitsFor::Spread;
-                    self.timers.set(Timer::Wait, at);
-                }
-            }
-            Phase::Connecting { .. } => {
-                let before = self.timers.get(Timer::Wait);
-                let at = before.map_or(at, |before| before.min(at));
+            Phase::Waiting { plan, .. } if is_earlier => {
+                *plan = Plan::by(WaitsFor::Press).paid(plan.paid);
                 self.timers.set(Timer::Wait, at);
             }
+            Phase::Connecting { .. } if is_earlier => self.timers.set(Timer::Wait, at),
             _ => {}
         }
-    }
-
-    /// The earliest time of an attempt that a handle asks for.
-    fn press_floor(&self) -> u64 {
-        self.control().map_or(0, Control::press_floor)
     }
 
     /// A random time within a second of `from`.
     fn spread(&mut self, from: u64) -> u64 {
         from.saturating_add(scale(self.outage.random(), SPREAD))
+    }
+
+    /// The earliest time of an attempt that a handle asks for.
+    fn press_floor(&self) -> u64 {
+        self.control().map_or(0, Control::press_floor)
     }
 
     /// Ends the driver: there will be no attempt any more.

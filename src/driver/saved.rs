@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use super::outcome::Last;
-use super::state::{Core, Phase};
+use super::state::{Core, Phase, Plan};
 use crate::clock::Stopwatch;
-use crate::control::{Status, WaitsFor};
+use crate::control::{Control, Status, WaitsFor, Why};
 use crate::nanos::nanos;
-use crate::outage::SavedOutage;
+use crate::outage::{Next, SavedOutage};
 use crate::policy::Policy;
 
 impl<E, P: Policy> Core<E, P> {
@@ -17,6 +17,9 @@ impl<E, P: Policy> Core<E, P> {
         self.set_last(Last::Unknown);
         self.enter(Phase::Restored);
         self.extras().restored = Some(saved);
+        if let Some(control) = self.control() {
+            control.note(Why::default());
+        }
         self.publish(|_| Status::Idle);
     }
 
@@ -34,11 +37,21 @@ impl<E, P: Policy> Core<E, P> {
         let now = self.now();
         let at = Duration::from_nanos(now);
         let next = self.outage.restore(&saved, Duration::ZERO, at);
-        self.obey(now, next, WaitsFor::Policy, Last::Unknown, false);
+        // What was saved does not say if the server asked for the wait. So no program
+        // shortens it.
+        let plan = match next {
+            Next::Wait(wait) => Plan::hinted(wait, wait).by_policy(),
+            Next::GiveUp(_) => Plan::by(WaitsFor::Policy),
+        };
+        self.obey(now, next, plan, Last::Unknown, false);
     }
 
     /// The outage to carry over a restart of the program.
     pub(super) fn save(&self) -> Option<SavedOutage> {
+        let is_up = matches!(self.phase, Phase::Up { .. });
+        if is_up && self.control().is_some_and(Control::is_healed) {
+            return None;
+        }
         if let Some(restored) = self.extras.as_ref().and_then(|it| it.restored.as_ref()) {
             return Some(restored.clone());
         }

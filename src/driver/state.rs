@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::cell::OnceCell;
 use core::num::NonZeroU64;
+use core::time::Duration;
 
 use super::extras::Extras;
 use crate::clock::{Instant, Stopwatch, Timer, Timers};
@@ -42,6 +43,66 @@ impl Drop for Controls {
         if let Some(control) = self.0.get() {
             control.finish();
         }
+    }
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) by: WaitsFor,
+    /// The attempt that follows needs no token.
+    pub(super) paid: bool,
+    /// How many milliseconds before the end of the wait the time is over that the
+    /// server asked for.
+    spare: u32,
+}
+
+impl Plan {
+    /// The server asked for nothing.
+    const NO_HINT: u32 = u32::MAX;
+
+    pub(super) const fn by(by: WaitsFor) -> Self {
+        Self {
+            by,
+            paid: false,
+            spare: Self::NO_HINT,
+        }
+    }
+
+    /// A wait whose attempt needs no token.
+    pub(super) const fn paid(self, paid: bool) -> Self {
+        Self { paid, ..self }
+    }
+
+    /// A wait of this length after the server asked for `hint`.
+    pub(super) fn hinted(wait: Duration, hint: Duration) -> Self {
+        let spare = wait.saturating_sub(hint);
+        // A wait that only the hint explains; see `Verdict::RetryAfter`.
+        let by = if spare < hint.max(Duration::from_secs(1)) {
+            WaitsFor::Server
+        } else {
+            WaitsFor::Policy
+        };
+        Self {
+            by,
+            paid: false,
+            spare: (spare.as_millis() as u64).min(Self::NO_HINT as u64 - 1) as u32,
+        }
+    }
+
+    /// The same, shown as the policy's.
+    pub(super) const fn by_policy(self) -> Self {
+        Self {
+            by: WaitsFor::Policy,
+            ..self
+        }
+    }
+
+    /// Whether the server asked the client not to come at `at`, in a wait that ends
+    /// at `until`.
+    pub(super) fn forbids(self, at: u64, until: u64) -> bool {
+        let spare = self.spare as u64 * 1_000_000;
+        self.spare != Self::NO_HINT && at < until.saturating_sub(spare)
     }
 }
 
@@ -83,9 +144,7 @@ pub(super) enum Phase {
     Waiting {
         /// What the wall clock showed when the present nap began.
         wall: u64,
-        by: WaitsFor,
-        /// The attempt that follows needs no token.
-        paid: bool,
+        plan: Plan,
     },
     /// The budget's wait. The token is already taken.
     Paying {

@@ -50,8 +50,8 @@ pub enum Reason {
     /// The outage has had all the attempts that
     /// [`max_attempts`](Config::max_attempts) allows.
     MaxAttempts,
-    /// The next wait would have ended after
-    /// [`max_elapsed`](Config::max_elapsed).
+    /// The time of [`max_elapsed`](Config::max_elapsed) is over, or the next wait
+    /// would have ended after it.
     MaxElapsed,
     /// The policy had no more waits.
     Policy,
@@ -400,9 +400,21 @@ impl<P: Policy> Outage<P> {
         self.progress.connected_at_once();
     }
 
+    /// The attempt was ended by a press, and another one follows at once.
+    pub(crate) fn abandoned(&mut self, now: Duration) -> Next {
+        self.event(now, |progress, config, now, ask| {
+            progress.abandoned(config, now, ask)
+        })
+    }
+
     /// A random number from the outage's own seeds.
     pub(crate) fn random(&mut self) -> u64 {
         self.seeds.random()
+    }
+
+    /// The most that a server may ask for.
+    pub(crate) fn most_of_a_hint(&self) -> Duration {
+        self.config.most_of_a_hint()
     }
 
     /// The limits, for the setters of the driver.

@@ -138,6 +138,26 @@ impl Progress {
         verdict: Verdict,
         ask: &mut impl Ask,
     ) -> Next {
+        self.count_failure(now, verdict, ask);
+        self.next(config, now, verdict, ask)
+    }
+
+    /// A person or the program ended the attempt, and makes another one at once: no
+    /// wait is asked for. It counts as one that stalled.
+    #[cfg(feature = "tokio")]
+    pub(super) fn abandoned(&mut self, config: &Config, now: u64, ask: &mut impl Ask) -> Next {
+        self.count_failure(now, Verdict::Retry(Cause::Stalled), ask);
+        if self.attempts >= config.max_attempts {
+            return self.give_up(now, Reason::MaxAttempts);
+        }
+        if self.left(config, now).is_none() {
+            return self.give_up(now, Reason::MaxElapsed);
+        }
+        Next::Wait(Duration::ZERO)
+    }
+
+    #[inline]
+    fn count_failure(&mut self, now: u64, verdict: Verdict, ask: &mut impl Ask) {
         if !self.ongoing {
             // An outage that begins with an attempt has lasted as long as it.
             let began = match self.phase {
@@ -153,7 +173,6 @@ impl Progress {
             Verdict::Retry(Cause::Stalled) => self.stalled.saturating_add(1),
             _ => 0,
         };
-        self.next(config, now, verdict, ask)
     }
 
     #[inline]

@@ -78,6 +78,14 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         connection.expect("a half is settled, or was polled until it is up")
     }
 
+    /// The connection, unless a handle has closed the driver.
+    pub(crate) fn present(&mut self) -> Option<&mut C::Connection> {
+        if self.redial.is_closed() {
+            return None;
+        }
+        self.redial.connection.as_mut()
+    }
+
     /// Makes both halves look at the state again before they go on.
     pub(crate) fn unsettle(&mut self) {
         self.settled = [false; 2];

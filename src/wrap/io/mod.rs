@@ -170,14 +170,17 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
         self.halves.handle()
     }
 
-    /// The connection, if it is up.
+    /// The connection. `None` if there is none, or if a handle has ended it.
     pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
-        self.halves.redial.get_mut()
+        self.obey();
+        self.halves.present()
     }
 
     /// Reports the present connection as lost: a ping went unanswered, or the
     /// device woke from sleep. Does nothing if there is no connection.
     pub fn lost(&mut self) {
+        // A handle may have said more about the same loss.
+        self.obey();
         self.lose(Ending::Lost(Verdict::default()), None);
     }
 
@@ -208,7 +211,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     }
 
     /// Ends the connection if a handle asks for that.
-    fn obey(&mut self) {
+    pub(super) fn obey(&mut self) {
         if let Some(ending) = self.halves.redial.take_ending() {
             self.lose(ending, None);
         }

@@ -113,6 +113,7 @@ where
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.obey();
         if this.end == End::Open {
             this.end = End::Last;
             this.halves.unsettle();

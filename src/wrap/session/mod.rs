@@ -180,7 +180,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     {
         let halves = Halves::new(self);
         let mut events = VecDeque::new();
-        if halves.generation > 0 {
+        if halves.redial.connection.is_some() {
             events.push_back(SessionEvent::Up);
         }
         Session {
@@ -289,17 +289,20 @@ where
         self.halves.handle()
     }
 
-    /// The connection, if it is up.
+    /// The connection. `None` if there is none, or if a handle has ended it.
     ///
     /// Use it for settings of the connection. The session does not count items that
     /// are read or written through it.
     pub fn get_mut(&mut self) -> Option<&mut C::Connection> {
-        self.halves.redial.get_mut()
+        self.obey();
+        self.halves.present()
     }
 
     /// Reports the present connection as lost: a ping went unanswered, or the
     /// device woke from sleep. Does nothing if there is no connection.
     pub fn lost(&mut self) {
+        // A handle may have said more about the same loss.
+        self.obey();
         self.down(Ending::Lost(Verdict::default()), None);
     }
 

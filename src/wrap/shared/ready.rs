@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
@@ -21,6 +22,8 @@ pub struct SharedReady<'a, C: Connect, P: Policy> {
     shared: &'a Shared<C, P>,
     /// Once it was polled, until it is ready.
     waiter: Option<Waiter>,
+    /// Other tasks had their turn before it fails at once.
+    yielded: bool,
 }
 
 impl<'a, C: Connect, P: Policy> SharedReady<'a, C, P> {
@@ -28,6 +31,7 @@ impl<'a, C: Connect, P: Policy> SharedReady<'a, C, P> {
         Self {
             shared,
             waiter: None,
+            yielded: false,
         }
     }
 }
@@ -83,16 +87,31 @@ where
             let error = error.clone();
             drop(guard);
             drop(gone);
+            if !mem::replace(&mut this.yielded, true) {
+                // Or a task that asks again and again would keep the others from
+                // their turn, also the one that resumes.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(Err(error));
         }
         let fresh = state.redial.connection.is_none();
         // The attempt wakes all tasks, because the one that polled it last may be
         // gone by then.
         let mut all = Context::from_waker(&inner.waker);
-        let result = match ready!(state.redial.poll_ready(&mut all)) {
-            Ok(connection) => {
+        // A connection that a handle has ended since is lent once more, because it
+        // must not be dropped here, under the lock.
+        let up = if fresh {
+            ready!(state.redial.poll_connection(&mut all))
+        } else {
+            Ok(())
+        };
+        let result = match up {
+            Ok(()) => {
                 state.generation += fresh as u64;
-                Ok(Lent::new(connection.clone(), state.generation, inner))
+                let connection = state.redial.connection.as_ref();
+                let connection = connection.expect("it is up").clone();
+                Ok(Lent::new(connection, state.generation, inner))
             }
             Err(error) => {
                 let error = Arc::new(error);
