@@ -73,6 +73,8 @@ where
         // Not under the lock of the state: a waker that this one replaces may run
         // anything.
         inner.waiting.wait(&mut waiter.seat, cx.waker());
+        // Declared before the lock, and so dropped after it: see `Lent::report`.
+        let gone;
         let mut guard = lock(&inner.state);
         let state = &mut *guard;
         if let (true, Some(error)) = (state.given_up > waiter.given_up, &state.error) {
@@ -82,7 +84,7 @@ where
             state.timed_by = waiter.id;
             state.redial.disarm();
         }
-        let gone = state.redial.obey();
+        gone = state.redial.obey();
         if let (true, Some(error)) = (state.redial.is_stopped(), &state.error) {
             let error = error.clone();
             drop(guard);
