@@ -43,13 +43,13 @@ pub enum Verdict {
     /// Try again, but not before this time has passed.
     ///
     /// The time is a floor, such as HTTP's `Retry-After` (RFC 9110, section 10.2.3).
-    /// If the policy's own wait is at least as long, that is the wait. Otherwise it
-    /// is the floor and a random time of up to the floor, at least of up to a second,
-    /// because otherwise all clients that got the same answer would come back
-    /// together. It counts as [`Cause::Busy`].
+    /// If the policy's own wait is at least as long, that is the wait. Otherwise the
+    /// wait is the floor plus a random time, or all clients that got the same answer
+    /// would come back together. That random time is at most the floor, or 1 s if the
+    /// floor is shorter. It counts as [`Cause::Busy`].
     ///
     /// A floor of more than [`hint_cap`](crate::Config::hint_cap), an hour by
-    /// default, counts as so much.
+    /// default, is cut to that.
     RetryAfter(Duration),
     /// Try again at exactly this time from now, because the server gave this client
     /// its own instant, for example by

@@ -43,12 +43,11 @@ async fn run_for<F: Future + Unpin>(time: Duration, future: F) {
     assert!(timeout(time, future).await.is_err(), "it is not ready");
 }
 
+type Attempts = Arc<Mutex<Vec<Instant>>>;
+
 /// A connector whose attempts are refused, and its attempts.
-fn refusing() -> (
-    impl FnMut() -> std::future::Ready<io::Result<()>>,
-    Arc<Mutex<Vec<Instant>>>,
-) {
-    let attempts = Arc::new(Mutex::new(Vec::new()));
+fn refusing() -> (impl FnMut() -> std::future::Ready<io::Result<()>>, Attempts) {
+    let attempts = Attempts::default();
     let log = attempts.clone();
     let connector = move || {
         log.lock().unwrap().push(Instant::now());
@@ -216,7 +215,9 @@ async fn a_connection_that_a_handle_ends_may_use_its_shared_while_it_is_dropped(
                 .policy(hour())
                 .into_shared();
         let own = shared.clone();
-        let ask: Box<dyn Fn() + Send + Sync> = Box::new(move || drop(own.save()));
+        let ask: Box<dyn Fn() + Send + Sync> = Box::new(move || {
+            let _ = own.save();
+        });
         assert!(on_drop.set(ask).is_ok());
         drop(shared.ready().await.unwrap());
         end(&shared.handle());

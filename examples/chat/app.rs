@@ -217,7 +217,11 @@ impl App {
                 }
             }
             Some(Typed::Crash) => self.crash()?,
-            Some(Typed::Unknown(text)) => self.refuse(&text, "no such command, see /help")?,
+            // A typing error is not a line that was lost.
+            Some(Typed::Unknown(text)) => {
+                self.screen
+                    .line(&format!("no such command: {text}, see /help"))?;
+            }
             None if !self.is_person => self.leave_within(AFTER_INPUT)?,
             Some(Typed::Quit) | None if self.outbox.is_empty() => {
                 self.leave_within(Duration::ZERO)?;

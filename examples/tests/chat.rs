@@ -271,8 +271,7 @@ async fn lines_that_cannot_be_sent_are_reported() {
         .unwrap();
     let mut chat = Chat::join(nobody, "ann", &[]);
     chat.types("one\n/frobnicate\ntwo\n/quit\n").await;
-    chat.shows("not sent: /frobnicate (no such command, see /help)")
-        .await;
+    chat.shows("no such command: /frobnicate, see /help").await;
     let (status, errors) = chat.ends().await;
     assert_eq!(status.code(), Some(1));
     assert_eq!(errors, "not sent: one\nnot sent: two\n");

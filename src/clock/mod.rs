@@ -59,7 +59,11 @@ impl Instant {
 #[cfg(feature = "tokio")]
 impl core::fmt::Debug for Instant {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
+        // A point on a monotonic clock says nothing by itself.
+        match (self.remaining(), self.elapsed()) {
+            (Duration::ZERO, elapsed) => write!(f, "{elapsed:?} ago"),
+            (remaining, _) => write!(f, "in {remaining:?}"),
+        }
     }
 }
 

@@ -21,14 +21,18 @@ use crate::verdict::Verdict;
 ///
 /// | | for | when the attempt begins | a time that the server asked for | the policy |
 /// |---|---|---|---|---|
-/// | [`retry_now`](Self::retry_now) | a person at a button | at once | is ignored | goes on |
+/// | [`retry_now`](Self::retry_now) | a person at a button | at once, or a second after the last attempt began | is ignored | goes on |
 /// | [`resume`](Self::resume) | the end of a pause | within a second | is kept | goes on |
 /// | [`network_changed`](Self::network_changed) | an interface that comes up | within a second | is kept | begins anew |
 /// | [`reconnect`](Self::reconnect) | new settings | within a second | is kept | goes on |
 ///
-/// "Within a second" is spread: a network comes back for a whole office at once.
-/// If an attempt has been in flight for a second, it is dropped and begun anew:
-/// it may be stuck in a network that is gone. It counts as one that stalled.
+/// "Within a second" is spread: a network comes back for a whole office at once. Only
+/// a person ends the spread of [`spread_first`](crate::Redial::spread_first), or a
+/// wait that was [restored](crate::Redial::restore).
+///
+/// If an attempt has been in flight for a second, it is dropped and begun anew: it
+/// may be stuck in a network that is gone. It counts as one that stalled, so it uses
+/// up one of [`max_attempts`](crate::Config::max_attempts).
 ///
 /// Presses make at most one attempt a second (see
 /// [`press_interval`](crate::Redial::press_interval)), and each attempt pays the
@@ -57,12 +61,13 @@ impl Handle {
     /// Makes an attempt now: for a button that a person presses.
     ///
     /// - It ends the present wait. The waits to come are as long as before.
-    /// - It begins the attempt in flight anew, if that is a second old.
+    /// - If an attempt has been in flight for a second, it drops that and starts
+    ///   another.
     /// - After the driver [gave up](Status::GaveUp), the next call that waits for
     ///   a connection begins a new outage, and this attempt.
     ///
-    /// Otherwise it does nothing, and it is not stored. The attempt begins at
-    /// once, or a second after the one before began.
+    /// In any other state it does nothing, and the press is not kept. An attempt
+    /// starts at once, but not within a second of the start of the last one.
     pub fn retry_now(&self) {
         self.control.command(|state| state.press(Press::Now));
     }
@@ -74,8 +79,9 @@ impl Handle {
     /// asked the client to come back later, the attempt waits until then. If the
     /// driver has not noticed that it was held, it goes on as before.
     ///
-    /// Without a pause it does as [`retry_now`](Self::retry_now), but spread, if an
-    /// attempt is in flight or if the driver gave up.
+    /// If nothing is held, it acts like [`retry_now`](Self::retry_now) during an
+    /// attempt or after giving up, at a random time within a second. In a wait it does
+    /// nothing.
     pub fn resume(&self) {
         self.control.disturb(|state| {
             state.hold = Hold::Nothing;
@@ -115,10 +121,9 @@ impl Handle {
     /// Abandons the present connection or attempt, and begins again within a
     /// second: for settings that have changed.
     ///
-    /// To the driver, the connection was lost. A wait is ended as by
-    /// [`network_changed`](Self::network_changed), but the policy goes on. While
-    /// the driver is [paused](Self::pause), the connection is dropped, and the
-    /// attempt is held back.
+    /// To the driver, the connection was lost. In a wait it ends the wait within a
+    /// second. The policy does not begin anew. While the driver is
+    /// [paused](Self::pause), the connection is dropped, and the attempt is held back.
     pub fn reconnect(&self) {
         self.control.disturb(|state| match state.status {
             Status::Connected { .. } => state.end(Ending::Reconnect),
@@ -129,9 +134,9 @@ impl Handle {
     /// Reports that the present connection is lost: a heartbeat in another task
     /// found that it is dead.
     ///
-    /// It means the connection that is up when this is called. If that is gone
-    /// before the driver looks, it does nothing. So a late report cannot end a
-    /// newer connection.
+    /// It applies only to the connection that is up at the time of the call. If that
+    /// is gone before the driver looks, it does nothing. So a late report cannot end
+    /// a newer connection.
     pub fn lost(&self) {
         self.lost_as(Verdict::default());
     }
@@ -164,7 +169,8 @@ impl Handle {
 
     /// Holds back all attempts: for a device that knows that it is offline.
     ///
-    /// A connection stays up, and an attempt in flight goes on. See the
+    /// A connection stays up, and an attempt in flight goes on; but
+    /// [`resume`](Self::resume) begins it anew if it is a second old. See the
     /// [table](Self#to-hold).
     pub fn pause(&self) {
         self.control.disturb(|state| state.hold = Hold::Paused);
@@ -178,8 +184,8 @@ impl Handle {
     /// owner's to drop; [`run`](crate::Redial::run) drops its session. An attempt
     /// that is dropped is not counted.
     ///
-    /// An outage that goes on goes on, and time counts for its limits. See the
-    /// [table](Self#to-hold).
+    /// A present outage continues, and the suspended time counts for its limits. To
+    /// say goodbye to the server, do so before. See the [table](Self#to-hold).
     pub fn suspend(&self) {
         self.control.disturb(|state| state.hold = Hold::Suspended);
     }

@@ -10,8 +10,9 @@ use crate::verdict::Verdict;
 
 /// What a [`Redial`](crate::Redial) is doing.
 ///
-/// Attempts are counted from 1 in each outage. A clone costs a counter's
-/// increment.
+/// Attempts are counted from 1 in each outage. An outage lasts until a connection has
+/// been up for [`stable_after`](crate::Config::stable_after), so the number goes on
+/// after a short connection. A clone costs a counter's increment.
 ///
 /// The enum and its variants are `#[non_exhaustive]`, because later versions
 /// will add states and details. A program that shows statuses can show one that
@@ -56,8 +57,8 @@ pub enum Status {
         /// made. The wrappers count from 1 in any case.
         generation: u64,
     },
-    /// A handle has [paused](crate::Handle::pause) the driver, and the next
-    /// attempt is due or waited for.
+    /// A handle has [paused](crate::Handle::pause) the driver, and the next attempt is
+    /// held back.
     #[non_exhaustive]
     Paused {
         /// What went wrong before.
@@ -166,7 +167,7 @@ impl Why {
         Self(self.0.as_ref().map(ended))
     }
 
-    /// The text of the last error. An attempt that took too long has one, too.
+    /// The text of the last error. A timeout has a text, too.
     ///
     /// `None` if there was no error, or if its type is not one of those that the
     /// driver can print: `io::Error`, `Box<dyn Error>`, `String` and `&str`. For
@@ -176,7 +177,7 @@ impl Why {
     }
 
     /// What the last failure or loss meant for the next attempt. `None` if nothing
-    /// went wrong yet.
+    /// went wrong since the last connection came up.
     pub fn verdict(&self) -> Option<Verdict> {
         self.0.as_ref()?.verdict
     }

@@ -17,9 +17,10 @@ use crate::verdict::Verdict;
 
 /// Settings. Their order does not matter. On a driver that is in use, each one
 /// takes effect when its description says. Of the limits, `attempt_timeout` and
-/// `patience` take effect with the next attempt, `max_attempts` and `max_elapsed`
-/// when the next attempt fails or the connection is lost, and `stable_after` at
-/// once, also for a present connection. Closures must be `Send`, except on
+/// `patience` take effect with the next attempt, `max_attempts`, `max_elapsed` and
+/// `hint_cap` when the next attempt fails or the connection is lost, and
+/// `stable_after` at once, also for a present connection. `max_elapsed` also limits
+/// the attempt that begins next. Closures must be `Send`, except on
 /// wasm32; see [`MaybeSend`], also for drivers in a `LocalSet`.
 impl<C: Connect, P: Policy> Redial<C, P> {
     /// Waits as `policy` says.
@@ -75,10 +76,22 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     config_setters!(this => *this.core.outage.config_mut());
 
     /// Says how to print an error, for [`Why::error`](crate::Why::error) in the
-    /// status: `describe(ToString::to_string)`, for instance.
+    /// status.
     ///
     /// By default the driver prints `io::Error`, `Box<dyn Error>`, `String` and
-    /// `&str`, and no other type.
+    /// `&str`, and no other type. An error whose text does not repeat that of its
+    /// source needs both:
+    ///
+    /// ```
+    /// # use redial::Redial;
+    /// # async fn log_in() -> Result<(), redial::Error<std::io::Error>> { Ok(()) }
+    /// use std::error::Error;
+    ///
+    /// let redial = Redial::new(log_in).describe(|error| match error.source() {
+    ///     Some(source) => format!("{error}: {source}"),
+    ///     None => error.to_string(),
+    /// });
+    /// ```
     ///
     /// Takes effect with the next error.
     pub fn describe(
@@ -92,8 +105,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// Spreads the first connect over this time: for apps that start together,
     /// after a power cut or when a release is rolled out. Zero by default.
     ///
-    /// The wait is random, and shown as [`Waiting`](crate::Status::Waiting). A press
-    /// of [`retry_now`](crate::Handle::retry_now) ends it. It does not count for
+    /// The wait is random, and shown as [`Waiting`](crate::Status::Waiting). Of a
+    /// [`Handle`](crate::Handle)'s presses only
+    /// [`retry_now`](crate::Handle::retry_now) ends it. It does not count for
     /// [`max_elapsed`](Self::max_elapsed).
     ///
     /// Takes effect with the first attempt; later it does nothing.

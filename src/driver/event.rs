@@ -34,9 +34,9 @@ pub enum Event<'a, E> {
     Failed {
         /// The number of the attempt.
         attempt: u32,
-        /// The error of the attempt. `None` if it took longer than its timeout,
-        /// panicked, or was dropped together with the future of
-        /// [`connect`](crate::Redial::connect) that made it.
+        /// The error of the attempt. `None` if it took longer than its timeout, if a
+        /// [`Handle`](crate::Handle) began it anew, if it panicked, or if it was
+        /// dropped together with the future of [`connect`](crate::Redial::connect).
         error: Option<&'a E>,
         /// What the failure means for the next attempt.
         verdict: Verdict,

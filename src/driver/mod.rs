@@ -98,6 +98,9 @@ pub use maybe_send::MaybeSend;
 /// | [`hint_cap`](Self::hint_cap) | 1 h |
 /// | [`classify`](Self::classify) | by the kind of `io::Error`, see [`Verdict`] |
 /// | [`budget`](Self::budget) | none |
+/// | [`spread_first`](Self::spread_first), [`pay_first`](Self::pay_first) | the first connect is made at once, and is free |
+/// | [`press_interval`](Self::press_interval) | 1 s |
+/// | [`describe`](Self::describe) | `io::Error`, boxed errors and text |
 /// | [`seed`](Self::seed) | fresh entropy |
 /// | [`observe`](Self::observe) | no observer |
 /// | [`restore`](Self::restore) | no outage |

@@ -153,8 +153,8 @@ pub fn connect(target: impl Into<Target>) -> Dial {
 /// | | default |
 /// |---|---|
 /// | [`dial_timeout`](Self::dial_timeout) | 12 s |
-/// | [`nodelay`](Self::nodelay) | as the system has it |
-/// | [`keepalive`](Self::keepalive) | as the system has it |
+/// | [`nodelay`](Self::nodelay) | the system's setting |
+/// | [`keepalive`](Self::keepalive) | the system's setting |
 /// | [`resolve_with`](Self::resolve_with) | the system's resolver |
 ///
 /// # Clones
@@ -211,7 +211,7 @@ impl Dial {
     /// Limits a whole dial, from the look-up to the connection: 12 s by default.
     /// `Duration::MAX` means no limit.
     ///
-    /// A look-up has 5 s all the same, and each attempt too. If the limit is too
+    /// A longer limit does not change the 5 s of a look-up or of one attempt. If the limit is too
     /// short for the race, the delay between attempts shrinks in proportion, to
     /// 100 ms at least. So the first address of each family starts, unless the
     /// look-up took all the time.

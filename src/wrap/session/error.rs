@@ -31,7 +31,7 @@ impl SendError {
 
     /// Whether a connection was given the item of this call. If so, the item is one
     /// of those that are [lost](Self::lost), and may have arrived. If not, it has
-    /// not arrived: it can be sent again without a doubt.
+    /// not arrived, and is safe to send again.
     ///
     /// A flush and a close have no item of their own. There it says whether items
     /// that were accepted before are lost.

@@ -19,8 +19,9 @@ pub enum SessionEvent<T, E> {
     #[non_exhaustive]
     Down {
         /// The error of the connection. `None` if the connection ended in good
-        /// order, or if the program called [`lost`](super::Session::lost) or
-        /// [`ended`](super::Session::ended).
+        /// order, if the program called [`lost`](super::Session::lost) or
+        /// [`ended`](super::Session::ended), or if a [`Handle`](crate::Handle) ended
+        /// it. For a `reconnect` or a `suspend` the verdict is the default one.
         error: Option<E>,
         /// What the loss means for the next attempt.
         verdict: Verdict,

@@ -69,7 +69,8 @@ pub use keep::{Keep, KeepNothing, KeepUnsent};
 /// # Receiving
 ///
 /// The stream yields [`SessionEvent`]s: `Up`, items, `Down`, `Up`, items, and so
-/// on. If the driver gives up or is [closed](Handle::close), the stream yields an
+/// on. If the server closes the connection in good order, the stream ends, and the
+/// loss is [`Busy`](Cause::Busy), as after [`Redial::ended`]. If the driver gives up or is [closed](Handle::close), the stream yields an
 /// [`Error`] and ends. The error of a loss arrives in `Down`; the final `Error`
 /// does not repeat it.
 ///

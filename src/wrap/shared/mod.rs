@@ -52,9 +52,9 @@ pub use ready::SharedReady;
 ///
 /// # The lock
 ///
-/// The connector, the classifier, the observers, the wall clock, the connection's
-/// `Clone` and the error's `Drop` run under a lock. They must not use the `Shared`
-/// that they serve.
+/// The connector, the policy, the closures of the builder, the connection's `Clone`,
+/// and the `Drop` of an attempt and of an error run under a lock. They must not use
+/// the `Shared` that they serve.
 pub struct Shared<C: Connect, P: Policy = Stratified> {
     inner: Arc<Inner<C, P>>,
 }
