@@ -137,21 +137,35 @@ impl<E, P: Policy> Core<E, P> {
     /// What the wait after this verdict is for.
     #[inline]
     fn plan(&self, next: Next, verdict: Verdict) -> Plan {
-        match (next, verdict) {
-            (Next::Wait(wait), Verdict::RetryAfter(hint) | Verdict::Slot(hint)) => {
-                Plan::hinted(wait, hint.min(self.outage.most_of_a_hint()))
-            }
-            _ => Plan::by(WaitsFor::Policy),
+        match verdict {
+            Verdict::RetryAfter(hint) | Verdict::Slot(hint) => self.hinted(next, hint),
+            Verdict::Retry(_) | Verdict::Stop => Plan::by(WaitsFor::Policy),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hinted(&self, next: Next, hint: Duration) -> Plan {
+        match next {
+            Next::Wait(wait) => Plan::hinted(wait, hint.min(self.outage.most_of_a_hint())),
+            Next::GiveUp(_) => Plan::by(WaitsFor::Policy),
         }
     }
 
     /// Tells the observers if the server asked for too much.
+    #[inline]
     fn tell_of_cut(&mut self, verdict: Verdict) {
         if let Verdict::RetryAfter(asked) | Verdict::Slot(asked) = verdict {
-            let cap = self.outage.most_of_a_hint();
-            if asked > cap {
-                self.tell(&Event::HintCut { asked, cap });
-            }
+            self.tell_of_hint(asked);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_of_hint(&mut self, asked: Duration) {
+        let cap = self.outage.most_of_a_hint();
+        if asked > cap {
+            self.tell(&Event::HintCut { asked, cap });
         }
     }
 

@@ -401,6 +401,8 @@ impl<P: Policy> Outage<P> {
     }
 
     /// The attempt was ended by a press, and another one follows at once.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn abandoned(&mut self, now: Duration) -> Next {
         self.event(now, |progress, config, now, ask| {
             progress.abandoned(config, now, ask)
