@@ -555,7 +555,9 @@ async fn no_program_shortens_a_restored_wait() {
     run_for(secs(1), pin!(redial.ready())).await;
     let saved = redial.save().unwrap();
     let (connector, attempts) = refusing();
-    let mut redial = Redial::new(connector).restore(&saved, secs(1));
+    let mut redial = Redial::new(connector)
+        .policy(hour())
+        .restore(&saved, secs(1));
     let handle = redial.handle();
     let mut future = pin!(redial.ready());
     run_for(secs(1), &mut future).await;
