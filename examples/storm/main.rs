@@ -35,7 +35,7 @@ struct Args {
     #[arg(allow_negative_numbers = true)]
     clients: u32,
     /// How many it takes in a second
-    #[arg(long, value_name = "N", default_value_t = 2_000.0)]
+    #[arg(long, value_name = "N", default_value_t = 2_000.0, value_parser = capacity)]
     #[arg(allow_negative_numbers = true)]
     capacity: f64,
     /// How long it is down
@@ -105,8 +105,17 @@ fn clients(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
     }
 }
 
+fn capacity(text: &str) -> Result<f64, Box<dyn Error + Send + Sync>> {
+    let capacity = text.parse()?;
+    // What the storm refuses, the command line refuses.
+    Storm::new(1).try_capacity(capacity)?;
+    Ok(capacity)
+}
+
 fn seconds(text: &str) -> Result<Duration, Box<dyn Error + Send + Sync>> {
-    Ok(Duration::try_from_secs_f64(text.parse()?)?)
+    let seconds = text.parse()?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| "must be a number of seconds from 0 to 500 billion".into())
 }
 
 fn server(text: &str) -> Result<Server, Box<dyn Error + Send + Sync>> {

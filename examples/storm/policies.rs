@@ -38,8 +38,14 @@ impl FromStr for Named {
 
 fn parse(text: &str) -> Result<Mix, Failure> {
     let (rule, numbers) = text.split_once(':').unwrap_or((text, ""));
-    let numbers = numbers.split(',').filter(|number| !number.is_empty());
-    let numbers: Vec<f64> = numbers.map(str::parse).collect::<Result<_, _>>()?;
+    let numbers: Vec<f64> = match numbers {
+        "" => Vec::new(),
+        numbers => numbers
+            .split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(|_| format!("{text}: give numbers, with a comma between them"))?,
+    };
     let seconds = |&number: &f64| Duration::try_from_secs_f64(number);
     let times = || numbers.iter().map(seconds).collect::<Result<Vec<_>, _>>();
     let range = || match times()?[..] {
