@@ -71,9 +71,11 @@ fn an_impossible_number_is_refused_with_the_reason() {
         ("--clients", "0", "needs at least 1 client"),
         ("--clients", "5000000000", "too many clients"),
         ("--sweep-clients", "-1", "needs at least 1 client"),
-        ("--outage", "-1", "value is negative"),
+        ("--outage", "-1", "a number of seconds from 0"),
         ("--seed", "-1", "invalid digit"),
         ("--capacity", "-3", "capacity is -3"),
+        ("--capacity", "0", "capacity is 0"),
+        ("--policy", "sequence:1,,2", "give numbers, with a comma"),
     ] {
         let output = storm("refused", &[option, number]).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
