@@ -288,9 +288,10 @@ impl Strata {
         failed: &Failed,
     ) -> Duration {
         let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
+        let is_early = elapsed < place.at;
         if place.at == 0 {
             place.u = rng.next_u64();
-        } else if elapsed < place.at && place.at - elapsed >= self.slack(place.stratum) {
+        } else if is_early && place.at - elapsed >= self.slack(place.stratum) {
             return self.out_of_turn(place, rng, failed.cause, elapsed);
         } else {
             place.u = walk(place.u, rng.next_u64());
@@ -299,6 +300,9 @@ impl Strata {
         place.at = self.instant(place.u, place.stratum);
         if place.at <= elapsed {
             *place = self.catch_up(*place, failed.cause, elapsed);
+        }
+        if is_early {
+            return self.wait_after_early(place, failed.cause, elapsed);
         }
         Duration::from_nanos(place.at - elapsed)
     }
@@ -319,6 +323,23 @@ impl Strata {
         longest(TICK, width / 64)
     }
 
+    /// The wait after an attempt that was early and still in turn. It began early, too,
+    /// and must not be longer than the cap for that.
+    #[cold]
+    fn wait_after_early(&self, place: &StratifiedState, cause: Cause, elapsed: u64) -> Duration {
+        let width = longest(self.widest(cause), place.stratum.width);
+        Duration::from_nanos((place.at - elapsed).min(width + width / 4))
+    }
+
+    /// The widest stratum after this cause.
+    fn widest(&self, cause: Cause) -> u64 {
+        match cause {
+            Cause::Down => self.cap,
+            Cause::Busy => self.busy,
+            Cause::Stalled => self.stalled,
+        }
+    }
+
     /// The wait after an attempt that was made early.
     ///
     /// The scheduled instant stays. But the rest of the wait may be longer than the
@@ -333,11 +354,7 @@ impl Strata {
         cause: Cause,
         elapsed: u64,
     ) -> Duration {
-        let width = match cause {
-            Cause::Down => self.cap,
-            Cause::Busy => self.busy,
-            Cause::Stalled => self.stalled,
-        };
+        let width = self.widest(cause);
         if place.at - elapsed > width + width / 4 {
             place.u = walk(place.u, rng.next_u64());
             place.stratum = Stratum {
