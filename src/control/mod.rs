@@ -113,6 +113,13 @@ pub(crate) struct Commands {
     pub(crate) closed: bool,
 }
 
+impl State {
+    /// Generations are counted from 1.
+    fn is_healed(&self) -> bool {
+        self.healed > 0 && self.healed == self.generation
+    }
+}
+
 impl Control {
     pub(crate) fn new(status: Status, generation: u64) -> Self {
         Self {
@@ -191,20 +198,21 @@ impl Control {
             Some((generation, ending)) if generation == state.generation => Some(ending),
             _ => None,
         };
-        self.calm(&state);
+        self.flag(&state);
         ending
     }
 
     /// Whether a handle said that the present connection did its work.
     pub(crate) fn take_healed(&self) -> bool {
         let mut state = lock(&self.state);
-        mem::take(&mut state.healed) == state.generation && state.generation > 0
+        let healed = state.is_healed();
+        state.healed = 0;
+        healed
     }
 
     /// As [`take_healed`](Self::take_healed), for a look at it.
     pub(crate) fn is_healed(&self) -> bool {
-        let state = lock(&self.state);
-        state.healed == state.generation && state.generation > 0
+        lock(&self.state).is_healed()
     }
 
     /// Remembers that an attempt begins.
@@ -271,10 +279,9 @@ impl Control {
 
     /// Closes the driver, which notices when it is polled next.
     fn close(&self) {
-        self.command(|_| {
-            // Under the lock, so that `calm` cannot overtake it.
+        self.command(|state| {
             self.closed.store(true, Ordering::Release);
-            self.disturbed.store(true, Ordering::Release);
+            self.flag(state);
         });
     }
 
@@ -282,17 +289,16 @@ impl Control {
     fn disturb(&self, change: impl FnOnce(&mut State)) {
         self.command(|state| {
             change(state);
-            let disturbed = state.ending.is_some() || state.hold == Hold::Suspended;
-            self.disturbed
-                .store(disturbed || self.is_closed(), Ordering::Release);
+            self.flag(state);
         });
     }
 
-    /// Lets calls go straight to the connection again, if nothing more is asked.
-    fn calm(&self, state: &State) {
-        if state.ending.is_none() && state.hold != Hold::Suspended && !self.is_closed() {
-            self.disturbed.store(false, Ordering::Release);
-        }
+    /// Flags whether something is asked that concerns a connection that is up. If
+    /// not, calls go straight to it. Each change is flagged under its lock, so that
+    /// no flag overtakes another.
+    fn flag(&self, state: &State) {
+        let disturbed = state.ending.is_some() || state.hold == Hold::Suspended || self.is_closed();
+        self.disturbed.store(disturbed, Ordering::Release);
     }
 
     /// Changes the status and wakes the watchers.
@@ -328,7 +334,7 @@ impl Control {
         } else {
             // What was asked of a connection that is gone.
             state.ending = None;
-            self.calm(&state);
+            self.flag(&state);
         }
         let is_new = state.status != status;
         let mut wakers = Vec::new();
