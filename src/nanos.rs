@@ -16,6 +16,12 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
     }
 }
 
+/// The time in whole milliseconds, for people: nobody reads the rest.
+#[cfg(feature = "tokio")]
+pub(crate) const fn readable(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
+}
+
 /// `range * random / 2^64`: uniform over `0..range` for a uniform `random`,
 /// with a bias below `range / 2^64`.
 #[inline]

@@ -140,26 +140,18 @@ impl<E: Error + 'static> AsError for E {
     }
 }
 
-#[cfg(feature = "std")]
-impl AsError for dyn Error {
-    fn as_error(&self) -> &(dyn Error + 'static) {
-        self
-    }
+macro_rules! without_its_type {
+    ($($error:ty),+) => {$(
+        #[cfg(feature = "std")]
+        impl AsError for $error {
+            fn as_error(&self) -> &(dyn Error + 'static) {
+                self
+            }
+        }
+    )+};
 }
 
-#[cfg(feature = "std")]
-impl AsError for dyn Error + Send {
-    fn as_error(&self) -> &(dyn Error + 'static) {
-        self
-    }
-}
-
-#[cfg(feature = "std")]
-impl AsError for dyn Error + Send + Sync {
-    fn as_error(&self) -> &(dyn Error + 'static) {
-        self
-    }
-}
+without_its_type!(dyn Error, dyn Error + Send, dyn Error + Send + Sync);
 
 #[cfg(feature = "std")]
 impl Verdict {

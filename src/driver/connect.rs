@@ -44,7 +44,7 @@ use core::task::{Context, Poll};
 ///
 /// ```
 /// # use tokio::net::TcpStream;
-/// # async fn log_in(_: TcpStream, _: &str) -> std::io::Result<TcpStream> { todo!() }
+/// # async fn log_in(tcp: TcpStream, _: &str) -> std::io::Result<TcpStream> { Ok(tcp) }
 /// use redial::{Redial, tcp};
 /// use std::sync::Arc;
 ///

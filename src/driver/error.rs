@@ -6,6 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::outcome::Last;
+use crate::nanos::readable;
 use crate::outage::Reason;
 
 /// Why a [`Redial`](crate::Redial) makes no connection: it gave up, or it was
@@ -199,11 +200,6 @@ impl<E: fmt::Debug> fmt::Debug for Error<E> {
             .field("timed_out", &self.timed_out())
             .finish()
     }
-}
-
-/// The time in whole milliseconds: nobody reads the rest.
-pub(super) fn readable(time: Duration) -> Duration {
-    Duration::from_millis(time.as_millis() as u64)
 }
 
 impl<E> fmt::Display for Error<E> {

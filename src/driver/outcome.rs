@@ -24,8 +24,8 @@ pub(super) enum Failure<E> {
     Dropped,
 }
 
-/// How the last attempt of an outage ended, for the caller that is told that the
-/// driver gave up.
+/// How the last attempt ended: for the caller that is told that the driver gave up,
+/// and for a connector that wants to know. It is stored until one of them takes it.
 #[derive(Clone)]
 pub(super) enum Last<E> {
     Error(E),
@@ -84,7 +84,7 @@ impl<E, P: Policy> Core<E, P> {
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
         self.note(error, verdict, None);
         let plan = self.plan(next, verdict);
-        self.obey(now, next, plan, Last::Unknown, false);
+        self.obey(now, next, plan);
     }
 
     /// The attempt failed. `keep` says whether the connector wants to know the error.
@@ -131,7 +131,10 @@ impl<E, P: Policy> Core<E, P> {
             (None, Some(timeout)) => Last::TimedOut(timeout),
             (None, None) => Last::Unknown,
         };
-        self.obey(now, next, plan, last, keep);
+        if keep || matches!(next, Next::GiveUp(_)) {
+            self.set_last(last);
+        }
+        self.obey(now, next, plan);
     }
 
     /// What the wait after this verdict is for.
@@ -203,12 +206,8 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    /// Does what the outage says. `last` is how the attempt ended; it is kept for the
-    /// caller if the driver gives up, and for the connector if that wants it.
-    pub(super) fn obey(&mut self, now: u64, next: Next, plan: Plan, last: Last<E>, keep: bool) {
-        if keep || matches!(next, Next::GiveUp(_)) {
-            self.set_last(last);
-        }
+    /// Does what the outage says.
+    pub(super) fn obey(&mut self, now: u64, next: Next, plan: Plan) {
         match next {
             Next::Wait(Duration::ZERO) => {
                 self.enter(Phase::Yielding { yielded: false });

@@ -224,7 +224,7 @@ impl<E, P: Policy> Core<E, P> {
         }
         let now = self.now();
         let next = self.outage.lost(Duration::from_nanos(now));
-        self.obey(now, next, Plan::by(WaitsFor::Policy), Last::Unknown, false);
+        self.obey(now, next, Plan::by(WaitsFor::Policy));
         if let Some(press) = press {
             self.press(press);
             if self.is_due(Timer::Wait) {
@@ -267,7 +267,7 @@ impl<E, P: Policy> Core<E, P> {
                 };
                 Err(match timer {
                     Timer::Wait => Failure::Pressed,
-                    _ => Failure::TimedOut(self.attempt_age()),
+                    _ => Failure::TimedOut(self.attempt_limit()),
                 })
             }
         };
@@ -276,8 +276,8 @@ impl<E, P: Policy> Core<E, P> {
         Poll::Ready(outcome)
     }
 
-    /// How long the attempt could take until its deadline.
-    fn attempt_age(&self) -> Duration {
+    /// How long the attempt could take.
+    fn attempt_limit(&self) -> Duration {
         let (Phase::Connecting { since }, Some(until)) =
             (self.phase, self.timers.get(Timer::Attempt))
         else {

@@ -11,7 +11,7 @@ use super::flight::Flight;
 use super::state::{Core, Phase, Plan};
 use crate::clock::{Instant, Timer};
 use crate::control::{Commands, Control, Ending, Hold, Press, Status, WaitsFor, Why};
-use crate::nanos::{nanos, scale};
+use crate::nanos::{nanos, readable, scale};
 use crate::policy::Policy;
 use crate::verdict::Verdict;
 
@@ -286,6 +286,6 @@ fn timed_out(timeout: Duration) -> String {
     use core::fmt::Write;
 
     let mut text = "timed out after ".to_string();
-    let _ = write!(text, "{:?}", super::error::readable(timeout));
+    let _ = write!(text, "{:?}", readable(timeout));
     text
 }

@@ -7,7 +7,7 @@ use super::state::{Core, Phase, Plan};
 use crate::clock::Stopwatch;
 use crate::control::{Control, Status, WaitsFor, Why};
 use crate::nanos::nanos;
-use crate::outage::{Next, SavedOutage};
+use crate::outage::SavedOutage;
 use crate::policy::Policy;
 
 impl<E, P: Policy> Core<E, P> {
@@ -39,11 +39,7 @@ impl<E, P: Policy> Core<E, P> {
         let next = self.outage.restore(&saved, Duration::ZERO, at);
         // What was saved does not say if the server asked for the wait. So no program
         // shortens it.
-        let plan = match next {
-            Next::Wait(wait) => Plan::hinted(wait, wait).by_policy(),
-            Next::GiveUp(_) => Plan::by(WaitsFor::Policy),
-        };
-        self.obey(now, next, plan, Last::Unknown, false);
+        self.obey(now, next, Plan::by(WaitsFor::Policy).whole());
     }
 
     /// The outage to carry over a restart of the program.

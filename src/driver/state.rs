@@ -90,12 +90,9 @@ impl Plan {
         }
     }
 
-    /// The same, shown as the policy's.
-    pub(super) const fn by_policy(self) -> Self {
-        Self {
-            by: WaitsFor::Policy,
-            ..self
-        }
+    /// A wait that only a person ends, as if the server had asked for all of it.
+    pub(super) const fn whole(self) -> Self {
+        Self { spare: 0, ..self }
     }
 
     /// Whether the server asked the client not to come at `at`, in a wait that ends

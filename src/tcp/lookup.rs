@@ -21,6 +21,7 @@ use std::net::ToSocketAddrs;
 
 use tokio::sync::watch;
 
+use super::no_answer;
 use crate::clock::{Instant, Sleep, Stopwatch};
 use crate::nanos::nanos;
 use crate::sync::{Mutex, lock};
@@ -164,8 +165,7 @@ impl LookUps {
             Some(answer.as_ref()?.found.clone())
         };
         let Some(found) = within(limit, answer).await else {
-            let text = alloc::format!("no answer in {limit:?}");
-            return Err(Arc::new(io::Error::new(ErrorKind::TimedOut, text)));
+            return Err(Arc::new(no_answer(limit)));
         };
         // Each look-up serves the dials that waited for it, and no later one.
         let mut running = lock(&self.0);

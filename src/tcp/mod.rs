@@ -105,6 +105,7 @@ use crate::clock::Stopwatch;
 use crate::dial_error::Failure;
 use crate::driver::Connect;
 use crate::invalid::{InvalidConfig, expect};
+use crate::nanos::readable;
 
 pub use self::target::Target;
 pub use crate::dial_error::DialError;
@@ -374,6 +375,13 @@ impl Dial {
             Err(failures) => Err(failed(Failure::Attempts(failures))),
         }
     }
+}
+
+/// The error of a look-up or of an attempt that took longer than this.
+#[cold]
+fn no_answer(time: Duration) -> io::Error {
+    let text = alloc::format!("no answer in {:?}", readable(time));
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 impl fmt::Debug for Dial {

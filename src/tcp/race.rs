@@ -8,8 +8,9 @@ use core::net::SocketAddr;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::io::{self, ErrorKind};
+use std::io;
 
+use super::no_answer;
 use crate::clock::{Sleep, Stopwatch};
 use crate::nanos::nanos;
 
@@ -177,10 +178,4 @@ where
             self.failures.push((live.address, error));
         }
     }
-}
-
-#[cold]
-fn no_answer(time: Duration) -> io::Error {
-    let time = Duration::from_millis(time.as_millis() as u64);
-    io::Error::new(ErrorKind::TimedOut, alloc::format!("no answer in {time:?}"))
 }
