@@ -2,6 +2,7 @@
 //! that nobody asked for? Random presses on all of the drivers, on a paused clock.
 
 mod paused;
+mod quiet;
 
 use std::future::{Future, pending};
 use std::io::{self, ErrorKind};
@@ -9,16 +10,16 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use proptest::prelude::*;
 use redial::{Connect, Handle, Jitter, Redial, Sequence, Status, Verdict};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
 use paused::paused_runtime;
+use quiet::Quiet;
 
 /// The policy's wait, and the least time between two attempts.
 const WAIT: Duration = Duration::from_secs(1);
@@ -141,43 +142,8 @@ impl Drop for Alive {
     }
 }
 
-/// A connection on which nothing ever happens.
-#[derive(Clone)]
-struct Quiet {
-    _alive: Arc<Alive>,
-}
-
-impl Stream for Quiet {
-    type Item = io::Result<()>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<()>>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncRead for Quiet {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Quiet {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
+/// A connection that is counted.
+type Counted = Quiet<Arc<Alive>>;
 
 type Living = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -199,9 +165,10 @@ fn client(schedule: &Schedule, seen: &Seen) -> (Handle, Living) {
                 return Err(io::Error::from(ErrorKind::ConnectionRefused));
             }
             came_up.fetch_add(1, SeqCst);
-            Ok(Quiet {
-                _alive: Arc::new(Alive::one_more(&up)),
-            })
+            Ok(Counted::new(
+                Arc::new(Alive::one_more(&up)),
+                &Arc::default(),
+            ))
         }
     })
     .policy(Sequence::new([WAIT]).jitter(Jitter::None))
@@ -212,7 +179,7 @@ fn client(schedule: &Schedule, seen: &Seen) -> (Handle, Living) {
 
 fn drive<C>(driver: Driver, mut redial: Redial<C, Sequence>) -> Living
 where
-    C: Connect<Connection = Quiet, Error = io::Error> + 'static,
+    C: Connect<Connection = Counted, Error = io::Error> + 'static,
 {
     match driver {
         Driver::Ready => Box::pin(async move {
