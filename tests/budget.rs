@@ -9,10 +9,28 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use paused::paused_runtime;
-use redial::{Jitter, Redial, Sequence, TokenBucket};
+use redial::{Connect, Jitter, Redial, Sequence, TokenBucket};
 use tokio::time::{Instant, sleep, timeout};
 
 const PERIOD: Duration = Duration::from_secs(5);
+
+/// A client whose first attempt is refused. It waits for a millisecond, and then for
+/// its token.
+fn refused_once(
+    bucket: &TokenBucket,
+) -> Redial<impl Connect<Connection = (), Error = io::Error> + use<>, Sequence> {
+    let mut attempts = 0;
+    Redial::new(move || {
+        attempts += 1;
+        ready(if attempts == 1 {
+            Err(io::Error::from(ErrorKind::ConnectionRefused))
+        } else {
+            Ok(())
+        })
+    })
+    .policy(Sequence::new([Duration::from_millis(1)]).jitter(Jitter::None))
+    .budget(bucket)
+}
 
 /// Each task polls its driver for half a second, and is then busy for three: its
 /// token mostly comes due while nobody polls.
@@ -23,17 +41,7 @@ fn a_client_that_is_polled_late_keeps_its_token_for_a_period() {
         let bucket = TokenBucket::new(1, PERIOD);
         let began = Instant::now();
         let clients = (0..CLIENTS).map(|client| {
-            let mut attempts = 0;
-            let mut redial = Redial::new(move || {
-                attempts += 1;
-                ready(if attempts == 1 {
-                    Err(io::Error::from(ErrorKind::ConnectionRefused))
-                } else {
-                    Ok(())
-                })
-            })
-            .policy(Sequence::new([Duration::from_millis(1)]).jitter(Jitter::None))
-            .budget(&bucket);
+            let mut redial = refused_once(&bucket);
             async move {
                 sleep(Duration::from_millis(client as u64)).await;
                 while timeout(Duration::from_millis(500), redial.ready())
@@ -69,17 +77,7 @@ fn an_attempt_keeps_its_token_for_a_second_if_the_period_is_shorter() {
         let waited = paused_runtime().block_on(async {
             let bucket = TokenBucket::new(1, period);
             bucket.try_take().unwrap();
-            let mut attempts = 0;
-            let mut redial = Redial::new(move || {
-                attempts += 1;
-                ready(if attempts == 1 {
-                    Err(io::Error::from(ErrorKind::ConnectionRefused))
-                } else {
-                    Ok(())
-                })
-            })
-            .policy(Sequence::new([millis(1)]).jitter(Jitter::None))
-            .budget(&bucket);
+            let mut redial = refused_once(&bucket);
             let reserving = timeout(millis(50), redial.ready()).await;
             assert!(reserving.is_err(), "its token is due after a period");
             let others: Vec<_> = (0..50).map(|_| bucket.reserve()).collect();

@@ -15,8 +15,8 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt};
 use redial::policy::from_fn;
 use redial::{
-    Cause, Event, Exponential, Jitter, Next, Outage, Policy, Reason, Redial, Sequence, Status,
-    TokenBucket, Verdict,
+    Cause, Connect, Event, Exponential, Jitter, Next, Outage, Policy, Reason, Redial, Sequence,
+    Status, TokenBucket, Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -1048,75 +1048,55 @@ async fn a_waiting_status_is_a_deadline() {
 
 // ---- sleep
 
+/// When a client is back whose device sleeps for `asleep` after it was awake for
+/// `awake`. Meanwhile the wall goes on, and the monotonic clock stands still.
+async fn back_after_a_sleep<C: Connect<Connection = u32, Error = io::Error>, P: Policy>(
+    redial: Redial<C, P>,
+    awake: Duration,
+    asleep: Duration,
+) -> f64 {
+    let slept = Arc::new(AtomicU32::new(0));
+    let (wall, start) = (slept.clone(), Instant::now());
+    let epoch = SystemTime::UNIX_EPOCH;
+    let mut redial =
+        redial.wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
+    assert!(timeout(awake, redial.ready()).await.is_err());
+    slept.store(asleep.as_secs() as u32, SeqCst);
+    redial.ready().await.unwrap();
+    since(start)
+}
+
+/// Its first attempt is refused, and then it waits for 100 s.
+fn sleeper() -> Redial<impl Connect<Connection = u32, Error = io::Error>, Sequence> {
+    Redial::new(after_failures(1).0).policy(Sequence::new([secs(100)]).jitter(Jitter::None))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_device_that_slept_through_its_wait_tries_soon() {
-    // An hour passes on the wall while the monotonic clock, in the middle of
-    // a wait of 100 s, moves on by 20 s.
-    let slept = Arc::new(AtomicU32::new(0));
-    let wall = slept.clone();
-    let start = Instant::now();
-    let epoch = SystemTime::UNIX_EPOCH;
-    let (connector, attempts) = after_failures(1);
-    let mut redial = Redial::new(connector)
-        .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
-        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
-    assert!(timeout(secs(20), redial.ready()).await.is_err());
-    slept.store(3600, SeqCst);
-    redial.ready().await.unwrap();
-    let took = since(start);
+    let took = back_after_a_sleep(sleeper(), secs(20), secs(3600)).await;
+    // It looks at the wall every 15 s.
     assert!((30.0..31.01).contains(&took), "{took}");
-    assert_eq!(attempts.load(SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_slept_through_its_wait_for_the_budget_tries_soon() {
-    let slept = Arc::new(AtomicU32::new(0));
-    let wall = slept.clone();
-    let start = Instant::now();
-    let epoch = SystemTime::UNIX_EPOCH;
-    let bucket = TokenBucket::new(1, secs(3600));
-    bucket.try_take().unwrap();
-    let mut redial = Redial::new(after_failures(1).0)
-        .policy(doubling())
-        .budget(&bucket)
-        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
-    assert!(timeout(secs(60), redial.ready()).await.is_err());
-    // While it slept for eight hours, the hour of its token passed.
-    slept.store(8 * 3600, SeqCst);
-    redial.ready().await.unwrap();
-    let took = since(start);
-    assert!((60.0..77.0).contains(&took), "{took}");
-    // In a shorter sleep it did not.
-    let slept = Arc::new(AtomicU32::new(0));
-    let (wall, start) = (slept.clone(), Instant::now());
-    let bucket = TokenBucket::new(1, secs(3600));
-    bucket.try_take().unwrap();
-    let mut redial = Redial::new(after_failures(1).0)
-        .policy(doubling())
-        .budget(&bucket)
-        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
-    assert!(timeout(secs(60), redial.ready()).await.is_err());
-    slept.store(1800, SeqCst);
-    redial.ready().await.unwrap();
-    assert!((since(start) - 1800.0).abs() < 1.0, "{}", since(start));
+    let hour = secs(3600);
+    // Awake for a minute, of which the policy's wait takes a second. In a sleep of
+    // eight hours the hour of its token passes, in half an hour it does not.
+    for (asleep, back) in [(8 * hour, 61.0..62.01), (hour / 2, 1799.99..1800.01)] {
+        let bucket = TokenBucket::new(1, hour);
+        bucket.try_take().unwrap();
+        let redial = sleeper().policy(doubling()).budget(&bucket);
+        let took = back_after_a_sleep(redial, secs(60), asleep).await;
+        assert!(back.contains(&took), "{took}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn clients_whose_host_slept_through_their_waits_are_spread_over_a_second() {
     let mut back = Vec::new();
     for seed in 0..20 {
-        let slept = Arc::new(AtomicU32::new(0));
-        let wall = slept.clone();
-        let start = Instant::now();
-        let epoch = SystemTime::UNIX_EPOCH;
-        let mut redial = Redial::new(after_failures(1).0)
-            .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
-            .seed(seed)
-            .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
-        assert!(timeout(secs(20), redial.ready()).await.is_err());
-        slept.store(3600, SeqCst);
-        redial.ready().await.unwrap();
-        back.push(since(start));
+        back.push(back_after_a_sleep(sleeper().seed(seed), secs(20), secs(3600)).await);
     }
     back.sort_by(f64::total_cmp);
     // Twenty uniform draws span less than half a second with a probability of 2e-5.
@@ -1126,17 +1106,8 @@ async fn clients_whose_host_slept_through_their_waits_are_spread_over_a_second()
 
 #[tokio::test(start_paused = true)]
 async fn a_short_sleep_is_taken_off_the_wait() {
-    let slept = Arc::new(AtomicU32::new(0));
-    let wall = slept.clone();
-    let start = Instant::now();
-    let epoch = SystemTime::UNIX_EPOCH;
-    let mut redial = Redial::new(after_failures(1).0)
-        .policy(Sequence::new([secs(100)]).jitter(Jitter::None))
-        .wall_clock(move || epoch + start.elapsed() + secs(wall.load(SeqCst).into()));
-    assert!(timeout(secs(20), redial.ready()).await.is_err());
-    slept.store(40, SeqCst);
-    redial.ready().await.unwrap();
-    assert!((since(start) - 60.0).abs() < 0.01, "{}", since(start));
+    let took = back_after_a_sleep(sleeper(), secs(20), secs(40)).await;
+    assert!((took - 60.0).abs() < 0.01, "{took}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -419,6 +419,14 @@ fn one_hint_for_all_as_a_floor_is_spread_by_the_client() {
     );
 }
 
+#[test]
+fn a_fleet_of_any_size_comes_back_under_the_defaults() {
+    for clients in [1, 2, 10, 59, 60] {
+        let report = Storm::new(clients).run(&Stratified::default());
+        assert!(report.t_full.is_some(), "{clients} clients: {report}");
+    }
+}
+
 // ---- what the user gives, and gets
 
 #[test]
