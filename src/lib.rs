@@ -179,9 +179,11 @@ pub use clock::Instant;
 pub use control::{Handle, Status, WaitsFor, Watch, Why};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    AttemptInfo, BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event, MaybeSend,
-    Redial, WithInfo, with_info,
+    AttemptInfo, BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event,
+    MarkEstablished, MaybeSend, Redial, Then, WithInfo, with_info,
 };
+#[cfg(feature = "tokio")]
+pub use outage::AttemptPhase;
 #[cfg(feature = "tokio")]
 pub use wrap::{
     FromConnection, Keep, KeepNothing, KeepUnsent, Lent, RedialIo, SendError, Session,
@@ -192,7 +194,7 @@ pub use wrap::{
 /// types.
 #[cfg(feature = "tokio")]
 pub mod future {
-    pub use crate::driver::{Connecting, Ready};
+    pub use crate::driver::{Connecting, Ready, ThenAttempt};
     pub use crate::wrap::SharedReady;
 }
 

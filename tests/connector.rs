@@ -131,7 +131,9 @@ impl Connect for Hanging {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_is_dropped_when_it_times_out() {
     let alive = Arc::new(());
-    let mut redial = Redial::new(Hanging(alive.clone())).policy(doubling());
+    let mut redial = Redial::new(Hanging(alive.clone()))
+        .policy(doubling())
+        .attempt_timeout(secs(13));
     let mut future = pin!(redial.ready());
     assert!(timeout(secs(12), &mut future).await.is_err());
     assert_eq!(Arc::strong_count(&alive), 3);
@@ -206,6 +208,7 @@ async fn a_boxed_driver_drops_the_attempt_that_times_out() {
     let alive = Arc::new(());
     let mut redial = Redial::new(Hanging(alive.clone()))
         .policy(doubling())
+        .attempt_timeout(secs(13))
         .boxed();
     let mut future = pin!(redial.ready());
     assert!(timeout(secs(12), &mut future).await.is_err());

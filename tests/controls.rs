@@ -1009,7 +1009,9 @@ async fn an_attempt_that_begins_after_the_limit_has_its_whole_time() {
 fn the_timeout_of_an_attempt_is_what_is_left_of_the_outage() {
     let at = Duration::from_secs;
     let waits = Sequence::new([at(1)]).jitter(Jitter::None);
-    let mut outage = Outage::from_seed(waits, 1).max_elapsed(at(30));
+    let mut outage = Outage::from_seed(waits, 1)
+        .attempt_timeout(at(13))
+        .max_elapsed(at(30));
     assert_eq!(outage.connecting(at(100)), at(13));
     let _ = outage.failed(at(113), Verdict::default());
     assert_eq!(outage.connecting(at(114)), at(13));
@@ -1025,7 +1027,9 @@ fn the_timeout_of_an_attempt_is_what_is_left_of_the_outage() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_can_be_seen_in_the_final_error() {
     let (connector, _) = server(&[Hangs]);
-    let mut redial = Redial::new(connector).max_attempts(1);
+    let mut redial = Redial::new(connector)
+        .attempt_timeout(secs(13))
+        .max_attempts(1);
     let error = soon(redial.ready()).await.map(drop).unwrap_err();
     assert_eq!(error.timed_out(), Some(secs(13)));
     assert_eq!(

@@ -201,7 +201,7 @@ async fn lost_without_a_connection_does_nothing() {
 // ---- timeouts
 
 #[tokio::test(start_paused = true)]
-async fn patience_grows_with_each_stall_and_another_failure_sets_it_back() {
+async fn patience_grows_with_each_stall_and_no_other_failure_sets_it_back() {
     let start = Instant::now();
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
@@ -218,6 +218,7 @@ async fn patience_grows_with_each_stall_and_another_failure_sets_it_back() {
         }
     })
     .policy(doubling())
+    .seed(1)
     .observe(move |event| {
         if let Event::Failed { error, verdict, .. } = event {
             seen.lock()
@@ -227,19 +228,26 @@ async fn patience_grows_with_each_stall_and_another_failure_sets_it_back() {
     });
     redial.ready().await.unwrap();
     let stalled = Verdict::Retry(Cause::Stalled);
+    // The wait before each attempt, and how long it may take: 13 s, doubled by each
+    // stall, by a factor of up to exp(0.27).
     let expected = [
-        (13.0, true, stalled),                         // 13 s
-        (34.8, true, stalled),                         // 1 + 20.8
-        (70.08, true, stalled),                        // 2 + 33.28
-        (127.328, true, stalled),                      // 4 + 53.248
-        (135.328, false, Verdict::Retry(Cause::Down)), // 8, at once
-        (164.328, true, stalled),                      // 16 + 13
+        (0.0, 13.0, stalled),
+        (1.0, 26.0, stalled),
+        (2.0, 52.0, stalled),
+        (4.0, 104.0, stalled),
+        (8.0, 0.0, Verdict::Retry(Cause::Down)),
+        (16.0, 120.0, stalled),
     ];
     let events = events.lock().unwrap();
     assert_eq!(events.len(), expected.len());
-    for (event, expected) in events.iter().zip(expected) {
-        assert!((event.0 - expected.0).abs() < 0.02, "{events:?}");
-        assert_eq!((event.1, event.2), (expected.1, expected.2));
+    let factor = 0.27_f64.exp();
+    let mut before = 0.0;
+    for (&(at, silent, verdict), (wait, timeout, expected)) in events.iter().zip(expected) {
+        let took = at - before - wait;
+        let (least, most) = (timeout / factor, (timeout * factor).min(120.0));
+        assert!(least - 0.02 < took && took < most + 0.02, "{events:?}");
+        assert_eq!((silent, verdict), (verdict == stalled, expected));
+        before = at;
     }
 }
 

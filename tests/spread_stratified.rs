@@ -253,7 +253,7 @@ fn waits_at_a_cap_are_within_a_quarter_of_the_window() {
         let rule = Literal::default();
         let mut fleet = Fleet::of(&Stratified::default(), CLIENTS / 10);
         let mut before = 0.0;
-        for stratum in rule.strata(cause).take(ROUNDS + 4) {
+        for stratum in rule.strata(cause).take(ROUNDS + 10) {
             let waits = fleet.fails(cause);
             if before >= window * 1e9 {
                 let (least, most) = (0.75 * before, 1.25 * before);

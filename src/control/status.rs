@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::clock::Instant;
-use crate::outage::Reason;
+use crate::outage::{AttemptPhase, Reason};
 use crate::verdict::Verdict;
 
 /// What a [`Redial`](crate::Redial) is doing.
@@ -28,6 +28,8 @@ pub enum Status {
     Connecting {
         /// The number of the attempt.
         attempt: u32,
+        /// How far it is, if the connector tells.
+        phase: AttemptPhase,
         /// When it began.
         since: Instant,
         /// What went wrong before.

@@ -9,9 +9,10 @@ use core::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Redial;
-use super::connect::{AttemptInfo, Connect};
+use super::connect::Connect;
+use super::info::AttemptInfo;
 use super::maybe_send::MaybeSend;
-use crate::outage::Outage;
+use crate::outage::{AttemptPhase, Outage};
 use crate::policy::{AnyPolicy, Policy};
 
 /// A [`Redial`] whose type can be written down, because its connector and its
@@ -114,6 +115,14 @@ impl<T, E> Connect for BoxConnect<T, E> {
         self.0.network_changed_any();
     }
 
+    fn phase(&self, attempt: &BoxAttempt<T, E>) -> AttemptPhase {
+        attempt.0.phase_any(self.0.as_any())
+    }
+
+    fn limits_its_dial(&self) -> bool {
+        self.0.limits_its_dial_any()
+    }
+
     /// # Panics
     ///
     /// If the attempt is one of a connector of another type.
@@ -122,7 +131,7 @@ impl<T, E> Connect for BoxConnect<T, E> {
         mut attempt: Pin<&mut BoxAttempt<T, E>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, E>> {
-        attempt.0.as_mut().poll_any(self.0.as_any(), cx)
+        attempt.0.as_mut().poll_any(self.0.as_any_mut(), cx)
     }
 }
 
@@ -130,7 +139,9 @@ trait AnyConnect<T, E>: MaybeSend {
     fn connect_any(&mut self, info: Option<AttemptInfo<'_, E>>) -> Pin<Box<dyn AnyAttempt<T, E>>>;
     fn wants_last_error_any(&self) -> bool;
     fn network_changed_any(&mut self);
-    fn as_any(&mut self) -> &mut dyn Any;
+    fn limits_its_dial_any(&self) -> bool;
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
 trait AnyAttempt<T, E>: MaybeSend {
@@ -140,6 +151,9 @@ trait AnyAttempt<T, E>: MaybeSend {
         connector: &mut dyn Any,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, E>>;
+
+    /// How far the attempt is, as its connector tells.
+    fn phase_any(&self, connector: &dyn Any) -> AttemptPhase;
 }
 
 impl<C> AnyConnect<C::Connection, C::Error> for C
@@ -166,7 +180,15 @@ where
         self.network_changed();
     }
 
-    fn as_any(&mut self) -> &mut dyn Any {
+    fn limits_its_dial_any(&self) -> bool {
+        self.limits_its_dial()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
 }
@@ -191,6 +213,11 @@ where
         let connector = connector.downcast_mut::<C>();
         let connector = connector.expect("an attempt is polled by its own connector");
         connector.poll_attempt(self.project().attempt, cx)
+    }
+
+    fn phase_any(&self, connector: &dyn Any) -> AttemptPhase {
+        let connector = connector.downcast_ref::<C>();
+        connector.map_or(AttemptPhase::Unknown, |it| it.phase(&self.attempt))
     }
 }
 

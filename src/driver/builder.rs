@@ -61,8 +61,9 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// `Retry(Down)`. So if a wrong password is an error type of yours, it stops
     /// nothing unless this closure says so.
     ///
-    /// An attempt that times out has no error of the connector's. It is always
-    /// [`Cause::Stalled`](crate::Cause::Stalled).
+    /// An attempt that times out has no error of the connector's. It is
+    /// [`Cause::Stalled`](crate::Cause::Stalled), or [`Cause::Down`](crate::Cause::Down)
+    /// if the connector tells that it still dials.
     ///
     /// Takes effect with the next error.
     pub fn classify(

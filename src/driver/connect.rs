@@ -1,9 +1,11 @@
 //! How an attempt is made.
 
-use core::fmt;
-use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+
+use super::info::AttemptInfo;
+use super::then::Then;
+use crate::outage::AttemptPhase;
 
 /// Makes connections.
 ///
@@ -82,7 +84,7 @@ use core::task::{Context, Poll};
 /// });
 /// ```
 ///
-/// [`with_info`] makes a connector of a closure that is told the number of its
+/// [`with_info`](crate::with_info) makes a connector of a closure that is told the number of its
 /// attempt and the last error.
 ///
 /// # Connectors of your own
@@ -175,6 +177,59 @@ pub trait Connect {
         attempt: Pin<&mut Self::Attempt>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Connection, Self::Error>>;
+
+    /// How far an attempt is. The driver asks after each poll that was pending, and
+    /// sets the deadline of the attempt anew when its phase changes. By default it is
+    /// [`Unknown`](AttemptPhase::Unknown).
+    #[inline]
+    fn phase(&self, attempt: &Self::Attempt) -> AttemptPhase {
+        let _ = attempt;
+        AttemptPhase::Unknown
+    }
+
+    /// Whether the connector limits its dial by itself, so that the driver's
+    /// [`dial_timeout`](crate::Config::dial_timeout) does not apply. False by default.
+    #[inline]
+    fn limits_its_dial(&self) -> bool {
+        false
+    }
+
+    /// A connector of two steps: this connector dials, and `next` makes of each
+    /// transport what can be used: a login, TLS, a subscription.
+    ///
+    /// The driver then knows the phases of an attempt. A dial that takes too long is
+    /// [`Cause::Down`](crate::Cause::Down), as the server has seen nothing of it. From
+    /// the end of the dial on, an attempt has time anew, and more of it: a client that
+    /// is in the server's queue does best to stay there. After a partition of a
+    /// quarter of an hour, such a client is back within half a minute. A client that
+    /// cannot tell the phases needs minutes.
+    ///
+    /// ```
+    /// # use tokio::net::TcpStream;
+    /// # async fn log_in(tcp: TcpStream) -> std::io::Result<TcpStream> { Ok(tcp) }
+    /// use redial::{Connect, Redial, tcp};
+    ///
+    /// let redial = Redial::new(tcp::connect("chat.example:6667").then(log_in));
+    ///
+    /// // Any connector can come first, also a closure.
+    /// let dial = || TcpStream::connect("chat.example:6667");
+    /// let redial = Redial::new(dial.then(async |tcp| log_in(tcp).await));
+    /// ```
+    ///
+    /// Steps nest: in `dial.then(tls).then(log_in)` the dial is the first step. The
+    /// error of the whole is that of `next`, and that of the dial is converted to it.
+    ///
+    /// Do not use it for a dial that ends before the server knows of the client, such
+    /// as one to a balancer or a proxy that accepts and then keeps silent.
+    fn then<L, Fut, T, E>(self, next: L) -> Then<Self, L>
+    where
+        Self: Sized,
+        L: FnMut(Self::Connection) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<Self::Error>,
+    {
+        Then::new(self, next)
+    }
 }
 
 impl<F, Fut, T, E> Connect for F
@@ -194,98 +249,5 @@ where
     #[inline]
     fn poll_attempt(&mut self, attempt: Pin<&mut Fut>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         attempt.poll(cx)
-    }
-}
-
-/// What a connector can know about the attempt that it begins; see
-/// [`with_info`] and [`Connect::connect_with`].
-#[derive(Clone, Copy, Debug)]
-pub struct AttemptInfo<'a, E> {
-    pub(super) number: u32,
-    pub(super) last_error: Option<&'a E>,
-}
-
-impl<'a, E> AttemptInfo<'a, E> {
-    /// The number of the attempt, counted from 1 in each outage.
-    pub fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// The error of the attempt or of the connection before. `None` if there was
-    /// none, if it was a timeout, or if the driver gave the error to the program, as
-    /// a [`Session`](crate::Session) does in its `Down`.
-    pub fn last_error(&self) -> Option<&'a E> {
-        self.last_error
-    }
-}
-
-/// A connector of a closure that is told about its attempt.
-///
-/// ```
-/// # use tokio::net::TcpStream;
-/// use redial::{AttemptInfo, Redial, tcp, with_info};
-/// use std::io::{self, ErrorKind};
-///
-/// let dial = tcp::connect("chat.example:6667");
-/// let redial = Redial::new(with_info(move |info: AttemptInfo<'_, io::Error>| {
-///     // A server that refused the token gets a fresh one.
-///     let refresh = info.last_error().map(io::Error::kind) == Some(ErrorKind::PermissionDenied);
-///     let (number, tcp) = (info.number(), dial.dial());
-///     async move {
-///         println!("attempt {number}, fresh token: {refresh}");
-///         // …
-///         tcp.await
-///     }
-/// }));
-/// ```
-pub fn with_info<F, Fut, T, E>(connector: F) -> WithInfo<F, E>
-where
-    F: FnMut(AttemptInfo<'_, E>) -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    WithInfo {
-        connector,
-        error: PhantomData,
-    }
-}
-
-/// A connector that is told about its attempt: made by [`with_info`].
-pub struct WithInfo<F, E> {
-    connector: F,
-    error: PhantomData<fn() -> E>,
-}
-
-impl<F, Fut, T, E> Connect for WithInfo<F, E>
-where
-    F: FnMut(AttemptInfo<'_, E>) -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    type Connection = T;
-    type Error = E;
-    type Attempt = Fut;
-
-    fn connect(&mut self) -> Fut {
-        self.connect_with(AttemptInfo {
-            number: 1,
-            last_error: None,
-        })
-    }
-
-    fn connect_with(&mut self, info: AttemptInfo<'_, E>) -> Fut {
-        (self.connector)(info)
-    }
-
-    fn wants_last_error(&self) -> bool {
-        true
-    }
-
-    fn poll_attempt(&mut self, attempt: Pin<&mut Fut>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        attempt.poll(cx)
-    }
-}
-
-impl<F, E> fmt::Debug for WithInfo<F, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WithInfo").finish_non_exhaustive()
     }
 }

@@ -21,6 +21,14 @@ pub enum Event<'a, E> {
         /// The number of the attempt.
         attempt: u32,
     },
+    /// The transport of the attempt is established, and the handshake or the login
+    /// begins; only if the connector tells (see [`Connect::phase`](crate::Connect::phase)),
+    /// and if it does not end in the same poll.
+    #[non_exhaustive]
+    Established {
+        /// The number of the attempt.
+        attempt: u32,
+    },
     /// The attempt succeeded.
     #[non_exhaustive]
     Connected {

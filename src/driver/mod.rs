@@ -21,6 +21,7 @@ mod extras;
 mod first;
 mod flight;
 mod future;
+mod info;
 mod loss;
 mod maybe_send;
 mod nap;
@@ -30,6 +31,7 @@ mod pressed;
 mod run;
 mod saved;
 mod state;
+mod then;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -47,11 +49,13 @@ use crate::policy::{Policy, Stratified};
 use crate::verdict::Verdict;
 
 pub use boxed::{BoxAttempt, BoxConnect, BoxRedial};
-pub use connect::{AttemptInfo, Connect, WithInfo, with_info};
+pub use connect::Connect;
 pub use error::{BoxError, Error};
 pub use event::Event;
 pub use future::{Connecting, Ready};
+pub use info::{AttemptInfo, MarkEstablished, WithInfo, with_info};
 pub use maybe_send::MaybeSend;
+pub use then::{Then, ThenAttempt};
 
 /// Keeps one connection up: connects, waits, and connects again.
 ///
@@ -91,8 +95,9 @@ pub use maybe_send::MaybeSend;
 /// | | default |
 /// |---|---|
 /// | [`policy`](Self::policy) | [`Stratified::default()`] |
-/// | [`attempt_timeout`](Self::attempt_timeout) | 13 s |
-/// | [`patience`](Self::patience) | 120 s |
+/// | [`dial_timeout`](Self::dial_timeout) | 5 s, if the connector tells the [phases](AttemptPhase) of an attempt |
+/// | [`attempt_timeout`](Self::attempt_timeout) | 13 s; or 60 s from the end of the dial, if that is known |
+/// | [`patience`](Self::patience) | 120 s; or 300 s |
 /// | [`stable_after`](Self::stable_after) | 10 s |
 /// | [`max_attempts`](Self::max_attempts), [`max_elapsed`](Self::max_elapsed) | no limit |
 /// | [`hint_cap`](Self::hint_cap) | 1 h |

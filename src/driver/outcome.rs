@@ -9,7 +9,7 @@ use crate::clock::{Timer, after};
 use crate::control::{Control, Status, WaitsFor};
 use crate::nanos::nanos;
 use crate::outage::Next;
-use crate::policy::{Cause, Policy};
+use crate::policy::Policy;
 use crate::verdict::Verdict;
 
 /// Why an attempt made no connection.
@@ -97,7 +97,8 @@ impl<E, P: Policy> Core<E, P> {
         };
         let verdict = match &error {
             Some(error) => self.judge(error),
-            None => Verdict::Retry(Cause::Stalled),
+            // What was cut short in its dial has cost the server nothing.
+            None => Verdict::Retry(self.outage.cause_of_silence()),
         };
         let attempt = self.attempt_number();
         self.tell(&Event::Failed {

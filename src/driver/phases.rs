@@ -14,13 +14,15 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
-use super::connect::{AttemptInfo, Connect};
+use super::connect::Connect;
+use super::event::Event;
 use super::flight::{Flight, poll_or_drop};
+use super::info::AttemptInfo;
 use super::outcome::{Failure, Last};
 use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Ending, Hold, Press, WaitsFor, Why};
-use crate::outage::Reason;
+use crate::outage::{AttemptPhase, Reason};
 use crate::policy::Policy;
 use crate::verdict::Verdict;
 
@@ -43,10 +45,7 @@ impl<E, P: Policy> Core<E, P> {
             self.phase = Phase::Connecting {
                 since: Noted::NEVER,
             };
-            let info = AttemptInfo {
-                number: 1,
-                last_error: None,
-            };
+            let info = AttemptInfo::new(1, None);
             flight.as_mut().begin(connector.connect_with(info));
             match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                 Ok(connection) => {
@@ -197,10 +196,7 @@ impl<E, P: Policy> Core<E, P> {
 
     /// What the connector can know about an attempt.
     fn attempt_info<'a>(&self, last: &'a Last<E>) -> AttemptInfo<'a, E> {
-        AttemptInfo {
-            number: self.attempt_number(),
-            last_error: last.error(),
-        }
+        AttemptInfo::new(self.attempt_number(), last.error())
     }
 
     /// The caller is told that no connection follows.
@@ -243,22 +239,22 @@ impl<E, P: Policy> Core<E, P> {
     where
         C: Connect<Error = E>,
     {
-        let attempt = flight.as_mut().project().attempt;
+        let mut attempt = flight.as_mut().project().attempt;
         if attempt.is_none() {
             // With the `connect()` that held it, or by a panic.
             return Poll::Ready(Err(Failure::Dropped));
         }
-        let outcome = match poll_or_drop(connector, attempt, cx) {
+        let outcome = match poll_or_drop(connector, attempt.as_mut(), cx) {
             Poll::Ready(outcome) => outcome.map_err(Failure::Error),
             Poll::Pending => {
+                let attempt = attempt.as_ref().as_pin_ref();
+                let phase = attempt.map_or(AttemptPhase::Unknown, |attempt| {
+                    connector.phase(attempt.get_ref())
+                });
                 // Only now: an attempt that is ready at once needs no timer.
-                if self.timers.get(Timer::Attempt).is_none() {
-                    let now = self.now();
-                    let timeout = self.outage.connecting(Duration::from_nanos(now));
-                    self.timers.set(Timer::Attempt, after(now, timeout));
-                    self.phase = Phase::Connecting {
-                        since: Noted::at(now),
-                    };
+                let begins = self.timers.get(Timer::Attempt).is_none();
+                if begins || self.outage.attempt_phase() != phase {
+                    self.attempt_enters(phase, connector.limits_its_dial());
                 }
                 let timer = if self.is_due(Timer::Wait) {
                     Timer::Wait
@@ -274,6 +270,42 @@ impl<E, P: Policy> Core<E, P> {
         flight.end();
         self.timers.stop(Timer::Attempt);
         Poll::Ready(outcome)
+    }
+
+    /// The attempt in flight enters a phase, which has a deadline of its own.
+    fn attempt_enters(&mut self, phase: AttemptPhase, limits_its_dial: bool) {
+        let now = self.now();
+        let at = Duration::from_nanos(now);
+        let timeout = match phase {
+            AttemptPhase::Unknown => self.outage.connecting(at),
+            AttemptPhase::Dialing => self.outage.dialing(at),
+            AttemptPhase::Established => self.outage.established(at),
+        };
+        let timeout = if phase == AttemptPhase::Dialing && limits_its_dial {
+            self.outage.left(at)
+        } else {
+            timeout
+        };
+        self.timers.set(Timer::Attempt, after(now, timeout));
+        let since = match self.phase {
+            Phase::Connecting { since } => since.get().unwrap_or(now),
+            _ => now,
+        };
+        self.phase = Phase::Connecting {
+            since: Noted::at(since),
+        };
+        if phase != AttemptPhase::Unknown {
+            self.announce_phase(phase);
+        }
+    }
+
+    /// Tells the handles and the observers how far the attempt is.
+    fn announce_phase(&mut self, phase: AttemptPhase) {
+        self.publish_phase();
+        if phase == AttemptPhase::Established {
+            let attempt = self.attempt_number();
+            self.tell(&Event::Established { attempt });
+        }
     }
 
     /// How long the attempt could take.

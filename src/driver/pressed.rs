@@ -68,6 +68,7 @@ impl<E, P: Policy> Core<E, P> {
             Phase::Due | Phase::First | Phase::Restored => Status::Idle,
             Phase::Connecting { since } => Status::Connecting {
                 attempt,
+                phase: self.outage.attempt_phase(),
                 since: instant(since.get()),
                 why: why(),
             },

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
+use crate::policy::fixed_point::jittered;
 
 /// The limits of one client's outages: how long an attempt may take, when a
 /// connection counts as stable, and when to give up.
@@ -17,8 +18,9 @@ use crate::nanos::nanos;
 ///
 /// | | default |
 /// |---|---|
-/// | [`attempt_timeout`](Self::attempt_timeout) | 13 s |
-/// | [`patience`](Self::patience) | 120 s |
+/// | [`dial_timeout`](Self::dial_timeout) | 5 s, if the phases of an attempt are known |
+/// | [`attempt_timeout`](Self::attempt_timeout) | 13 s; or 60 s from the end of the dial, if that is known |
+/// | [`patience`](Self::patience) | 120 s; or 300 s |
 /// | [`stable_after`](Self::stable_after) | 10 s |
 /// | [`max_attempts`](Self::max_attempts) | no limit |
 /// | [`max_elapsed`](Self::max_elapsed) | no limit |
@@ -36,8 +38,8 @@ use crate::nanos::nanos;
 /// assert_ne!(config, Config::default());
 /// assert_eq!(
 ///     format!("{config:?}"),
-///     "Config { attempt_timeout: 20s, patience: 120s, stable_after: 10s, max_attempts: 100, \
-///      max_elapsed: none, hint_cap: 3600s }"
+///     "Config { dial_timeout: 5s, attempt_timeout: 20s, patience: default, stable_after: 10s, \
+///      max_attempts: 100, max_elapsed: none, hint_cap: 3600s }"
 /// );
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,11 +47,23 @@ pub struct Config {
     // In nanoseconds; `MAX` is no limit.
     pub(crate) stable_after: u64,
     pub(crate) max_elapsed: u64,
+    /// Zero if it was not set: the default depends on the attempt.
     attempt_timeout: u64,
+    /// As above.
     patience: u64,
     pub(crate) max_attempts: u32,
-    /// In milliseconds, to fit beside the attempts; `MAX` is no limit.
+    // In milliseconds, so that each fits half a word; `MAX` is no limit.
     hint_cap: u32,
+    dial_timeout: u32,
+}
+
+/// What an attempt has time for.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    /// All of an attempt.
+    Whole,
+    /// What follows the dial.
+    Rest,
 }
 
 impl Default for Config {
@@ -67,15 +81,66 @@ impl Config {
         Self {
             stable_after: 10 * SECOND,
             max_elapsed: u64::MAX,
-            attempt_timeout: 13 * SECOND,
-            patience: 120 * SECOND,
+            attempt_timeout: 0,
+            patience: 0,
             max_attempts: u32::MAX,
             hint_cap: 3_600_000,
+            dial_timeout: 5_000,
         }
     }
 
-    /// An attempt that takes longer has stalled: 13 s by default, and longer
-    /// after attempts that stalled; see [`patience`](Self::patience).
+    /// A dial that takes longer has failed: 5 s by default. The verdict is
+    /// `Retry(Down)`, because the server has done no work.
+    ///
+    /// It applies to attempts whose phases are known: to those of connectors that
+    /// tell them (see [`Connect::then`](crate::Connect::then)),
+    /// and to those that begin with [`Outage::dialing`](crate::Outage::dialing). A
+    /// connector that limits its dial by itself, as `redial::tcp` does, is not cut
+    /// short.
+    ///
+    /// A system repeats a packet that got no answer after 1 s and after 3 s
+    /// (RFC 6298), so 5 s leave room for two losses.
+    ///
+    /// `Duration::MAX` means no limit, and so do times of more than 49 days. The unit
+    /// is a millisecond, rounded up.
+    ///
+    /// # Panics
+    ///
+    /// If `timeout` is zero; [`try_dial_timeout`](Self::try_dial_timeout) does not.
+    #[track_caller]
+    pub fn dial_timeout(self, timeout: Duration) -> Self {
+        expect(self.try_dial_timeout(timeout))
+    }
+
+    /// As [`dial_timeout`](Self::dial_timeout).
+    ///
+    /// # Errors
+    ///
+    /// If `timeout` is zero: no dial could succeed in it.
+    pub fn try_dial_timeout(self, timeout: Duration) -> Result<Self, InvalidConfig> {
+        if timeout.is_zero() {
+            return Err(InvalidConfig::duration(
+                "dial_timeout",
+                timeout,
+                "no dial could succeed in it; give it some seconds, or Duration::MAX for no limit",
+            ));
+        }
+        Ok(Self {
+            dial_timeout: milliseconds(timeout),
+            ..self
+        })
+    }
+
+    /// An attempt that takes longer has stalled. If the [phases](crate::AttemptPhase) of the
+    /// attempt are known, this is the time from the end of the dial.
+    ///
+    /// The default is 13 s, or 60 s from the end of the dial: a client that knows that
+    /// it is in the server's queue can wait for its turn. Each attempt draws its own
+    /// time, of 0.76 to 1.31 times as long. Otherwise all clients that queued together
+    /// would leave together, and come back together.
+    ///
+    /// A value that you set is the least. Each attempt has exactly so long until one has
+    /// stalled. After that the next one has longer; see [`patience`](Self::patience).
     /// `Duration::MAX` means no limit.
     ///
     /// # Panics
@@ -107,21 +172,23 @@ impl Config {
         })
     }
 
-    /// The most that the attempt timeout grows to: 120 s by default.
+    /// The most that the attempt timeout grows to: 120 s by default, or 300 s from the
+    /// end of the dial.
     ///
-    /// After an attempt that stalled, the next one has 1.6 times as long for its
-    /// answer (13 s, 21 s, 33 s, 53 s, 85 s, 120 s). Any other outcome sets the
-    /// timeout back. A client that leaves a queue early must queue again, and the
-    /// server has worked on its handshake for nobody. If `most` is not above the
-    /// attempt timeout, the timeout does not grow.
+    /// After an attempt that stalled, the next one has twice as long for its answer.
+    /// Each attempt draws 0.76 to 1.31 times of that. Only a connection sets the
+    /// timeout back: a refusal says nothing new about the queue behind it. A client
+    /// that leaves a queue early must queue again, and the server has worked on its
+    /// handshake for nobody. If `most` is not above the attempt timeout, the timeout
+    /// does not grow.
     ///
-    /// The three numbers are a compromise, found by simulation. Few others do as
-    /// well with queues of 10 s, 30 s and 120 s at once. Those that gain with
-    /// deep queues lose with shallow ones, and with a server that never answers.
-    /// The page of the feature `storm` has the evidence.
+    /// The numbers are a compromise, found by simulation. The page of the feature
+    /// `storm` has the evidence.
     pub const fn patience(self, most: Duration) -> Self {
+        let most = nanos(most);
         Self {
-            patience: nanos(most),
+            // Not above any attempt timeout, like zero.
+            patience: if most == 0 { 1 } else { most },
             ..self
         }
     }
@@ -193,13 +260,8 @@ impl Config {
     /// ask once an hour each. `Duration::ZERO` ignores all hints. Times of more than
     /// 49 days count as no limit. The unit is a millisecond, rounded up.
     pub const fn hint_cap(self, most: Duration) -> Self {
-        let milliseconds = nanos(most).div_ceil(1_000_000);
         Self {
-            hint_cap: if milliseconds < u32::MAX as u64 {
-                milliseconds as u32
-            } else {
-                u32::MAX
-            },
+            hint_cap: milliseconds(most),
             ..self
         }
     }
@@ -207,55 +269,100 @@ impl Config {
     /// The same as a time.
     #[inline]
     pub(crate) fn most_of_a_hint(&self) -> Duration {
-        match self.hint_cap {
-            u32::MAX => Duration::MAX,
-            milliseconds => Duration::from_millis(milliseconds as u64),
-        }
+        time(self.hint_cap)
     }
 
-    /// How long the next attempt may take, after so many that stalled in a row.
+    /// How long a dial may take, in nanoseconds.
     #[inline]
-    pub(crate) fn timeout(&self, stalled: u8) -> u64 {
-        let most = self.patience.max(self.attempt_timeout);
-        let mut timeout = self.attempt_timeout;
+    pub(super) fn dial_limit(&self) -> u64 {
+        nanos(time(self.dial_timeout))
+    }
+
+    /// How long the next attempt may take, after so many that stalled.
+    #[inline]
+    pub(super) fn limit(&self, of: Limit, stalled: u8, random: impl FnOnce() -> u64) -> u64 {
+        const SECOND: u64 = 1_000_000_000;
+        let (first, most) = match of {
+            Limit::Whole => (13 * SECOND, 120 * SECOND),
+            Limit::Rest => (60 * SECOND, 300 * SECOND),
+        };
+        let or_default = |set, default| if set == 0 { default } else { set };
+        let is_exact = self.attempt_timeout != 0 && stalled == 0;
+        let mut timeout = or_default(self.attempt_timeout, first);
+        let most = or_default(self.patience, most).max(timeout);
         for _ in 0..stalled {
             if timeout >= most {
                 break;
             }
-            // To 1.6 times as long: at least some, however short it is.
-            timeout = timeout.saturating_add((timeout / 5).max(1) * 3);
+            timeout = timeout.saturating_mul(2);
         }
-        timeout.min(most)
+        if is_exact || timeout == u64::MAX {
+            return timeout;
+        }
+        // What was set is the least that an attempt has.
+        jittered(timeout, random())
+            .min(most)
+            .max(self.attempt_timeout)
+    }
+}
+
+/// Whole milliseconds, rounded up; `u32::MAX` is no limit.
+const fn milliseconds(time: Duration) -> u32 {
+    let milliseconds = nanos(time).div_ceil(1_000_000);
+    if milliseconds < u32::MAX as u64 {
+        milliseconds as u32
+    } else {
+        u32::MAX
+    }
+}
+
+/// The same as a time.
+const fn time(milliseconds: u32) -> Duration {
+    match milliseconds {
+        u32::MAX => Duration::MAX,
+        milliseconds => Duration::from_millis(milliseconds as u64),
     }
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |nanoseconds| match nanoseconds {
-            u64::MAX => None,
-            _ => Some(Duration::from_nanos(nanoseconds)),
+            u64::MAX => Shown::None,
+            _ => Shown::Some(Duration::from_nanos(nanoseconds)),
         };
-        let attempts = (self.max_attempts != u32::MAX).then_some(self.max_attempts);
-        let hint_cap = (self.hint_cap != u32::MAX).then(|| self.most_of_a_hint());
+        let or_default = |nanoseconds| match nanoseconds {
+            0 => Shown::Default,
+            _ => time(nanoseconds),
+        };
+        let attempts = match self.max_attempts {
+            u32::MAX => Shown::None,
+            attempts => Shown::Some(attempts),
+        };
         f.debug_struct("Config")
-            .field("attempt_timeout", &Limit(time(self.attempt_timeout)))
-            .field("patience", &Limit(time(self.patience)))
-            .field("stable_after", &Limit(time(self.stable_after)))
-            .field("max_attempts", &Limit(attempts))
-            .field("max_elapsed", &Limit(time(self.max_elapsed)))
-            .field("hint_cap", &Limit(hint_cap))
+            .field("dial_timeout", &time(self.dial_limit()))
+            .field("attempt_timeout", &or_default(self.attempt_timeout))
+            .field("patience", &or_default(self.patience))
+            .field("stable_after", &time(self.stable_after))
+            .field("max_attempts", &attempts)
+            .field("max_elapsed", &time(self.max_elapsed))
+            .field("hint_cap", &time(nanos(self.most_of_a_hint())))
             .finish()
     }
 }
 
-/// A limit, or none.
-struct Limit<T>(Option<T>);
+/// A limit, none, or one that depends on the attempt.
+enum Shown<T> {
+    Some(T),
+    None,
+    Default,
+}
 
-impl<T: fmt::Debug> fmt::Debug for Limit<T> {
+impl<T: fmt::Debug> fmt::Debug for Shown<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(limit) => limit.fmt(f),
-            None => f.write_str("none"),
+        match self {
+            Self::Some(limit) => limit.fmt(f),
+            Self::None => f.write_str("none"),
+            Self::Default => f.write_str("default"),
         }
     }
 }
@@ -290,12 +397,17 @@ macro_rules! config_setters {
         }
 
         config_setters! { @ $this => $config;
+            dial_timeout(timeout: ::core::time::Duration) or try_dial_timeout,
+                "How long a dial may take, if the phases of an attempt are known: 5 s by \
+                 default. See";
             attempt_timeout(timeout: ::core::time::Duration) or try_attempt_timeout,
-                "How long an attempt may take: 13 s by default. See";
+                "How long an attempt may take: about 13 s by default, or 60 s from the end of \
+                 the dial if that is known. See";
         }
         config_setters! { @@ $this => $config;
             patience(most: ::core::time::Duration),
-                "The most that the attempt timeout grows to: 120 s by default. See";
+                "The most that the attempt timeout grows to: 120 s by default, or 300 s from \
+                 the end of the dial. See";
         }
     };
     (@ $this:ident => $config:expr;
@@ -343,16 +455,39 @@ mod tests {
 
     #[test]
     fn the_timeout_grows_by_stalls_up_to_the_patience() {
-        let seconds = |config: Config| -> [u64; 7] {
-            core::array::from_fn(|stalled| config.timeout(stalled as u8) / 1_000_000_000)
+        let seconds = |config: Config, of| -> [u64; 6] {
+            let limit = |stalled| config.limit(of, stalled as u8, || 1 << 63);
+            core::array::from_fn(limit).map(|limit| limit / 1_000_000_000)
         };
-        assert_eq!(seconds(Config::new()), [13, 20, 33, 53, 85, 120, 120]);
+        let default = Config::new();
+        assert_eq!(seconds(default, Limit::Whole), [13, 26, 52, 104, 120, 120]);
+        assert_eq!(seconds(default, Limit::Rest), [60, 120, 240, 300, 300, 300]);
         let flat = Config::new().patience(Duration::ZERO);
-        assert_eq!(seconds(flat), [13; 7]);
+        assert_eq!(seconds(flat, Limit::Whole), [13; 6]);
+        let set = Config::new().attempt_timeout(20 * SECOND);
+        assert_eq!(seconds(set, Limit::Rest), [20, 40, 80, 160, 300, 300]);
         let endless = Config::new().attempt_timeout(Duration::MAX);
-        assert_eq!(endless.timeout(3), u64::MAX);
-        let short = Config::new().attempt_timeout(Duration::from_nanos(1));
-        assert!(short.timeout(1) > 1, "it grows from a nanosecond too");
+        assert_eq!(endless.limit(Limit::Whole, 3, || 0), u64::MAX);
+        let short = Config::new().attempt_timeout(Duration::from_nanos(100));
+        let grown = short.limit(Limit::Whole, 1, || 0);
+        assert!(grown > 100, "it grows from nanoseconds too");
+    }
+
+    #[test]
+    fn each_attempt_draws_its_own_timeout_unless_it_was_set() {
+        let limit = |config: Config, stalled, random| {
+            let limit = config.limit(Limit::Whole, stalled, || random);
+            Duration::from_nanos(limit).as_millis()
+        };
+        let default = Config::new();
+        assert_eq!(limit(default, 0, 0), 9_923);
+        assert_eq!(limit(default, 0, u64::MAX), 17_029);
+        // The patience is a limit for all.
+        assert_eq!(limit(default, 9, 0), 120_000);
+        let set = default.attempt_timeout(20 * SECOND);
+        assert_eq!(limit(set, 0, 0), 20_000);
+        assert_eq!(limit(set, 1, 0), 30_535);
+        assert_eq!(limit(set.patience(Duration::ZERO), 3, u64::MAX), 20_000);
     }
 
     #[test]
@@ -364,6 +499,8 @@ mod tests {
             (timeout.setting(), timeout.value()),
             ("attempt_timeout", "0ns")
         );
+        let dial = Config::new().try_dial_timeout(Duration::ZERO).unwrap_err();
+        assert_eq!((dial.setting(), dial.value()), ("dial_timeout", "0ns"));
         let attempts = Config::new().try_max_attempts(0).unwrap_err();
         assert_eq!(
             (attempts.setting(), attempts.value()),

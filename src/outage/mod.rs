@@ -2,12 +2,15 @@
 //! long to wait, or to give up, comes out.
 
 mod config;
+#[cfg(feature = "tokio")]
+mod phase;
 mod progress;
 mod saved;
 mod seeds;
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::mem;
 use core::time::Duration;
 
 use crate::nanos::nanos;
@@ -19,6 +22,8 @@ use crate::verdict::Verdict;
 
 pub use config::Config;
 pub(crate) use config::config_setters;
+#[cfg(feature = "tokio")]
+pub use phase::AttemptPhase;
 #[cfg(feature = "storm")]
 pub(crate) use progress::{Ask, Progress};
 #[cfg(not(feature = "storm"))]
@@ -133,6 +138,9 @@ struct Shift {
     /// Where the policy's schedule begins in this outage: zero if at its beginning.
     waits: u32,
     elapsed: Duration,
+    /// The failure before the restart that cost the server most. The policy that
+    /// begins anew goes through its schedule as if all failures had been like it.
+    worst: Cause,
 }
 
 /// The longest time that a restored outage has lasted, 146 years: so that the
@@ -183,10 +191,50 @@ impl<P: Policy> Outage<P> {
     /// If this is the very first attempt and it fails, the outage counts from its
     /// beginning.
     pub fn connecting(&mut self, now: Duration) -> Duration {
+        self.attempt(now, Progress::connecting)
+    }
+
+    /// An attempt begins with its dial. Returns the [timeout of the
+    /// dial](Self::dial_timeout).
+    ///
+    /// Use it instead of [`connecting`](Self::connecting) if the caller sees when the
+    /// transport is established, and calls [`established`](Self::established) then. A
+    /// dial that takes too long is `Retry(Down)`: the server has done no work.
+    ///
+    /// ```
+    /// use redial::{Cause, Outage, Stratified, Verdict};
+    /// use std::time::Duration;
+    ///
+    /// let at = Duration::from_secs; // the caller's clock
+    /// let mut outage = Outage::from_seed(Stratified::default(), 42);
+    ///
+    /// // A packet without an answer: the next attempt is soon.
+    /// assert_eq!(outage.dialing(at(0)), at(5));
+    /// let _ = outage.failed(at(5), Verdict::Retry(Cause::Down));
+    ///
+    /// // TCP is up, and the client is in the server's queue.
+    /// outage.dialing(at(10));
+    /// let login = outage.established(at(11));
+    /// assert!(login > at(45) && login < at(79));
+    /// ```
+    pub fn dialing(&mut self, now: Duration) -> Duration {
+        self.attempt(now, Progress::dialing)
+    }
+
+    /// The dial of the attempt has succeeded: the server knows of the client. Returns
+    /// how long the rest of the attempt may take.
+    ///
+    /// If no attempt has begun, one begins with it.
+    pub fn established(&mut self, now: Duration) -> Duration {
+        self.attempt(now, Progress::established)
+    }
+
+    fn attempt(&mut self, now: Duration, phase: impl FnOnce(&mut Progress, u64)) -> Duration {
         self.due = NEVER;
         let now = self.clock(now);
-        self.progress.connecting(now);
-        match self.progress.timeout(&self.config, now) {
+        phase(&mut self.progress, now);
+        let seeds = &mut self.seeds;
+        match self.progress.timeout(&self.config, now, || seeds.random()) {
             u64::MAX => Duration::MAX,
             timeout => Duration::from_nanos(timeout),
         }
@@ -259,6 +307,7 @@ impl<P: Policy> Outage<P> {
             self.memory = None;
             let shift = self.shift.get_or_insert_default();
             (shift.waits, shift.elapsed) = (waits, elapsed);
+            shift.worst = Cause::Down;
         }
     }
 
@@ -284,7 +333,7 @@ impl<P: Policy> Outage<P> {
     /// Whether an outage goes on. It also goes on while connected, until a stable
     /// connection is lost.
     pub fn is_ongoing(&self) -> bool {
-        self.progress.ongoing
+        self.progress.is_ongoing()
     }
 
     /// The present outage, to carry it over a restart of the program.
@@ -337,9 +386,11 @@ impl<P: Policy> Outage<P> {
         let elapsed = nanos(saved.elapsed.saturating_add(away)).min(LONGEST_AWAY);
         // The outage may have begun before the zero of the caller's clock.
         let ahead = elapsed.saturating_sub(nanos(now));
-        self.shift = (ahead > 0).then(|| {
+        let worst = saved.worst();
+        self.shift = (ahead > 0 || worst > Cause::Down).then(|| {
             Box::new(Shift {
                 ahead,
+                worst,
                 ..Shift::default()
             })
         });
@@ -407,6 +458,25 @@ impl<P: Policy> Outage<P> {
         self.event(now, |progress, config, now, ask| {
             progress.abandoned(config, now, ask)
         })
+    }
+
+    /// How far the attempt is.
+    pub(crate) fn attempt_phase(&self) -> AttemptPhase {
+        self.progress.attempt_phase()
+    }
+
+    /// How much longer the outage may last.
+    pub(crate) fn left(&self, now: Duration) -> Duration {
+        let left = self.progress.left(&self.config, self.look(now));
+        match left {
+            None | Some(u64::MAX) => Duration::MAX,
+            Some(left) => Duration::from_nanos(left),
+        }
+    }
+
+    /// What an attempt without an answer has cost the server.
+    pub(crate) fn cause_of_silence(&self) -> Cause {
+        self.progress.cause_of_silence()
     }
 
     /// A random number from the outage's own seeds.
@@ -486,16 +556,18 @@ impl Shift {
     fn begin(shift: &mut Option<Box<Self>>) {
         if let Some(shift) = shift {
             (shift.waits, shift.elapsed) = (0, Duration::ZERO);
+            shift.worst = Cause::Down;
         }
     }
 
     /// The same failure, counted from where the schedule begins.
     #[cold]
-    fn count(&self, failed: &Failed) -> Failed {
+    fn count(&mut self, failed: &Failed) -> Failed {
+        let worst = mem::take(&mut self.worst);
         Failed::new(
             failed.attempt.saturating_sub(self.waits),
             failed.elapsed.saturating_sub(self.elapsed),
-            failed.cause,
+            failed.cause.max(worst),
         )
     }
 }

@@ -3,6 +3,9 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "tokio")]
+use super::AttemptPhase;
+use super::config::Limit;
 use super::{Config, Next, Reason, SavedOutage};
 use crate::nanos::{nanos, scale};
 use crate::policy::{Cause, Failed};
@@ -19,20 +22,37 @@ pub(crate) struct Progress {
     up_since: u64,
     /// The attempts of this outage that have ended; see [`MOST_ATTEMPTS`].
     pub(super) attempts: u32,
-    /// How many of the latest attempts stalled, in a row.
+    /// How many attempts have stalled since the last connection. A refusal in between
+    /// says nothing new about the queue behind it.
     stalled: u8,
     phase: Phase,
-    pub(super) ongoing: bool,
-    /// The outage began with an attempt, not with a loss: the first attempt
-    /// had no wait before it.
-    eager: bool,
+    pub(super) began_with: Began,
+    /// The failure of this outage that cost the server most.
+    worst: Cause,
+}
+
+/// What the present outage began with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Began {
+    /// No outage goes on.
+    #[default]
+    Not,
+    /// A loss.
+    Loss,
+    /// An attempt, which had no wait before it.
+    Attempt,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
     Down,
+    /// An attempt whose phases are not known.
     Connecting,
+    /// The server has seen nothing of the attempt yet.
+    Dialing,
+    /// The attempt has passed its dial.
+    Established,
     Up,
     /// The outage was given up.
     Over,
@@ -58,16 +78,67 @@ impl Progress {
             began,
             attempts: saved.attempts.min(MOST_ATTEMPTS),
             stalled: saved.stalled,
-            eager: saved.eager && saved.attempts > 0,
-            ongoing: true,
+            began_with: match saved.eager && saved.attempts > 0 {
+                true => Began::Attempt,
+                false => Began::Loss,
+            },
+            worst: saved.worst(),
             ..Self::default()
         }
     }
 
+    /// An attempt begins whose phases are not known.
     pub(crate) fn connecting(&mut self, now: u64) {
-        self.phase = Phase::Connecting;
-        if !self.ongoing {
+        self.begins(Phase::Connecting, now);
+    }
+
+    /// An attempt begins with its dial.
+    pub(crate) fn dialing(&mut self, now: u64) {
+        self.begins(Phase::Dialing, now);
+    }
+
+    fn begins(&mut self, phase: Phase, now: u64) {
+        self.phase = phase;
+        if !self.is_ongoing() {
             self.began = now;
+        }
+    }
+
+    /// The dial of the attempt has succeeded, perhaps at once.
+    pub(crate) fn established(&mut self, now: u64) {
+        if self.is_attempt() {
+            self.phase = Phase::Established;
+        } else {
+            self.begins(Phase::Established, now);
+        }
+    }
+
+    fn is_attempt(&self) -> bool {
+        match self.phase {
+            Phase::Connecting | Phase::Dialing | Phase::Established => true,
+            Phase::Down | Phase::Up | Phase::Over => false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_ongoing(&self) -> bool {
+        self.began_with != Began::Not
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn attempt_phase(&self) -> AttemptPhase {
+        match self.phase {
+            Phase::Dialing => AttemptPhase::Dialing,
+            Phase::Established => AttemptPhase::Established,
+            _ => AttemptPhase::Unknown,
+        }
+    }
+
+    /// What an attempt without an answer has cost the server.
+    pub(crate) fn cause_of_silence(&self) -> Cause {
+        match self.phase {
+            Phase::Dialing => Cause::Down,
+            _ => Cause::Stalled,
         }
     }
 
@@ -75,7 +146,7 @@ impl Progress {
         self.phase = Phase::Up;
         self.up_since = now;
         self.stalled = 0;
-        if self.ongoing {
+        if self.is_ongoing() {
             self.count_attempt();
         }
     }
@@ -95,7 +166,9 @@ impl Progress {
         match self.phase {
             Phase::Over => {}
             Phase::Up if self.has_healed(config, now) => *self = Self::default(),
-            Phase::Down | Phase::Connecting | Phase::Up => self.phase = Phase::Down,
+            Phase::Down | Phase::Connecting | Phase::Dialing | Phase::Established | Phase::Up => {
+                self.phase = Phase::Down;
+            }
         }
     }
 
@@ -103,13 +176,17 @@ impl Progress {
     /// long the outage has lasted. `None` if the policy has no part in what comes
     /// next.
     pub(super) fn position(&self, now: u64) -> Option<(u32, Duration)> {
-        let waits = match self.phase {
-            Phase::Down | Phase::Connecting if self.ongoing => {
-                self.attempts + 1 - self.eager as u32
-            }
-            Phase::Down | Phase::Connecting | Phase::Up | Phase::Over => return None,
-        };
+        let is_without = self.phase == Phase::Down || self.is_attempt();
+        if !(is_without && self.is_ongoing()) {
+            return None;
+        }
+        let waits = self.waits() + 1;
         Some((waits, Duration::from_nanos(self.elapsed(now))))
+    }
+
+    /// How many waits this outage has had.
+    fn waits(&self) -> u32 {
+        self.attempts - (self.began_with == Began::Attempt) as u32
     }
 
     fn count_attempt(&mut self) {
@@ -121,13 +198,6 @@ impl Progress {
     pub(super) fn connected_at_once(&mut self) {
         self.phase = Phase::Up;
         self.stalled = 0;
-    }
-
-    /// How many of the latest attempts stalled, in a row.
-    #[cfg(feature = "storm")]
-    #[inline]
-    pub(crate) fn stalled(&self) -> u8 {
-        self.stalled
     }
 
     #[inline]
@@ -146,7 +216,8 @@ impl Progress {
     /// wait is asked for. It counts as one that stalled.
     #[cfg(feature = "tokio")]
     pub(super) fn abandoned(&mut self, config: &Config, now: u64, ask: &mut impl Ask) -> Next {
-        self.count_failure(now, Verdict::Retry(Cause::Stalled), ask);
+        let cause = self.cause_of_silence();
+        self.count_failure(now, Verdict::Retry(cause), ask);
         if self.attempts >= config.max_attempts {
             return self.give_up(now, Reason::MaxAttempts);
         }
@@ -158,21 +229,17 @@ impl Progress {
 
     #[inline]
     fn count_failure(&mut self, now: u64, verdict: Verdict, ask: &mut impl Ask) {
-        if !self.ongoing {
+        if !self.is_ongoing() {
             // An outage that begins with an attempt has lasted as long as it.
-            let began = match self.phase {
-                Phase::Connecting => self.began,
-                Phase::Down | Phase::Up | Phase::Over => now,
-            };
+            let began = if self.is_attempt() { self.began } else { now };
             self.begin(began, ask);
-            self.eager = true;
+            self.began_with = Began::Attempt;
         }
         self.phase = Phase::Down;
         self.count_attempt();
-        self.stalled = match verdict {
-            Verdict::Retry(Cause::Stalled) => self.stalled.saturating_add(1),
-            _ => 0,
-        };
+        if verdict == Verdict::Retry(Cause::Stalled) {
+            self.stalled = self.stalled.saturating_add(1);
+        }
     }
 
     #[inline]
@@ -183,7 +250,7 @@ impl Progress {
         verdict: Verdict,
         ask: &mut impl Ask,
     ) -> Next {
-        if !self.ongoing || self.has_healed(config, now) {
+        if !self.is_ongoing() || self.has_healed(config, now) {
             self.begin(now, ask);
         }
         self.phase = Phase::Down;
@@ -193,7 +260,7 @@ impl Progress {
     fn begin(&mut self, now: u64, ask: &mut impl Ask) {
         *self = Self {
             began: now,
-            ongoing: true,
+            began_with: Began::Loss,
             ..Self::default()
         };
         ask.begin();
@@ -226,7 +293,8 @@ impl Progress {
     /// The wait of a restored outage whose connection or attempt did not survive
     /// the restart. No limit applies: each launch makes one attempt at least.
     pub(super) fn resume(&mut self, config: &Config, now: u64, ask: &mut impl Ask) -> Next {
-        let wait = self.wait(config, self.elapsed(now), Verdict::default(), ask);
+        let verdict = Verdict::Retry(self.worst);
+        let wait = self.wait(config, self.elapsed(now), verdict, ask);
         Next::Wait(wait.unwrap_or_default())
     }
 
@@ -234,21 +302,24 @@ impl Progress {
     /// verdict is `Stop`.
     #[inline]
     fn wait(
-        &self,
+        &mut self,
         config: &Config,
         elapsed: u64,
         verdict: Verdict,
         ask: &mut impl Ask,
     ) -> Option<Duration> {
-        let waits = self.attempts - self.eager as u32;
         let since = Duration::from_nanos(elapsed);
+        let mut own = |cause| {
+            self.worst = self.worst.max(cause);
+            ask.next_delay(&Failed::new(self.waits(), since, cause))
+        };
         match verdict {
             Verdict::Slot(wait) if wait <= config.most_of_a_hint() => Some(wait),
             Verdict::RetryAfter(hint) | Verdict::Slot(hint) => {
-                let own = ask.next_delay(&Failed::new(waits, since, Cause::Busy))?;
+                let own = own(Cause::Busy)?;
                 Some(hinted(hint.min(config.most_of_a_hint()), own, ask))
             }
-            Verdict::Retry(cause) => ask.next_delay(&Failed::new(waits, since, cause)),
+            Verdict::Retry(cause) => own(cause),
             Verdict::Stop => None,
         }
     }
@@ -266,21 +337,26 @@ impl Progress {
             elapsed: Duration::from_nanos(self.elapsed(now)),
             attempts: self.attempts,
             stalled: self.stalled,
-            eager: self.eager,
+            eager: self.began_with == Began::Attempt,
             wait: None,
+            cost: self.worst as u8,
         };
-        match self.phase {
-            // The process may die in this attempt, and then it has failed.
-            Phase::Connecting => Some(SavedOutage {
+        // The process may die in this attempt, and then it has failed.
+        if self.is_attempt() {
+            let cause = self.cause_of_silence();
+            return Some(SavedOutage {
                 elapsed: Duration::from_nanos(now.saturating_sub(self.began)),
                 attempts: (self.attempts + 1).min(MOST_ATTEMPTS),
-                stalled: self.stalled.saturating_add(1),
-                eager: self.eager || !self.ongoing,
+                stalled: self.stalled.saturating_add((cause == Cause::Stalled) as u8),
+                eager: self.began_with != Began::Loss,
+                cost: self.worst.max(cause) as u8,
                 ..saved
-            }),
-            Phase::Down | Phase::Up if self.ongoing && !self.has_healed(config, now) => Some(saved),
-            Phase::Down | Phase::Up | Phase::Over => None,
+            });
         }
+        let goes_on = matches!(self.phase, Phase::Down | Phase::Up)
+            && self.is_ongoing()
+            && !self.has_healed(config, now);
+        goes_on.then_some(saved)
     }
 
     /// A connection has been up for long enough to end the outage.
@@ -291,9 +367,9 @@ impl Progress {
     pub(super) fn elapsed(&self, now: u64) -> u64 {
         let until = match self.phase {
             Phase::Over => self.up_since,
-            Phase::Down | Phase::Connecting | Phase::Up => now,
+            _ => now,
         };
-        if self.ongoing {
+        if self.is_ongoing() {
             until.saturating_sub(self.began)
         } else {
             0
@@ -303,7 +379,7 @@ impl Progress {
     /// How much longer the outage may last; `None` if that is over, as it can be
     /// for an attempt after a pause or a restart of the program. `u64::MAX` means
     /// no limit.
-    fn left(&self, config: &Config, now: u64) -> Option<u64> {
+    pub(super) fn left(&self, config: &Config, now: u64) -> Option<u64> {
         if config.max_elapsed == u64::MAX {
             return Some(u64::MAX);
         }
@@ -311,9 +387,14 @@ impl Progress {
         (left > 0).then_some(left)
     }
 
-    /// How long the attempt that begins may take.
-    pub(super) fn timeout(&self, config: &Config, now: u64) -> u64 {
-        let timeout = config.timeout(self.stalled);
+    /// How long the present phase of the attempt may take.
+    #[inline]
+    pub(crate) fn timeout(&self, config: &Config, now: u64, random: impl FnOnce() -> u64) -> u64 {
+        let timeout = match self.phase {
+            Phase::Dialing => config.dial_limit(),
+            Phase::Established => config.limit(Limit::Rest, self.stalled, random),
+            _ => config.limit(Limit::Whole, self.stalled, random),
+        };
         self.left(config, now)
             .map_or(timeout, |left| left.min(timeout))
     }

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::policy::Cause;
+
 /// An outage that is carried over a restart of the program; made by
 /// [`Outage::save`](crate::Outage::save) and [`Redial::save`](crate::Redial::save).
 ///
@@ -20,6 +22,18 @@ pub struct SavedOutage {
     pub(super) eager: bool,
     /// What is left of the present wait, if there is one.
     pub(super) wait: Option<Duration>,
+    /// The failure that cost the server most: 0 is [`Cause::Down`].
+    pub(super) cost: u8,
+}
+
+impl SavedOutage {
+    pub(super) fn worst(&self) -> Cause {
+        match self.cost {
+            0 => Cause::Down,
+            1 => Cause::Busy,
+            _ => Cause::Stalled,
+        }
+    }
 }
 
 #[cfg(feature = "tokio")]

@@ -81,6 +81,23 @@ pub(super) const fn log2_of_float(x: f64) -> i64 {
     log2(mantissa) as i64 + ((exponent - MANTISSA as i64) << FRACTION)
 }
 
+/// `time` times `exp(0.27 (2v - 1))`, where v is `random` as a fraction of 2^64: from
+/// 0.76 to 1.31 times as long, evenly on a logarithmic scale.
+#[inline]
+pub(crate) const fn jittered(time: u64, random: u64) -> u64 {
+    /// 0.27 / ln 2.
+    const REACH: u64 = (0.389_527_661_062_053_6 * (1_u64 << FRACTION) as f64) as u64;
+    /// The factor is in units of 2^-32.
+    const UNIT: u64 = NANOSECOND + (32 << FRACTION);
+    let factor = exp2(UNIT - REACH + scale(random, 2 * REACH));
+    let product = (time as u128 * factor as u128) >> 32;
+    if product < u64::MAX as u128 {
+        product as u64
+    } else {
+        u64::MAX
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +139,22 @@ mod tests {
             let log = NANOSECOND + (62 << FRACTION) + (cell << (FRACTION - 9));
             assert!(exp2(log - 1) <= exp2(log), "{cell}");
         }
+    }
+
+    #[test]
+    fn a_jittered_time_is_even_on_a_logarithmic_scale() {
+        let second = 1_000_000_000;
+        for (random, exponent) in [
+            (0, -0.27),
+            (1 << 62, -0.135),
+            (1 << 63, 0.0),
+            (u64::MAX, 0.27),
+        ] {
+            let exact = f64::exp(exponent) * 1e9;
+            let ours = jittered(second, random) as f64;
+            assert!((ours / exact - 1.0).abs() < 1e-8, "{random}: {ours}");
+        }
+        assert_eq!(jittered(u64::MAX, u64::MAX), u64::MAX);
+        assert_eq!(jittered(0, u64::MAX), 0);
     }
 }

@@ -16,7 +16,7 @@ mod check;
 mod decorrelated;
 mod exponential;
 mod failed;
-mod fixed_point;
+pub(crate) mod fixed_point;
 mod from_fn;
 mod jitter;
 #[cfg(target_has_atomic = "ptr")]

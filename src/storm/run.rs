@@ -104,8 +104,11 @@ pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
         tally.attempts += 1;
         let client = &mut clients[number as usize];
         let begins = arrival - delay;
-        let leaves = begins.saturating_add(config.timeout(client.progress.stalled()));
         client.progress.connecting(begins);
+        let timeout = client
+            .progress
+            .timeout(&config, begins, || other.next_u64());
+        let leaves = begins.saturating_add(timeout);
         client.attempts += (arrival >= storm.outage) as u32;
 
         let answer = desk.attempt(arrival, number);

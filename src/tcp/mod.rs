@@ -106,6 +106,7 @@ use crate::dial_error::Failure;
 use crate::driver::Connect;
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::readable;
+use crate::outage::AttemptPhase;
 
 pub use self::target::Target;
 pub use crate::dial_error::DialError;
@@ -217,9 +218,11 @@ impl Dial {
     /// 100 ms at least. So the first address of each family starts, unless the
     /// look-up took all the time.
     ///
-    /// Stay below the driver's
-    /// [attempt timeout](crate::Config::attempt_timeout). Otherwise the driver may
-    /// end the dial, and takes the failure for a stalled handshake.
+    /// A driver whose connector is this `Dial`, alone or [followed by other
+    /// steps](Connect::then), does not cut it short. A dial inside of a closure is part
+    /// of an attempt of unknown phases. There, stay below the driver's [attempt
+    /// timeout](crate::Config::attempt_timeout), or the driver takes the failure for a
+    /// stalled handshake.
     ///
     /// # Panics
     ///
@@ -413,6 +416,14 @@ impl Connect for Dial {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<TcpStream>> {
         attempt.poll(cx)
+    }
+
+    fn phase(&self, _: &Dialing) -> AttemptPhase {
+        AttemptPhase::Dialing
+    }
+
+    fn limits_its_dial(&self) -> bool {
+        true
     }
 }
 

@@ -68,11 +68,13 @@ impl Literal {
         let next = if width < self.cap {
             (width * self.growth).min(self.cap)
         } else {
-            match cause {
-                Cause::Busy => (1.25 * width).min(self.busy_cap),
-                Cause::Stalled => (2.0 * width).min(self.stalled_cap),
+            // Never narrower than before.
+            let widest = match cause {
+                Cause::Busy => self.busy_cap,
+                Cause::Stalled => self.stalled_cap,
                 _ => self.cap,
-            }
+            };
+            width.max((1.25 * width).min(widest))
         };
         self.stratum(start + width, next)
     }

@@ -187,10 +187,12 @@ impl Strata {
         if width < self.cap {
             return if self.log2 == 0 { width } else { self.cap };
         }
-        match cause {
-            Cause::Down => self.cap,
-            Cause::Busy => (width + width.div_ceil(4)).min(self.busy),
-            Cause::Stalled => (2 * width).min(self.stalled),
+        // Never narrower: a refusal in between says nothing new about the queue behind
+        // it, and clients that come back sooner would fill that queue again.
+        if width >= self.widest(cause) {
+            width
+        } else {
+            (width + width.div_ceil(4)).min(self.widest(cause))
         }
     }
 
@@ -244,7 +246,7 @@ impl Strata {
                 stratum.start += (elapsed - stratum.start) / next * next;
                 return;
             }
-            // Above the cap, widths grow by 1.25 or 2 up to 2^61: a few dozen steps.
+            // Above the cap, widths grow by 1.25 up to 2^61: a few hundred steps.
             stratum.start += stratum.width;
             stratum.width = next;
         }
@@ -344,8 +346,8 @@ impl Strata {
     ///
     /// The scheduled instant stays. But the rest of the wait may be longer than the
     /// cap of this cause: the wait for a server's hint was skipped, or the server
-    /// stalled before and is down now. Then the client gets a position in a window
-    /// that begins now.
+    /// stalled before and is down now. Then the client gets a wait within the cap for
+    /// `Down`, this once: the window is as wide as before.
     #[cold]
     fn out_of_turn(
         &self,
@@ -354,14 +356,15 @@ impl Strata {
         cause: Cause,
         elapsed: u64,
     ) -> Duration {
-        let width = self.widest(cause);
-        if place.at - elapsed > width + width / 4 {
+        let widest = self.widest(cause);
+        if place.at - elapsed > widest + widest / 4 {
             place.u = walk(place.u, rng.next_u64());
+            place.at = elapsed + scale(place.u, self.cap) + 1;
+            let width = longest(self.cap, place.stratum.width);
             place.stratum = Stratum {
-                start: elapsed,
-                width: self.cap,
+                start: place.at.saturating_sub(scale(place.u, width) + 1),
+                width,
             };
-            place.at = self.instant(place.u, place.stratum);
         }
         Duration::from_nanos(place.at - elapsed)
     }

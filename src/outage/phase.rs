@@ -1,0 +1,21 @@
+//! How far an attempt is.
+
+/// How far an attempt is, as its connector tells; see
+/// [`Connect::phase`](crate::Connect::phase).
+///
+/// A failure costs the server nothing while it knows nothing of the client. So a dial
+/// that takes too long is [`Cause::Down`](crate::Cause::Down), and the client tries
+/// again soon. What takes too long after it is
+/// [`Cause::Stalled`](crate::Cause::Stalled).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttemptPhase {
+    /// The connector does not tell.
+    #[default]
+    Unknown,
+    /// The transport is not established yet. "Connecting", for people.
+    Dialing,
+    /// The transport is established, and the handshake or the login goes on. "Logging
+    /// in", for people.
+    Established,
+}
