@@ -78,9 +78,10 @@ impl Progress {
             began,
             attempts: saved.attempts.min(MOST_ATTEMPTS),
             stalled: saved.stalled,
-            began_with: match saved.eager && saved.attempts > 0 {
-                true => Began::Attempt,
-                false => Began::Loss,
+            began_with: if saved.eager && saved.attempts > 0 {
+                Began::Attempt
+            } else {
+                Began::Loss
             },
             worst: saved.worst(),
             ..Self::default()
