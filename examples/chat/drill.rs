@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{self, ExitCode};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use redial::tcp::Dial;
 use redial::{Event, Redial, TokenBucket};
 use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::hub::Rules;
 use crate::link::Link;
-use crate::login::{Account, log_in};
+use crate::login::{Account, connector};
 use crate::server::{ANY_PORT, Server};
 use crate::terminal::cause;
 use crate::trouble::ChatError;
@@ -57,13 +57,13 @@ async fn storms() -> Result<(), Box<dyn Error>> {
     let (back, mut backs) = mpsc::channel(fleet);
     for nick in NICKS {
         let account = Account {
-            dial: redial::tcp::connect(server.address()).nodelay(true),
             nick: nick.to_owned(),
             channel: "#storm".to_owned(),
             password: None,
             tls: None,
         };
-        tokio::spawn(client(account, back.clone(), clock));
+        let dial = redial::tcp::connect(server.address()).nodelay(true);
+        tokio::spawn(client(dial, account, back.clone(), clock));
     }
     loop {
         let began = Instant::now();
@@ -85,11 +85,11 @@ async fn storms() -> Result<(), Box<dyn Error>> {
 }
 
 /// One client of the fleet. It joins, reports that, and listens.
-async fn client(account: Account, back: mpsc::Sender<()>, clock: Clock) {
-    let account = Arc::new(account);
+async fn client(dial: Dial, account: Account, back: mpsc::Sender<()>, clock: Clock) {
     let nick = account.nick.clone();
+    let name = nick.clone();
     let mut reason = String::new();
-    let mut redial = Redial::new(|| log_in(account.clone()))
+    let mut redial = Redial::new(connector(dial, account))
         .classify(ChatError::verdict)
         // The crashes are less than the default of ten seconds apart. They must
         // not count as one long outage.
@@ -106,7 +106,7 @@ async fn client(account: Account, back: mpsc::Sender<()>, clock: Clock) {
         });
     let end = redial.run(move |link| listen(link, back.clone())).await;
     if let Err(error) = end {
-        clock.say(&account.nick, &error.to_string());
+        clock.say(&name, &error.to_string());
     }
 }
 

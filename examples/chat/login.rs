@@ -4,18 +4,17 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use redial::Connect;
 use redial::tcp::Dial;
+use tokio::net::TcpStream;
 
 use crate::irc::{Message, fit};
 use crate::link::{Link, Wire};
 use crate::tls::Tls;
 use crate::trouble::ChatError;
 
-/// The server, and the identity to log in with.
-#[derive(Clone)]
+/// The identity to log in with.
 pub(crate) struct Account {
-    /// The way to the server. It remembers which address of the name works.
-    pub(crate) dial: Dial,
     pub(crate) nick: String,
     pub(crate) channel: String,
     pub(crate) password: Option<String>,
@@ -60,10 +59,18 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
     Ok(format!("{sign}{text}"))
 }
 
-/// One attempt. It succeeds only when we are in the channel, because a server that
-/// accepts connections but no logins is not up.
-pub(crate) async fn log_in(account: Arc<Account>) -> Result<Link, ChatError> {
-    let stream = account.dial.dial().await?;
+/// Makes the connections: dials, and then logs in.
+pub(crate) fn connector(
+    dial: Dial,
+    account: Account,
+) -> impl Connect<Connection = Link, Error = ChatError, Attempt: Send> {
+    let account = Arc::new(account);
+    dial.then(move |stream| log_in(stream, account.clone()))
+}
+
+/// What follows the dial. It succeeds only when we are in the channel, because a
+/// server that accepts connections but no logins is not up.
+async fn log_in(stream: TcpStream, account: Arc<Account>) -> Result<Link, ChatError> {
     let wire: Box<dyn Wire> = match &account.tls {
         Some(tls) => Box::new(tls.connect(stream).await?),
         None => Box::new(stream),
@@ -168,7 +175,6 @@ mod tests {
 
     fn account() -> Account {
         Account {
-            dial: redial::tcp::connect(""),
             nick: "alexandria".into(),
             channel: "#room".into(),
             password: Some("sesame".into()),

@@ -28,7 +28,6 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -38,7 +37,7 @@ use tokio::signal::ctrl_c;
 use tokio::time::{Instant, interval, sleep_until};
 
 use app::{App, complain};
-use login::{Account, log_in};
+use login::{Account, connector};
 use terminal::{Screen, keyboard};
 use tls::Tls;
 use trouble::ChatError;
@@ -96,18 +95,17 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         Some(server) => login::address(&server, if has_tls { 6697 } else { 6667 })?,
         None => app.embed_server().await?,
     };
-    let account = Arc::new(Account {
+    let account = Account {
         tls: has_tls
             .then(|| Tls::new(&server, args.tls_ca.as_deref()))
             .transpose()?,
-        dial: redial::tcp::connect(server).nodelay(true),
         nick: args.nick,
         channel: args.channel,
         password: args.password,
-    });
+    };
+    let dial = redial::tcp::connect(server).nodelay(true);
 
-    let mut session = Redial::new(|| log_in(account.clone()))
-        .attempt_timeout(Duration::from_secs(20))
+    let mut session = Redial::new(connector(dial, account))
         .classify(ChatError::verdict)
         .observe(app.observer())
         .into_session();

@@ -5,7 +5,7 @@ use std::mem;
 use std::thread;
 use std::time::Duration;
 
-use redial::{Event, Status};
+use redial::{AttemptPhase, Event, Status};
 use tokio::sync::mpsc;
 
 use crate::irc::Message;
@@ -221,8 +221,17 @@ pub(crate) fn cause(event: &Event<'_, ChatError>) -> Option<String> {
 pub(crate) fn state(status: &Status, is_first: bool) -> String {
     match status {
         Status::Waiting { attempt, until, .. } => next_try(until.remaining(), *attempt),
-        Status::Connecting { .. } if is_first => "connecting".to_owned(),
-        Status::Connecting { attempt, .. } => format!("trying now (attempt {attempt})"),
+        Status::Connecting { attempt, phase, .. } => {
+            let what = match phase {
+                AttemptPhase::Established => "logging in",
+                _ => "connecting",
+            };
+            if is_first {
+                what.to_owned()
+            } else {
+                format!("{what} (attempt {attempt})")
+            }
+        }
         Status::Connected { .. } => "online".to_owned(),
         _ => "offline".to_owned(),
     }

@@ -14,6 +14,19 @@ use crate::outage::AttemptPhase;
 /// connection can be *used*. So a login, a handshake and joining a channel
 /// belong in the attempt.
 ///
+/// # A dial, and what follows it
+///
+/// Most attempts begin with a dial. [`then`](Self::then) adds the rest, and so tells
+/// the driver which is which:
+///
+/// ```
+/// # use tokio::net::TcpStream;
+/// # async fn log_in(tcp: TcpStream) -> std::io::Result<TcpStream> { Ok(tcp) }
+/// use redial::{Connect, Redial, tcp};
+///
+/// let redial = Redial::new(tcp::connect("chat.example:6667").then(log_in));
+/// ```
+///
 /// # Closures
 ///
 /// A closure that returns a future is a connector:
@@ -32,7 +45,8 @@ use crate::outage::AttemptPhase;
 /// # Ok(()) }
 /// ```
 ///
-/// A closure can keep what differs from one attempt to the next. This one
+/// The driver cannot see when its dial ends, unless the closure
+/// [says so](crate::AttemptInfo::mark). A closure can keep what differs from one attempt to the next. This one
 /// rotates over its endpoints:
 ///
 /// ```

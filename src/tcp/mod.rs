@@ -48,11 +48,12 @@
 //! # How long it takes
 //!
 //! A dial ends after 12 s at the latest; see [`Dial::dial_timeout`]. A look-up has
-//! 5 s, and eight attempts have 5 s and 7 times 250 ms: 11.75 s together. The
-//! driver's [attempt timeout](crate::Config::attempt_timeout) is 13 s by default,
-//! so a dial ends before it. That matters because a dial without an answer is
-//! [`Down`](crate::Cause::Down): it has cost the server nothing. An attempt that
-//! the driver ends is [`Stalled`](crate::Cause::Stalled).
+//! 5 s, and eight attempts have 5 s and 7 times 250 ms: 11.75 s together. A dial
+//! without an answer is [`Down`](crate::Cause::Down): it has cost the server nothing.
+//!
+//! A [`Dial`] as a connector, alone or followed by
+//! [other steps](crate::Connect::then), tells the driver that it dials, and the
+//! driver does not cut it short.
 //!
 //! # The look-up
 //!

@@ -29,7 +29,10 @@ use strata::{MOST_WIDTH, Strata, width};
 ///   most a quarter of a window. So two clients do not stay in step, and attempts in
 ///   neighbouring windows of equal width are at most 5/4 of a window apart.
 /// - Windows grow up to a cap. The cap is higher after failures that cost the server
-///   more; see [`Cause`](crate::Cause).
+///   more; see [`Cause`](crate::Cause). Beyond the cap for `Down`, each window is 1.25
+///   times as wide as the one before.
+/// - Windows never get narrower within an outage. A refusal after a stall says nothing
+///   new about the queue in which the client stalled.
 ///
 /// # Defaults
 ///
@@ -42,9 +45,8 @@ use strata::{MOST_WIDTH, Strata, width};
 /// | [`stalled_cap`](Self::stalled_cap) | 750 s, or the cap if that is longer | after [`Stalled`](crate::Cause::Stalled) |
 ///
 /// Windows grow to 4/5 of the cap, so that waits stay within the cap. If the cause
-/// changes to one with a lower cap, the present window stays, and the next wait can
-/// still be as long as the higher cap. Lengths of more than 73 years count as 73
-/// years.
+/// changes to one with a lower cap, windows keep their width. Lengths of more than 73
+/// years count as 73 years.
 ///
 /// If an attempt is made early (by `retry_now`) and fails, the client waits for the
 /// rest of its time. An attempt that is early by less than 20 ms, or by less than a
