@@ -1,6 +1,6 @@
 //! Does a driver treat a dial and what follows it as the two things that they are?
 
-use std::future::{Future, pending, ready};
+use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
@@ -498,5 +498,33 @@ fn windows_never_get_narrower_within_an_outage() {
         let mean = waits.iter().sum::<f64>() / 50.0;
         assert!((mean - 600.0).abs() < 20.0, "{mean}");
         assert!(waits.iter().all(|wait| (449.9..=750.0).contains(wait)));
+    }
+}
+
+/// A server that takes a client and drops it after a few seconds has told it something
+/// new: the wait is no longer one of a black hole.
+#[test]
+fn a_connection_makes_windows_narrow_again_and_keeps_the_outage() {
+    for seed in 0..1_000 {
+        let mut outage = Outage::from_seed(Stratified::default(), seed);
+        let mut now = Duration::ZERO;
+        while now < secs(3600) {
+            now += outage.connecting(now);
+            let Next::Wait(wait) = outage.failed(now, STALLED) else {
+                unreachable!()
+            };
+            now += wait;
+        }
+        let attempts = outage.attempts();
+        for round in 1..4 {
+            outage.connecting(now);
+            outage.connected(now);
+            let Next::Wait(wait) = outage.lost(now + secs(5)) else {
+                unreachable!()
+            };
+            assert!(wait <= Duration::from_millis(37_500), "{wait:?}");
+            assert_eq!(outage.attempts(), attempts + round);
+            now += secs(5) + wait;
+        }
     }
 }

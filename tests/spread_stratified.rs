@@ -189,7 +189,7 @@ fn after_a_long_sleep_the_wait_is_uniform_over_one_window() {
     let hour = 3_600 * SECOND;
     for (cause, window) in [
         (Cause::Down, 30 * SECOND),
-        (Cause::Busy, 120 * SECOND),
+        (Cause::Busy, 600 * SECOND),
         (Cause::Stalled, 600 * SECOND),
     ] {
         for slept in [hour, 7 * 24 * hour + 1, 50 * 365 * 24 * hour + 12_345] {
@@ -247,7 +247,7 @@ fn attempts_are_at_least_seven_tenths_of_the_base_apart() {
 fn waits_at_a_cap_are_within_a_quarter_of_the_window() {
     for (cause, window) in [
         (Cause::Down, 30.0),
-        (Cause::Busy, 120.0),
+        (Cause::Busy, 600.0),
         (Cause::Stalled, 600.0),
     ] {
         let rule = Literal::default();
@@ -343,7 +343,7 @@ fn a_fleet_of_known_size_wastes_little_of_its_servers_rate() {
 fn no_phase_is_locked_in_any_flat_window() {
     for (cause, window) in [
         (Cause::Down, 30.0),
-        (Cause::Busy, 120.0),
+        (Cause::Busy, 600.0),
         (Cause::Stalled, 600.0),
     ] {
         let mut fleet = Fleet::of(&Stratified::default(), IN_STEP);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use redial::TokenBucket;
+use redial::{Redial, TokenBucket};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::io::{BufReader, Lines, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -43,7 +43,7 @@ mod trouble;
 
 use hub::Rules;
 use irc::{IrcCodec, Message};
-use login::{Account, log_in};
+use login::{Account, connector};
 use server::{ANY_PORT, Server};
 
 /// The limit of each single step.
@@ -145,13 +145,13 @@ fn program() -> PathBuf {
 /// Another client in the channel.
 async fn listener(server: SocketAddr) -> link::Link {
     let account = Account {
-        dial: redial::tcp::connect(server),
         nick: "ear".into(),
         channel: "#room".into(),
         password: None,
         tls: None,
     };
-    log_in(Arc::new(account)).await.unwrap()
+    let mut redial = Redial::new(connector(redial::tcp::connect(server), account));
+    redial.connect().await.unwrap()
 }
 
 /// The next words of `ann` that the other client hears.

@@ -95,7 +95,7 @@ pub use then::{Then, ThenAttempt};
 /// | | default |
 /// |---|---|
 /// | [`policy`](Self::policy) | [`Stratified::default()`] |
-/// | [`dial_timeout`](Self::dial_timeout) | 5 s, if the connector tells the [phases](AttemptPhase) of an attempt |
+/// | [`dial_timeout`](Self::dial_timeout) | 5 s, if the connector tells the [phases](crate::AttemptPhase) of an attempt |
 /// | [`attempt_timeout`](Self::attempt_timeout) | 13 s; or 60 s from the end of the dial, if that is known |
 /// | [`patience`](Self::patience) | 120 s; or 300 s |
 /// | [`stable_after`](Self::stable_after) | 10 s |

@@ -564,11 +564,12 @@ impl Shift {
     #[cold]
     fn count(&mut self, failed: &Failed) -> Failed {
         let worst = mem::take(&mut self.worst);
-        Failed::new(
-            failed.attempt.saturating_sub(self.waits),
-            failed.elapsed.saturating_sub(self.elapsed),
-            failed.cause.max(worst),
-        )
+        Failed {
+            attempt: failed.attempt.saturating_sub(self.waits),
+            elapsed: failed.elapsed.saturating_sub(self.elapsed),
+            cause: failed.cause.max(worst),
+            ..*failed
+        }
     }
 }
 

@@ -210,7 +210,7 @@ impl Progress {
         ask: &mut impl Ask,
     ) -> Next {
         self.count_failure(now, verdict, ask);
-        self.next(config, now, verdict, ask)
+        self.next(config, now, verdict, false, ask)
     }
 
     /// A person or the program ended the attempt, and makes another one at once: no
@@ -254,8 +254,9 @@ impl Progress {
         if !self.is_ongoing() || self.has_healed(config, now) {
             self.begin(now, ask);
         }
+        let after_connection = self.phase == Phase::Up;
         self.phase = Phase::Down;
-        self.next(config, now, verdict, ask)
+        self.next(config, now, verdict, after_connection, ask)
     }
 
     fn begin(&mut self, now: u64, ask: &mut impl Ask) {
@@ -268,7 +269,14 @@ impl Progress {
     }
 
     #[inline]
-    fn next(&mut self, config: &Config, now: u64, verdict: Verdict, ask: &mut impl Ask) -> Next {
+    fn next(
+        &mut self,
+        config: &Config,
+        now: u64,
+        verdict: Verdict,
+        after_connection: bool,
+        ask: &mut impl Ask,
+    ) -> Next {
         // `Stop` takes precedence over `MaxAttempts`.
         if self.attempts >= config.max_attempts && verdict != Verdict::Stop {
             return self.give_up(now, Reason::MaxAttempts);
@@ -282,7 +290,7 @@ impl Progress {
         if elapsed >= config.max_elapsed && config.max_elapsed != u64::MAX {
             return self.give_up(now, Reason::MaxElapsed);
         }
-        let Some(wait) = self.wait(config, elapsed, verdict, ask) else {
+        let Some(wait) = self.wait(config, elapsed, verdict, after_connection, ask) else {
             return self.give_up(now, Reason::Policy);
         };
         if elapsed.saturating_add(nanos(wait)) > config.max_elapsed {
@@ -295,7 +303,7 @@ impl Progress {
     /// the restart. No limit applies: each launch makes one attempt at least.
     pub(super) fn resume(&mut self, config: &Config, now: u64, ask: &mut impl Ask) -> Next {
         let verdict = Verdict::Retry(self.worst);
-        let wait = self.wait(config, self.elapsed(now), verdict, ask);
+        let wait = self.wait(config, self.elapsed(now), verdict, false, ask);
         Next::Wait(wait.unwrap_or_default())
     }
 
@@ -307,12 +315,19 @@ impl Progress {
         config: &Config,
         elapsed: u64,
         verdict: Verdict,
+        after_connection: bool,
         ask: &mut impl Ask,
     ) -> Option<Duration> {
         let since = Duration::from_nanos(elapsed);
         let mut own = |cause| {
-            self.worst = self.worst.max(cause);
-            ask.next_delay(&Failed::new(self.waits(), since, cause))
+            self.worst = if after_connection {
+                cause
+            } else {
+                self.worst.max(cause)
+            };
+            let mut failed = Failed::new(self.waits(), since, cause);
+            failed.after_connection = after_connection;
+            ask.next_delay(&failed)
         };
         match verdict {
             Verdict::Slot(wait) if wait <= config.most_of_a_hint() => Some(wait),

@@ -15,15 +15,19 @@ pub struct Failed {
     /// What the failure cost the server: [`Busy`](Cause::Busy) after a
     /// [`RetryAfter`](crate::Verdict::RetryAfter).
     pub cause: Cause,
+    /// A connection was lost, and not an attempt. So the server took this client since
+    /// the failure before, if there was one.
+    pub after_connection: bool,
 }
 
 impl Failed {
-    /// A failure, for code that calls a policy without a driver.
+    /// A failed attempt, for code that calls a policy without a driver.
     pub const fn new(attempt: u32, elapsed: Duration, cause: Cause) -> Self {
         Self {
             attempt,
             elapsed,
             cause,
+            after_connection: false,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Default for Literal {
             growth: 1.6,
             walk: 0.25,
             cap: 30e9,
-            busy_cap: 120e9,
+            busy_cap: 600e9,
             stalled_cap: 600e9,
             flat_before_the_cap: true,
             bound: reflect,

@@ -290,6 +290,9 @@ impl Strata {
         failed: &Failed,
     ) -> Duration {
         let elapsed = nanos(failed.elapsed).min(MOST_ELAPSED);
+        if failed.after_connection && place.stratum.width > self.cap {
+            self.narrow(place);
+        }
         let is_early = elapsed < place.at;
         if place.at == 0 {
             place.u = rng.next_u64();
@@ -311,6 +314,17 @@ impl Strata {
 }
 
 impl Strata {
+    /// Makes the stratum no wider than the cap: the server took this client, and that
+    /// is news, also if the connection did not last.
+    #[cold]
+    fn narrow(&self, place: &mut StratifiedState) {
+        let since_start = scale(place.u, self.cap) + 1;
+        place.stratum = Stratum {
+            start: place.at.saturating_sub(since_start),
+            width: self.cap,
+        };
+    }
+
     /// How early an attempt in this stratum can be and still be the attempt of its
     /// turn: some timers truncate to a tick, of 16 ms at worst. If such an attempt
     /// were out of turn, it would be made again a moment later.
@@ -519,7 +533,7 @@ mod tests {
         let elapsed = 1_000 * second;
         for (cause, cap) in [
             (Cause::Down, 37 * second + second / 2),
-            (Cause::Busy, 150 * second),
+            (Cause::Busy, 750 * second),
             (Cause::Stalled, 750 * second),
         ] {
             let wait = |rest| {
