@@ -14,7 +14,8 @@
 //!   [`Exponential`], [`Decorrelated`], [`Sequence`], or your own; see
 //!   [`policy`].
 //! - A **[`Verdict`]** says what an error means for the next attempt: retry,
-//!   retry after a time, retry at an exact time, or stop.
+//!   retry after a time, retry at an exact time, or stop. [`codes`] has tables for
+//!   the codes of HTTP, WebSocket, TLS, databases, brokers and others.
 //! - An **[`Outage`]** is a state machine. Its input is what happened and when.
 //!   Its answer is how long to wait, or to give up. It reads no clock and does no
 //!   I/O, so it works with any runtime, or without one.
@@ -76,6 +77,7 @@
 //!
 //! # Pages
 //!
+//! - [How to judge the codes of a protocol](_codes)
 //! - [How a server hands out slots](_slots)
 //! - [How spread is proven](_spread)
 //! - [What it costs](_cost)
@@ -119,6 +121,7 @@ extern crate std;
 // Pure: no clock, no runtime, no std.
 #[cfg(target_has_atomic = "64")]
 mod bucket;
+pub mod codes;
 #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
 mod dial_error;
 mod invalid;
@@ -203,6 +206,10 @@ pub mod future {
     not(target_has_atomic = "64")
 ))]
 compile_error!("redial's features `tokio` and `storm` need a target with 64-bit atomics");
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("docs/codes.md")]
+pub mod _codes {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/slots.md")]
