@@ -24,6 +24,7 @@ use crate::policy::Cause;
 /// | `TimedOut` from std's `TcpStream::connect_timeout` | `Retry(Down)` | a packet without an answer cost the server nothing |
 /// | other `TimedOut` without an OS error | `Retry(Stalled)` | a timer of ours ended a handshake that the server worked on |
 /// | `InvalidData` without an OS error | `Retry(Busy)` | the peer speaks another protocol, or TLS failed: somebody answered |
+/// | `UnexpectedEof` from tokio-rustls's handshake | `Retry(Busy)` | a server at its limit, or a balancer without a backend: somebody accepted |
 /// | all others | `Retry(Down)` | waiting costs less than a client that stopped by mistake |
 ///
 /// `InvalidData` is no `Stop` on purpose: a captive portal answers with the wrong
@@ -97,6 +98,7 @@ impl From<&std::io::Error> for Verdict {
             ErrorKind::TimedOut if is_of_connect_timeout(error) => Self::Retry(Cause::Down),
             ErrorKind::TimedOut => Self::Retry(Cause::Stalled),
             ErrorKind::InvalidData => Self::Retry(Cause::Busy),
+            ErrorKind::UnexpectedEof if is_in_tls_handshake(error) => Self::Retry(Cause::Busy),
             _ => Self::Retry(Cause::Down),
         }
     }
@@ -121,6 +123,18 @@ fn is_of_connect_timeout(error: &std::io::Error) -> bool {
     use alloc::string::ToString;
 
     error.get_ref().is_none() && error.to_string() == "connection timed out"
+}
+
+/// Whether tokio-rustls met the end of the stream in a handshake. It says so only in
+/// the text.
+#[cfg(feature = "std")]
+#[cold]
+fn is_in_tls_handshake(error: &std::io::Error) -> bool {
+    use alloc::string::ToString;
+
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.to_string() == "tls handshake eof")
 }
 
 /// An error that [`Verdict::of`] can judge: every type that implements
@@ -353,6 +367,73 @@ mod tests {
         let etimedout = io::Error::from_raw_os_error(110);
         assert_eq!(etimedout.kind(), ErrorKind::TimedOut);
         assert_eq!(Verdict::from(&etimedout), Verdict::Retry(Cause::Down));
+    }
+
+    /// The errors of a connect, a read, a write or a look-up, by their numbers on Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_error_of_linux_is_judged_as_its_row_says() {
+        const DOWN: Cause = Cause::Down;
+        for (codes, cause) in [
+            // Refused, timed out, reset, aborted, broken pipe, not connected.
+            (&[111, 110, 104, 103, 32, 107][..], DOWN),
+            // No route to the network; it is down; it was reset. The same of a host.
+            (&[101, 100, 102, 113, 112], DOWN),
+            // EACCES, EPERM: a firewall, a route that prohibits.
+            (&[13, 1], DOWN),
+            // No address or port left; in use.
+            (&[99, 98], DOWN),
+            // EINVAL: a route into a black hole, a link-local address without a scope.
+            (&[22], DOWN),
+            // IPv6 is switched off; EOPNOTSUPP, ENOSYS, EPROTONOSUPPORT.
+            (&[97, 95, 38, 93], DOWN),
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM: what it cost the server counts.
+            (&[24, 23, 105, 12], DOWN),
+            // EAGAIN: the backlog of a Unix socket is full.
+            (&[11], Cause::Busy),
+            // EINTR; EALREADY, EINPROGRESS, EISCONN; ECANCELED.
+            (&[4, 114, 115, 106, 125], DOWN),
+            // ENOENT: no such Unix socket yet.
+            (&[2], DOWN),
+            // EPROTO, ENOPROTOOPT, EPROTOTYPE; EIO, ENONET, ENODEV, ENXIO; EKEYREJECTED.
+            (&[71, 92, 91, 5, 64, 19, 6, 129], DOWN),
+            // A number that nobody knows.
+            (&[4000, i32::MAX, -1], DOWN),
+        ] {
+            for code in codes {
+                let error = io::Error::from_raw_os_error(*code);
+                assert_eq!(Verdict::from(&error), Verdict::Retry(cause), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_stream_in_a_tls_handshake_is_an_answer() {
+        let eof = |text: &str| io::Error::new(ErrorKind::UnexpectedEof, text);
+        assert_eq!(
+            Verdict::from(&eof("tls handshake eof")),
+            Verdict::Retry(Cause::Busy)
+        );
+        assert_eq!(
+            Verdict::from(&eof("early eof")),
+            Verdict::Retry(Cause::Down)
+        );
+        let plain = io::Error::from(ErrorKind::UnexpectedEof);
+        assert_eq!(Verdict::from(&plain), Verdict::Retry(Cause::Down));
+    }
+
+    /// std's look-up loses the number of getaddrinfo, and has a text of the C library.
+    #[test]
+    fn a_look_up_that_fails_does_not_stop_a_client() {
+        for text in [
+            "failed to lookup address information: Name or service not known",
+            "failed to lookup address information: Temporary failure in name resolution",
+        ] {
+            assert_eq!(
+                Verdict::from(&io::Error::other(text)),
+                Verdict::Retry(Cause::Down)
+            );
+        }
     }
 
     #[test]

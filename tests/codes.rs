@@ -26,6 +26,7 @@ fn of_text(text: &str) -> Vec<Option<Advice>> {
         Some(services::slack_open(text)),
         Some(services::socket_io_disconnect(text)),
         services::kraken(text),
+        services::twitch_irc_notice(text),
         mysql::error(1, text),
         mysql::mariadb(1, text),
         amqp::connection_close(599, text),

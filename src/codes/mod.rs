@@ -28,7 +28,7 @@
 //!
 //! # A stop that is a mistake
 //!
-//! A wrong retry costs a few attempts. A wrong [`Stop`](Verdict::Stop) costs a person
+//! A wrong retry costs a few attempts. A wrong [`Stop`](crate::Verdict::Stop) costs a person
 //! who starts the client again. If a client was connected with the same settings
 //! before, a refused login is more often a deploy, a rotated secret or a wrong clock
 //! than a wrong password. Therefore most stops of these tables need a second answer.
@@ -41,6 +41,8 @@
 
 // An arm is a row with its reason, also if its neighbour has the same verdict.
 #![allow(clippy::match_same_arms)]
+// Products such as MySQL are no code.
+#![allow(clippy::doc_markdown)]
 
 mod advice;
 mod date;

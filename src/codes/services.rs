@@ -7,6 +7,7 @@
 
 use core::time::Duration;
 
+use super::text::begins;
 use super::websocket::close;
 use super::{
     Advice, BUSY, DOWN, LOGIN, STOP, STOP_THERE, TAKEN_OVER, TWICE, TWICE_EITHER, TWICE_THERE,
@@ -88,6 +89,15 @@ pub const fn twitch(code: u16) -> Advice {
         // Server error; no subscription within 10 s.
         _ => close(code),
     }
+}
+
+/// The text of a `NOTICE *` of Twitch's IRC before the login is done. `None` is all but
+/// a login that failed. Its command `RECONNECT` is `Retry(Down)`.
+///
+/// Source: Twitch's IRC documentation.
+pub fn twitch_irc_notice(text: &str) -> Option<Advice> {
+    (begins(text, "Login authentication failed") || begins(text, "Improperly formatted auth"))
+        .then_some(LOGIN)
 }
 
 /// An error of Kraken, such as `EService:Busy`.
@@ -323,6 +333,16 @@ mod tests {
                     "Stop",
                 ),
                 (&["internal_error", ""], "Busy"),
+            ],
+        );
+        check(
+            twitch_irc_notice,
+            &[
+                (
+                    &["Login authentication failed", "Improperly formatted auth"],
+                    "Login",
+                ),
+                (&["", "Hello"], "none"),
             ],
         );
         check(
