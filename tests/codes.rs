@@ -168,3 +168,90 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "tokio")]
+mod with_a_driver {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use redial::codes::{StopOnRepeat, http};
+    use redial::{Event, Redial, Verdict};
+    use tokio::time::Instant;
+
+    /// What the tests' server does: it accepts the first attempts, and then answers with
+    /// this status.
+    struct Server {
+        accepts: u32,
+        then: u16,
+    }
+
+    /// How many attempts were refused before the client stopped, and how long it took.
+    async fn refused(server: Server) -> (u32, Duration) {
+        let begun = Instant::now();
+        let stops = Arc::new(Mutex::new(StopOnRepeat::new()));
+        let refused = Rc::new(Cell::new(0));
+        let count = Rc::clone(&refused);
+        let attempts = Cell::new(0);
+        let mut redial = Redial::new(move || {
+            attempts.set(attempts.get() + 1);
+            let is_refused = attempts.get() > server.accepts;
+            count.set(count.get() + u32::from(is_refused));
+            let answer = if is_refused { Err(server.then) } else { Ok(()) };
+            async move { answer }
+        })
+        .observe({
+            let stops = Arc::clone(&stops);
+            move |event| {
+                if let Event::Connected { .. } = event {
+                    stops.lock().unwrap().connected(begun.elapsed());
+                }
+            }
+        })
+        .classify(move |status| match http::upgrade(*status) {
+            Some(advice) => stops.lock().unwrap().judge(advice, begun.elapsed()),
+            None => Verdict::default(),
+        });
+        let mut since = begun;
+        while redial.ready().await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            redial.lost();
+            since = Instant::now();
+        }
+        (refused.get(), since.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_was_right_before_is_tried_once_more_after_half_a_minute() {
+        let (attempts, took) = refused(Server {
+            accepts: 2,
+            then: 401,
+        })
+        .await;
+        assert_eq!(attempts, 2);
+        assert!(took >= Duration::from_secs(30), "{took:?}");
+        assert!(took <= Duration::from_secs(62), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_route_that_a_deploy_forgot_is_given_two_minutes() {
+        let (attempts, took) = refused(Server {
+            accepts: 1,
+            then: 404,
+        })
+        .await;
+        assert!(attempts >= 3);
+        assert!(took >= Duration::from_secs(120), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_connect_that_is_refused_stops_at_once() {
+        let (attempts, took) = refused(Server {
+            accepts: 0,
+            then: 401,
+        })
+        .await;
+        assert_eq!((attempts, took), (1, Duration::ZERO));
+    }
+}

@@ -1,7 +1,8 @@
 //! HTTP: a request, or the upgrade to a WebSocket.
 //!
-//! [`response`] reads the status and the header fields of an answer. Its parts can be
-//! used alone: [`status`], [`upgrade`], [`wait`], [`retry_after`] and the others.
+//! [`response`] and [`upgrade_response`] read the status and the header fields of an
+//! answer. Their parts can be used alone: [`status`], [`upgrade`], [`wait`],
+//! [`retry_after`] and the others.
 
 use core::time::Duration;
 
@@ -102,10 +103,17 @@ pub const fn status_and_wait(code: u16, wait: Option<Duration>) -> Option<Advice
 /// ```
 ///
 /// With the `http` crate, a field is
-/// `|name| response.headers().get(name)?.to_str().ok()`. For an upgrade, judge 2xx by
-/// [`upgrade`].
+/// `|name| response.headers().get(name)?.to_str().ok()`.
 pub fn response<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) -> Option<Advice> {
     status_and_wait(code, wait(code, field))
+}
+
+/// An answer to an upgrade, as [`response`] and [`upgrade`] judge it.
+pub fn upgrade_response<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) -> Option<Advice> {
+    match code {
+        100..=299 | 304 => upgrade(code),
+        _ => response(code, field),
+    }
 }
 
 /// The longest wait that the header fields of an answer ask for; `None` if there is
@@ -494,6 +502,8 @@ mod tests {
         assert_eq!(duration("99999999999999999999h"), Some(Duration::MAX));
     }
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     /// The wait of an answer of this status and these fields.
     fn wait_of(code: u16, fields: &[(&str, &'static str)]) -> Option<f64> {
         let field = |name: &str| {
@@ -507,7 +517,7 @@ mod tests {
 
     #[test]
     fn the_longest_wait_of_an_answer_counts() {
-        let rows: &[(u16, &[(&str, &'static str)], Option<f64>)] = &[
+        let rows: &[(u16, Fields, Option<f64>)] = &[
             (503, &[], None),
             (503, &[("retry-after", "7")], Some(7.0)),
             (
@@ -583,5 +593,8 @@ mod tests {
         assert_eq!(short(response(403, github)), "After 60");
         assert_eq!(short(response(403, |_| None)), "Stop(2) there");
         assert_eq!(short(response(429, |_| None)), "Busy");
+        assert_eq!(short(upgrade_response(403, github)), "After 60");
+        assert_eq!(short(upgrade_response(200, github)), "Busy");
+        assert_eq!(short(upgrade_response(101, github)), "none");
     }
 }

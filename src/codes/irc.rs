@@ -17,11 +17,11 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// A nick that is in use (433, 436, 437) is `Busy`: first try other nicks on the same
 /// connection. It is often the ghost of this client, which leaves with its ping timeout.
 ///
-/// Source: RFC 2812 section 5.2, RFC 1459 section 6.1 for 466, RFC 2812 section 5.1 for
-/// 010, IRCv3's SASL extension for 902 to 907, and InspIRCd's `connectban` for 465.
+/// Source: RFC 2812 section 5.2; RFC 1459 section 6.1 for 466; UnrealIRCd and hybrid for
+/// 010; IRCv3's SASL extension for 902 to 907; InspIRCd's `connectban` for 465.
 pub fn numeric(code: u16, text: &str) -> Option<Advice> {
     Some(match code {
-        // RPL_BOUNCE: use another server.
+        // RPL_REDIR or RPL_BOUNCE: use another server.
         10 => DOWN.elsewhere(),
         // No nick, or an impossible one.
         431 | 432 => STOP,
@@ -83,17 +83,8 @@ pub fn error(text: &str) -> Advice {
     if has(text, "bad password") {
         return LOGIN;
     }
-    // Seen of ngIRCd, UnrealIRCd and others.
-    if has_any(
-        text,
-        &[
-            "ping timeout",
-            "connection reset",
-            "server going down",
-            "server shutdown",
-            "*.net *.split",
-        ],
-    ) {
+    // We were silent; ngIRCd shuts down.
+    if has_any(text, &["ping timeout", "server going down"]) {
         return DOWN;
     }
     // Floods, kills (an operator, or services that free a nick), and all others.
@@ -190,13 +181,7 @@ mod tests {
                     ],
                     "Login",
                 ),
-                (
-                    &[
-                        "Closing Link: x (Ping timeout: 120 seconds)",
-                        "Connection reset by peer",
-                    ],
-                    "Down",
-                ),
+                (&["Closing Link: x (Ping timeout: 120 seconds)"], "Down"),
                 (
                     &[
                         "Closing Link: x (Excess Flood)",
@@ -204,14 +189,7 @@ mod tests {
                     ],
                     "Busy",
                 ),
-                (
-                    &[
-                        "Server going down",
-                        "Closing Link: x (Server shutdown)",
-                        "*.net *.split",
-                    ],
-                    "Down",
-                ),
+                (&["Server going down"], "Down"),
                 (&["Closing Link: x (Killed (op (reason)))"], "Busy"),
                 (&["", "something new", "ü"], "Busy"),
             ],

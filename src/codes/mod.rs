@@ -26,6 +26,23 @@
 //! links only the tables that it calls. [How to use them in a
 //! classifier](crate::_codes) has a page of its own, with the traps of each protocol.
 //!
+//! # The tables
+//!
+//! | protocol | codes |
+//! |---|---|
+//! | HTTP | [`http::response`], [`http::upgrade_response`], [`http::status`], [`http::retry_after`] … |
+//! | event streams | [`sse::response`], [`sse::retry`] |
+//! | WebSocket | [`websocket::close`], and [`services`] with close codes of their own |
+//! | TLS | [`tls::alert`], [`tls::Fault`], [`tls::openssl`] |
+//! | gRPC | [`grpc::status`], [`grpc::local`], [`grpc::pushback`] |
+//! | HTTP/2, HTTP/3 | [`http2::error`], [`http2::http3_error`] |
+//! | databases | [`postgres::sqlstate`], [`mysql::error`], [`mysql::mariadb`], [`redis::error`] |
+//! | brokers | [`mqtt::connack3`], [`mqtt::connack5`], [`mqtt::disconnect5`], [`nats::error`], [`amqp::connection_close`] |
+//! | mail | [`smtp::greeting`], [`smtp::login`], [`smtp::mail`], [`imap::login_no`] |
+//! | chat | [`irc::numeric`], [`irc::error`], [`xmpp::stream_error`], [`xmpp::sasl_failure`], [`xmpp::bind_error`] |
+//!
+//! Errors of the operating system are [`Verdict::from(&io_error)`](crate::Verdict)'s.
+//!
 //! # A stop that is a mistake
 //!
 //! A wrong retry costs a few attempts. A wrong [`Stop`](crate::Verdict::Stop) costs a person

@@ -290,9 +290,9 @@ mod tests {
             (
                 centrifugo as fn(u16) -> Advice,
                 CENTRIFUGO,
-                [3500..=3999, 4500..=4999],
+                &[3500..=3999, 4500..=4999][..],
             ),
-            (pusher, PUSHER, [4000..=4099, 1..=0]),
+            (pusher, PUSHER, &[4000..=4099][..]),
         ] {
             check(|code| Some(service(code)), rows);
             check(|code| Some(service(code)), SHARED);

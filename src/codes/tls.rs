@@ -152,8 +152,8 @@ pub const fn openssl(code: i32) -> Option<Fault> {
         13 | 14 => Fault::BadCertificate,
         23 => Fault::Revoked,
         26 => Fault::WrongPurpose,
-        // HOSTNAME_MISMATCH.
-        62 => Fault::WrongName,
+        // HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH.
+        62 | 64 => Fault::WrongName,
         _ => Fault::Damaged,
     })
 }
@@ -257,6 +257,7 @@ mod tests {
             (23, Some(Fault::Revoked)),
             (26, Some(Fault::WrongPurpose)),
             (62, Some(Fault::WrongName)),
+            (64, Some(Fault::WrongName)),
             (1, Some(Fault::Damaged)),
             (-1, Some(Fault::Damaged)),
             (i32::MAX, Some(Fault::Damaged)),
