@@ -32,7 +32,8 @@ use crate::policy::Cause;
 /// a `Stop`. Only the TLS library's own error type tells, so that is the
 /// classifier's work.
 ///
-/// [`Verdict::of`] finds the `io::Error` inside of any other error.
+/// [`Verdict::of`] finds the `io::Error` inside of any other error. The codes of
+/// protocols, such as a status of HTTP, have tables in [`codes`](crate::codes).
 ///
 /// Later versions may add verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,7 +13,8 @@ use redial::{Next, Outage, Stratified, Verdict};
 /// All answers of the tables whose codes are texts.
 fn of_text(text: &str) -> Vec<Option<Advice>> {
     vec![
-        postgres::sqlstate(text, text),
+        Some(postgres::fatal(text, text)),
+        postgres::error(text),
         redis::error(text),
         redis::error(&format!("ERR {text}")),
         nats::error(text),
@@ -136,6 +137,7 @@ proptest! {
             http::retry_after(&value, Some(&date)),
             http::rate_limit_reset(&value, Some(&date)),
             http::rate_limit(&value),
+            http::retry_after_at(&value, Duration::from_secs(784_111_777)),
         ].into_iter().flatten() {
             prop_assert!(!wait.is_zero());
             let mut outage = Outage::from_seed(Stratified::default(), 1);

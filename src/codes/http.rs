@@ -127,6 +127,7 @@ pub fn upgrade_response<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) 
 /// | `ratelimit-reset`, `x-ratelimit-reset`, `x-rate-limit-reset` | see [`rate_limit_reset`] | at the limit |
 /// | `x-ratelimit-reset-requests`, `…-tokens` (OpenAI) | see [`duration`] | at the limit |
 /// | `anthropic-ratelimit-…-reset` | RFC 3339 | at the limit |
+/// | `x-mws-quota-resetson` (Amazon MWS) | an HTTP-date | at the limit |
 /// | `ratelimit` (draft-ietf-httpapi-ratelimit-headers, 08 and later) | see [`rate_limit`] | of each policy at its limit |
 ///
 /// Many servers send the reset of a limit with each answer. It counts only if the
@@ -153,7 +154,7 @@ pub fn wait<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) -> Option<Du
     let mut add =
         |wait: Option<Duration>| longest = longest.max(wait.filter(|wait| !wait.is_zero()));
 
-    add(field("retry-after").and_then(|value| retry_after_at(value, now)));
+    add(field("retry-after").and_then(|value| retry_after_from(value, now)));
     add(field("x-ratelimit-reset-after").and_then(|value| date::seconds(trim(value))));
     for name in ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"] {
         add(field(name).and_then(milliseconds));
@@ -200,6 +201,9 @@ pub fn wait<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) -> Option<Du
             add(field(reset).and_then(|value| until(rfc3339(value)?, now?)));
         }
     }
+    if is_at_limit(field("x-mws-quota-remaining")) {
+        add(field("x-mws-quota-resetson").and_then(|value| until(http_date(value, now)?, now?)));
+    }
     add(field("ratelimit").and_then(rate_limit));
     longest
 }
@@ -212,16 +216,27 @@ pub fn wait<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) -> Option<Du
 ///   none, because other fields of the same servers have them. A duration such as
 ///   `1m0s` is not read.
 /// - A date in one of the three forms of RFC 9110 section 5.6.7. It is compared with
-///   `date`; if you have none and trust your clock, pass its time in the same form.
+///   `date`. Without one it is ignored; see [`retry_after_at`].
 /// - Several numbers with commas, which is what some clients make of repeated fields:
 ///   the largest.
 ///
 /// The wait is not cut. An outage cuts it to [`hint_cap`](crate::Config::hint_cap).
 pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
-    retry_after_at(value, date.and_then(|date| http_date(date, None)))
+    retry_after_from(value, date.and_then(|date| http_date(date, None)))
 }
 
-fn retry_after_at(value: &str, now: Option<Unix>) -> Option<Duration> {
+/// As [`retry_after`], by this host's clock: the time since the beginning of 1970.
+///
+/// Use it only if the answer has no `Date`. If the clock is wrong by an hour, so is the
+/// wait.
+pub fn retry_after_at(value: &str, now: Duration) -> Option<Duration> {
+    retry_after_from(
+        value,
+        Some(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)),
+    )
+}
+
+fn retry_after_from(value: &str, now: Option<Unix>) -> Option<Duration> {
     let mut numbers = value.split(',').map(|part| date::seconds(trim(part)));
     let number = numbers.try_fold(Duration::ZERO, |largest, number| Some(largest.max(number?)));
     let wait = match number {
@@ -306,6 +321,17 @@ pub fn duration(value: &str) -> Option<Duration> {
         rest = next;
     }
     Some(sum)
+}
+
+/// A number of seconds as JSON has it, such as `retry_after` in a body of Discord or
+/// Telegram. `None` means no floor.
+pub fn seconds(value: f64) -> Option<Duration> {
+    match Duration::try_from_secs_f64(value) {
+        Ok(wait) => (!wait.is_zero()).then_some(wait),
+        Err(_) if value > 0.0 => Some(Duration::MAX),
+        // Not a number, or negative.
+        Err(_) => None,
+    }
 }
 
 fn milliseconds(value: &str) -> Option<Duration> {
@@ -439,6 +465,32 @@ mod tests {
     }
 
     #[test]
+    fn a_date_can_be_compared_with_the_clock_of_this_host() {
+        let date = "Sun, 06 Nov 1994 08:51:37 GMT";
+        let at = |seconds| retry_after_at(date, Duration::from_secs(seconds));
+        assert_eq!(at(784_111_777), Some(Duration::from_secs(120)));
+        assert_eq!(at(784_111_897), None);
+        assert_eq!(at(0), Some(Duration::from_secs(784_111_897)));
+        assert_eq!(at(u64::MAX), None);
+    }
+
+    #[test]
+    fn seconds_of_a_body_saturate() {
+        for (value, wait) in [
+            (64.57, Some(Duration::from_millis(64_570))),
+            (30.0, Some(Duration::from_secs(30))),
+            (0.0, None),
+            (-1.0, None),
+            (f64::NAN, None),
+            (f64::NEG_INFINITY, None),
+            (1e300, Some(Duration::MAX)),
+            (f64::INFINITY, Some(Duration::MAX)),
+        ] {
+            assert_eq!(seconds(value), wait, "{value}");
+        }
+    }
+
+    #[test]
     fn a_reset_is_an_instant_or_a_time_from_now() {
         for (value, seconds) in [
             ("30", Some(30.0)),
@@ -568,6 +620,12 @@ mod tests {
         let reset = ("anthropic-ratelimit-tokens-reset", "1994-11-06T08:50:00Z");
         assert_eq!(wait_of(429, &[("date", NOW), reset]), Some(23.0));
         assert_eq!(wait_of(429, &[reset]), None);
+        let quota = [
+            ("date", NOW),
+            ("x-mws-quota-remaining", "0.0"),
+            ("x-mws-quota-resetson", "Sun, 06 Nov 1994 08:50:00 GMT"),
+        ];
+        assert_eq!(wait_of(503, &quota), Some(23.0));
     }
 
     #[test]

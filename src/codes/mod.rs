@@ -16,7 +16,7 @@
 //! assert!(banned.needs_repeat());
 //!
 //! // A failed statement says nothing about the connection.
-//! assert_eq!(postgres::sqlstate("40001", "could not serialize access"), None);
+//! assert_eq!(postgres::error("40001"), None);
 //! ```
 //!
 //! `None` means that the code concerns a request, not the connection. A code that a
@@ -36,7 +36,7 @@
 //! | TLS | [`tls::alert`], [`tls::Fault`], [`tls::openssl`] |
 //! | gRPC | [`grpc::status`], [`grpc::local`], [`grpc::pushback`] |
 //! | HTTP/2, HTTP/3 | [`http2::error`], [`http2::http3_error`] |
-//! | databases | [`postgres::sqlstate`], [`mysql::error`], [`mysql::mariadb`], [`redis::error`] |
+//! | databases | [`postgres::fatal`], [`postgres::error`], [`mysql::error`], [`mysql::mariadb`], [`redis::error`] |
 //! | brokers | [`mqtt::connack3`], [`mqtt::connack5`], [`mqtt::disconnect5`], [`nats::error`], [`amqp::connection_close`] |
 //! | mail | [`smtp::greeting`], [`smtp::login`], [`smtp::mail`], [`imap::login_no`] |
 //! | chat | [`irc::numeric`], [`irc::error`], [`xmpp::stream_error`], [`xmpp::sasl_failure`], [`xmpp::bind_error`] |

@@ -12,12 +12,14 @@ use super::{Advice, BUSY, DOWN, FIVE_MINUTES, LOGIN, STOP, STOP_THERE, TWICE, TW
 
 /// An error of MySQL, with its message.
 ///
-/// `None` is an error of a statement. 2013 within the handshake means that a server or
+/// Ask this table about the errors of a connect, a login, and the statements by which a
+/// connector prepares the connection. The same numbers of other statements may concern
+/// the statement alone. `None` always does. 2013 within the handshake means that a server or
 /// a balancer is full: make that `Busy`, if your driver tells. 2026 is a failure of
 /// TLS; see [`tls`](super::tls).
 ///
 /// The messages are read for three numbers that mean two things each: 1047, 1226 and
-/// 3955. Without the English text each of them gets the first meaning.
+/// 3955. Without the English text each of them gets the milder meaning.
 ///
 /// Source: MySQL's `share/messages_to_clients.txt` and `include/errmsg.h`.
 pub fn error(number: u16, message: &str) -> Option<Advice> {
@@ -25,11 +27,9 @@ pub fn error(number: u16, message: &str) -> Option<Advice> {
         3032 => DOWN,
         // Locked by an administrator.
         3118 => STOP_THERE,
-        // Locked after failed logins, for some days or until somebody unlocks it.
-        3955 if has(message, "day(s) remaining") && !has(message, "unlimited") => {
-            Advice::after(ONE_DAY)
-        }
-        3955 => STOP_THERE,
+        // Locked after failed logins: until somebody unlocks it, or for some days.
+        3955 if has(message, "unlimited") => STOP_THERE,
+        3955 => Advice::after(ONE_DAY),
         // TLS is required.
         3159 => STOP,
         // The session was killed; idle for too long.
@@ -126,7 +126,8 @@ mod tests {
 
     const MYSQL: &[(&[u16], &str)] = &[
         (&[3032], "Down"),
-        (&[3118, 3955], "Stop there"),
+        (&[3118], "Stop there"),
+        (&[3955], "After 86400"),
         (&[3159], "Stop"),
         (&[3169, 4031], "Down"),
         (&[1927, 3000, 4151], "Busy"),

@@ -3,12 +3,8 @@
 use super::text::has;
 use super::{Advice, BUSY, DOWN, LOGIN, STOP, TWICE, TWICE_THERE};
 
-/// A SQLSTATE, with the message. With tokio-postgres they are `db.code().code()` and
-/// `db.message()`.
-///
-/// Ask this table about an error of the severity `FATAL` or `PANIC`, which ends the
-/// connection, and about an `ERROR` only with 25006. Other errors are of a statement.
-/// `None` is a statement that should be repeated, or was cancelled.
+/// An error that ends the connection: its severity is `FATAL` or `PANIC`. With
+/// tokio-postgres the code is `db.code().code()`, and the message `db.message()`.
 ///
 /// The message decides only whether a standby will ever serve. It may be translated, so
 /// without the English text the code alone counts.
@@ -18,10 +14,8 @@ use super::{Advice, BUSY, DOWN, LOGIN, STOP, TWICE, TWICE_THERE};
 ///
 /// Source: appendix A of PostgreSQL's manual (`errcodes.txt`), `postinit.c` and
 /// `backend_startup.c`.
-pub fn sqlstate(code: &str, message: &str) -> Option<Advice> {
-    Some(match code {
-        // Serialization failure, deadlock; a statement that was cancelled.
-        "40001" | "40P01" | "57000" | "57014" => return None,
+pub fn fatal(code: &str, message: &str) -> Advice {
+    match code {
         // Connection failures, mostly made by drivers. 08007: the outcome of the last
         // transaction is unknown.
         "08000" | "08001" | "08003" | "08006" | "08007" => DOWN,
@@ -50,7 +44,18 @@ pub fn sqlstate(code: &str, message: &str) -> Option<Advice> {
         // 08004 rejected, 08P01 protocol, 53xxx resources, 55006 in use, 55P03 locked,
         // 58xxx and XXxxx trouble of the server.
         _ => BUSY,
-    })
+    }
+}
+
+/// An error of a statement: its severity is `ERROR`. `None` is all but a server that
+/// has become a standby, and the failures of connections that drivers report so.
+///
+/// 40001 and 40P01 mean to repeat the transaction.
+pub fn error(code: &str) -> Option<Advice> {
+    match code {
+        "08000" | "08001" | "08003" | "08006" | "08007" | "25006" => Some(fatal(code, "")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +66,7 @@ mod tests {
     #[test]
     fn each_sqlstate_is_judged_as_its_row_says() {
         check(
-            |code| sqlstate(code, ""),
+            |code| Some(fatal(code, "")),
             &[
                 (&["08000", "08001", "08003", "08006", "08007"], "Down"),
                 (&["08004", "08P01"], "Busy"),
@@ -75,12 +80,25 @@ mod tests {
                 (&["53000", "53100", "53200", "53300", "53400"], "Busy"),
                 (&["55000", "57P04"], "Stop(2) there"),
                 (&["55006", "55P03"], "Busy"),
-                (&["57000", "57014"], "none"),
+                (&["57000", "57014"], "Busy"),
                 (&["57P01", "57P02", "57P03"], "Down"),
                 (&["58000", "58030", "58P01", "F0000", "F0001"], "Busy"),
                 (&["XX000", "XX001", "XX002"], "Busy"),
-                (&["40001", "40P01"], "none"),
                 (&["", "99999", "57P99", "28p01", "28P011"], "Busy"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_error_of_a_statement_says_nothing_unless_the_server_is_a_standby_now() {
+        check(
+            error,
+            &[
+                (&["25006"], "Down next"),
+                (&["08006"], "Down"),
+                // "cached plan must not change result type", no privilege on a table.
+                (&["0A000", "42501", "42704", "3F000"], "none"),
+                (&["40001", "40P01", "57014", "57000", "23505", ""], "none"),
             ],
         );
     }
@@ -89,8 +107,8 @@ mod tests {
     fn a_standby_that_never_serves_sends_the_client_elsewhere() {
         let disabled =
             "the database system is not accepting connections: Hot standby mode is disabled.";
-        assert_eq!(short(sqlstate("57P03", disabled)), "Down next");
+        assert_eq!(short(Some(fatal("57P03", disabled))), "Down next");
         let starting = "the database system is starting up";
-        assert_eq!(short(sqlstate("57P03", starting)), "Down");
+        assert_eq!(short(Some(fatal("57P03", starting))), "Down");
     }
 }

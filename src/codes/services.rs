@@ -32,6 +32,18 @@ pub const fn discord(code: u16) -> Advice {
     }
 }
 
+/// An opcode of Discord's gateway by which the server ends a session: 7, reconnect, and
+/// 9, invalid session, which may also mean too many identifies. `None` is all others.
+///
+/// Source: as [`discord`].
+pub const fn discord_opcode(opcode: u8) -> Option<Advice> {
+    match opcode {
+        7 => Some(DOWN),
+        9 => Some(BUSY),
+        _ => None,
+    }
+}
+
 /// A close code of Discord's voice servers. After 4011, ask the gateway for a voice
 /// server again.
 ///
@@ -369,6 +381,14 @@ mod tests {
                     &["ping timeout", "transport close", "transport error", ""],
                     "Down",
                 ),
+            ],
+        );
+        check(
+            discord_opcode,
+            &[
+                (&[7], "Down"),
+                (&[9], "Busy"),
+                (&[0, 1, 10, 11, u8::MAX], "none"),
             ],
         );
         check(

@@ -59,7 +59,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// By default an `io::Error` is judged by its kind (see [`Verdict`]), also
     /// if it is inside of a boxed error. An error of any other type means
     /// `Retry(Down)`. So if a wrong password is an error type of yours, it stops
-    /// nothing unless this closure says so.
+    /// nothing unless this closure says so. [`codes`](crate::codes) has tables for the
+    /// codes of well-known protocols.
     ///
     /// An attempt that times out has no error of the connector's. It is
     /// [`Cause::Stalled`](crate::Cause::Stalled), or [`Cause::Down`](crate::Cause::Down)
