@@ -122,8 +122,8 @@ pub fn upgrade_response<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) 
 /// | field | unit | read |
 /// |---|---|---|
 /// | `retry-after` | see [`retry_after`] | always |
-/// | `x-ratelimit-reset-after` (Discord) | seconds | always |
 /// | `retry-after-ms`, `x-ms-retry-after-ms` (Azure), `x-amz-retry-after` (AWS) | milliseconds | always |
+/// | `x-ratelimit-reset-after` (Discord) | seconds | at the limit |
 /// | `ratelimit-reset`, `x-ratelimit-reset`, `x-rate-limit-reset` | see [`rate_limit_reset`] | at the limit |
 /// | `x-ratelimit-reset-requests`, `…-tokens` (OpenAI) | see [`duration`] | at the limit |
 /// | `anthropic-ratelimit-…-reset` | RFC 3339 | at the limit |
@@ -155,9 +155,11 @@ pub fn wait<'a>(code: u16, field: impl Fn(&str) -> Option<&'a str>) -> Option<Du
         |wait: Option<Duration>| longest = longest.max(wait.filter(|wait| !wait.is_zero()));
 
     add(field("retry-after").and_then(|value| retry_after_from(value, now)));
-    add(field("x-ratelimit-reset-after").and_then(|value| date::seconds(trim(value))));
     for name in ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"] {
         add(field(name).and_then(milliseconds));
+    }
+    if is_at_limit(field("x-ratelimit-remaining")) {
+        add(field("x-ratelimit-reset-after").and_then(|value| date::seconds(trim(value))));
     }
     for (reset, remaining) in [
         ("ratelimit-reset", "ratelimit-remaining"),
@@ -584,6 +586,14 @@ mod tests {
             ),
             (429, &[("x-ms-retry-after-ms", "250")], Some(0.25)),
             (503, &[("x-amz-retry-after", "1500")], Some(1.5)),
+            (
+                403,
+                &[
+                    ("x-ratelimit-remaining", "9"),
+                    ("x-ratelimit-reset-after", "64.57"),
+                ],
+                None,
+            ),
             (429, &[("x-ratelimit-reset-after", "64.57")], Some(64.57)),
             (429, &[("ratelimit-reset", "30")], Some(30.0)),
             (403, &[("ratelimit-reset", "30")], None),
