@@ -118,7 +118,7 @@ fn the_policy_gets_the_same_input_as_from_the_driver() {
     );
 
     // No answer, for 13 s each time.
-    let hole = Storm::new(1).outage(secs(50)).capacity(1);
+    let hole = Storm::new(1).outage(secs(51)).capacity(1);
     let hole = hole.attempt_timeout(secs(13)).patience(Duration::ZERO);
     let silent = Witness::default().heard(&hole.server(Server::cheap().black_hole()));
     let told = [(1, 14_000), (2, 28_000), (3, 42_000), (4, 56_000)];
@@ -319,7 +319,7 @@ fn full_over_limit(server: &Server) -> [f64; 3] {
 #[test]
 fn slots_bring_the_fleet_back_at_the_limit_in_two_attempts() {
     for limit in [10, 60, 300] {
-        let report = hinted(limit, Server::slots());
+        let report = hinted(limit, Server::slots().slot_rate(1));
         assert!(report.t_full.unwrap().over_limit < 1.005, "{report}");
         assert!(report.attempts.max <= 2, "{report}");
     }
@@ -328,7 +328,7 @@ fn slots_bring_the_fleet_back_at_the_limit_in_two_attempts() {
         let report = Storm::new(20_000)
             .outage(secs(300))
             .backlog(Duration::from_millis(backlog))
-            .server(Server::slots())
+            .server(Server::slots().slot_rate(1))
             .run(&Stratified::default());
         assert!(report.t_full.unwrap().over_limit < 1.005, "{report}");
         assert!(report.attempts.max <= 2, "{report}");
@@ -351,7 +351,7 @@ fn slots_of_a_long_queue_are_in_time() {
                 .attempt_timeout(timeout)
                 .network_delay(delay)
                 .backlog(2 * half)
-                .server(Server::slots())
+                .server(Server::slots().slot_rate(1))
                 .run(&Stratified::default());
             assert!(report.t_full.unwrap().over_limit < 1.01, "{report}");
             assert!(report.attempts.max <= 2, "{report}");
@@ -553,6 +553,7 @@ fn what_is_written_down_is_read_as_it_was() {
     assert_eq!(again(&report.arrivals), report.arrivals);
     assert_eq!(again(&report.t_full), report.t_full);
     assert_eq!(again(&report).returns, report.returns);
-    let summary = redial::storm::Summary::of(&[Storm::new(64).run(&Stratified::default())]);
+    let sweep = Sweep::new(&Storm::new(64), &[secs(5)], &[secs(0), secs(9)]);
+    let summary = redial::storm::Summary::of(&sweep.run(&Stratified::default()));
     assert_eq!(again(&summary).attempts, summary.attempts);
 }

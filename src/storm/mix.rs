@@ -1,20 +1,25 @@
 //! A fleet whose clients have different policies.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::Fleet;
+use super::fleet::{Habits, Members};
 use crate::invalid::{InvalidConfig, expect};
-use crate::policy::{AnyPolicy, AnyState, Failed, Policy};
+use crate::policy::Failed;
 use crate::rng::Rng;
 
 /// A policy for each part of a fleet. For example, most clients run the new release
 /// and some still run the old one.
 ///
-/// Each outage draws its policy at random, by the shares of the parts. If a tenth of
-/// ten thousand clients has the old policy, the storm has a thousand such clients,
-/// plus or minus thirty.
+/// A part is a [`Policy`](crate::Policy), a [`Client`](super::Client) with limits of
+/// its own, or another mix. Each client draws its part at random, by the shares. If a
+/// tenth of ten thousand clients has the old policy, the storm has a thousand such
+/// clients, plus or minus thirty.
 ///
 /// ```
 /// use redial::storm::{Mix, Storm};
@@ -29,16 +34,51 @@ use crate::rng::Rng;
 /// ```
 #[derive(Clone)]
 pub struct Mix {
-    parts: Vec<(f64, AnyPolicy)>,
+    parts: Vec<(f64, Arc<dyn Part>)>,
     whole: f64,
 }
 
-/// The state of a [`Mix`]: the part that the outage drew, and the state of its
-/// policy.
-#[derive(Debug)]
-pub struct MixState {
-    part: usize,
-    state: AnyState,
+/// A part of a fleet whose type is erased.
+trait Part: Send + Sync {
+    fn begin(self: Arc<Self>, rng: &mut Rng) -> Box<dyn Drawn>;
+}
+
+/// A client of a part.
+trait Drawn {
+    fn again(&mut self, rng: &mut Rng);
+    fn next_delay(&mut self, rng: &mut Rng, failed: &Failed) -> Option<Duration>;
+    fn habits(&self, storm: &Habits) -> Habits;
+    fn timeout(&self) -> Option<u64>;
+}
+
+struct One<F: Members> {
+    part: Arc<F>,
+    state: F::State,
+}
+
+impl<F: Members<State: 'static> + Send + Sync + 'static> Part for F {
+    fn begin(self: Arc<Self>, rng: &mut Rng) -> Box<dyn Drawn> {
+        let state = Members::begin(&*self, rng);
+        Box::new(One { part: self, state })
+    }
+}
+
+impl<F: Members> Drawn for One<F> {
+    fn again(&mut self, rng: &mut Rng) {
+        self.part.again(&mut self.state, rng);
+    }
+
+    fn next_delay(&mut self, rng: &mut Rng, failed: &Failed) -> Option<Duration> {
+        self.part.next_delay(&mut self.state, rng, failed)
+    }
+
+    fn habits(&self, storm: &Habits) -> Habits {
+        self.part.habits(&self.state, storm)
+    }
+
+    fn timeout(&self) -> Option<u64> {
+        self.part.timeout(&self.state)
+    }
 }
 
 impl Mix {
@@ -50,11 +90,11 @@ impl Mix {
     /// If `share` is not a positive, finite number;
     /// [`try_new`](Self::try_new) does not.
     #[track_caller]
-    pub fn new<P>(share: f64, policy: P) -> Self
+    pub fn new<F>(share: f64, clients: F) -> Self
     where
-        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
+        F: Fleet<State: 'static> + Send + Sync + 'static,
     {
-        expect(Self::try_new(share, policy))
+        expect(Self::try_new(share, clients))
     }
 
     /// As [`new`](Self::new).
@@ -62,15 +102,15 @@ impl Mix {
     /// # Errors
     ///
     /// If `share` is not a positive, finite number.
-    pub fn try_new<P>(share: f64, policy: P) -> Result<Self, InvalidConfig>
+    pub fn try_new<F>(share: f64, clients: F) -> Result<Self, InvalidConfig>
     where
-        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
+        F: Fleet<State: 'static> + Send + Sync + 'static,
     {
         let empty = Self {
             parts: vec![],
             whole: 0.0,
         };
-        empty.try_and(share, policy)
+        empty.try_and(share, clients)
     }
 
     /// Adds a part to the fleet.
@@ -80,11 +120,11 @@ impl Mix {
     /// If `share` is not a positive, finite number;
     /// [`try_and`](Self::try_and) does not.
     #[track_caller]
-    pub fn and<P>(self, share: f64, policy: P) -> Self
+    pub fn and<F>(self, share: f64, clients: F) -> Self
     where
-        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
+        F: Fleet<State: 'static> + Send + Sync + 'static,
     {
-        expect(self.try_and(share, policy))
+        expect(self.try_and(share, clients))
     }
 
     /// As [`and`](Self::and).
@@ -92,9 +132,9 @@ impl Mix {
     /// # Errors
     ///
     /// If `share` is not a positive, finite number.
-    pub fn try_and<P>(mut self, share: f64, policy: P) -> Result<Self, InvalidConfig>
+    pub fn try_and<F>(mut self, share: f64, clients: F) -> Result<Self, InvalidConfig>
     where
-        P: Policy<State: Send + Sync + 'static> + fmt::Debug + Send + Sync + 'static,
+        F: Fleet<State: 'static> + Send + Sync + 'static,
     {
         let whole = self.whole + share;
         if !(share > 0.0 && whole.is_finite()) {
@@ -104,13 +144,17 @@ impl Mix {
                 "a part of the fleet needs a positive share, such as 0.1",
             ));
         }
-        self.parts.push((share, AnyPolicy::new(policy)));
+        self.parts.push((share, Arc::new(clients)));
         self.whole = whole;
         Ok(self)
     }
 }
 
-impl Policy for Mix {
+/// A client of a [`Mix`], with the part that it drew.
+#[allow(missing_debug_implementations, unnameable_types)]
+pub struct MixState(Box<dyn Drawn>);
+
+impl Members for Mix {
     type State = MixState;
 
     fn begin(&self, rng: &mut Rng) -> MixState {
@@ -122,15 +166,28 @@ impl Policy for Mix {
         });
         // Only a rounding error leads past the end.
         let part = drawn.unwrap_or(self.parts.len() - 1);
-        MixState {
-            part,
-            state: self.parts[part].1.begin(rng),
-        }
+        MixState(self.parts[part].1.clone().begin(rng))
     }
 
-    fn next_delay(&self, drawn: &mut MixState, rng: &mut Rng, failed: &Failed) -> Option<Duration> {
-        let (_, policy) = self.parts.get(drawn.part)?;
-        policy.next_delay(&mut drawn.state, rng, failed)
+    fn again(&self, client: &mut MixState, rng: &mut Rng) {
+        client.0.again(rng);
+    }
+
+    fn next_delay(
+        &self,
+        client: &mut MixState,
+        rng: &mut Rng,
+        failed: &Failed,
+    ) -> Option<Duration> {
+        client.0.next_delay(rng, failed)
+    }
+
+    fn habits(&self, client: &MixState, storm: &Habits) -> Habits {
+        client.0.habits(storm)
+    }
+
+    fn timeout(&self, client: &MixState) -> Option<u64> {
+        client.0.timeout()
     }
 }
 

@@ -53,25 +53,33 @@
 //!
 #![doc = include_str!("../docs/storm.md")]
 
+mod desk;
+mod fleet;
+mod limits;
 mod mix;
 mod queue;
 mod report;
 mod run;
 mod server;
+mod stack;
 mod sweep;
+mod tally;
 
 use core::time::Duration;
 
 use crate::invalid::{InvalidConfig, expect};
-use crate::nanos::nanos;
+use crate::nanos::{nanos, scale};
 use crate::number::Number;
-use crate::outage::{Config, config_setters};
-use crate::policy::Policy;
+use crate::outage::config_setters;
 use crate::rng::Rng;
 
-pub use mix::{Mix, MixState};
-pub use report::{Attempts, Recovery, Report, Series};
-pub use server::Server;
+use desk::Glimpse;
+use fleet::Habits;
+
+pub use fleet::{Client, Fleet};
+pub use mix::Mix;
+pub use report::{Attempts, Offline, Recovery, Report, Series};
+pub use server::{Overflow, Server};
 pub use sweep::{Summary, Sweep};
 
 /// A fleet that loses its server.
@@ -98,9 +106,27 @@ pub struct Storm {
     backlog: u64,
     span: u64,
     delay: u64,
-    config: Config,
+    /// By how much a client's clock is fast or slow at most, as a share.
+    drift: f64,
+    relapse: Option<Relapse>,
+    rolling: Option<Rolling>,
+    habits: Habits,
     horizon: Option<u64>,
     seed: u64,
+}
+
+/// The server is up for a while after its outage, and then down again.
+#[derive(Clone, Copy, Debug)]
+struct Relapse {
+    up: u64,
+    down: u64,
+}
+
+/// The hosts of a server restart one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Rolling {
+    hosts: u32,
+    every: u64,
 }
 
 impl Storm {
@@ -137,7 +163,10 @@ impl Storm {
             backlog: 1_000_000_000,
             span: 0,
             delay: 0,
-            config: Config::new(),
+            drift: 0.0,
+            relapse: None,
+            rolling: None,
+            habits: Habits::default(),
             horizon: None,
             seed: 0,
         })
@@ -182,6 +211,78 @@ impl Storm {
         self
     }
 
+    /// After the outage the server is up for a while, and then down again: it is up for
+    /// good only after both. Not so by default.
+    ///
+    /// When it vanishes, it closes all connections that it has taken meanwhile, and its
+    /// queue is lost. A [`black_hole`](Server::black_hole) does not answer those in its
+    /// queue. Times of the [`Report`] count from the last return.
+    ///
+    /// # Panics
+    ///
+    /// If `up` or `down` is zero; [`try_relapse`](Self::try_relapse) does not.
+    #[track_caller]
+    pub fn relapse(self, up: Duration, down: Duration) -> Self {
+        expect(self.try_relapse(up, down))
+    }
+
+    /// As [`relapse`](Self::relapse).
+    ///
+    /// # Errors
+    ///
+    /// If `up` or `down` is zero: then the server does not return, or does not vanish.
+    pub fn try_relapse(mut self, up: Duration, down: Duration) -> Result<Self, InvalidConfig> {
+        for (setting, time) in [("up", up), ("down", down)] {
+            if time.is_zero() {
+                return Err(InvalidConfig::duration(
+                    setting,
+                    time,
+                    "a server that is up again and then down needs some time for each; for one \
+                     outage, set `outage` only",
+                ));
+            }
+        }
+        self.relapse = Some(Relapse {
+            up: nanos(up).min(LONGEST),
+            down: nanos(down).min(LONGEST),
+        });
+        Ok(self)
+    }
+
+    /// A rolling deployment: the server is a group of hosts, and one of them restarts
+    /// each `every`, the first at once. Not so by default.
+    ///
+    /// A host that restarts closes its connections, an equal share of the fleet at the
+    /// first host. Its clients come back to any host, at random, and lose their
+    /// connection again if that host restarts later. Together the hosts always take C
+    /// clients a second. [`Report::offline`] has the result.
+    ///
+    /// # Panics
+    ///
+    /// If `hosts` is 0; [`try_rolling`](Self::try_rolling) does not.
+    #[track_caller]
+    pub fn rolling(self, hosts: u32, every: Duration) -> Self {
+        expect(self.try_rolling(hosts, every))
+    }
+
+    /// As [`rolling`](Self::rolling).
+    ///
+    /// # Errors
+    ///
+    /// If `hosts` is 0.
+    pub fn try_rolling(mut self, hosts: u32, every: Duration) -> Result<Self, InvalidConfig> {
+        if hosts == 0 {
+            return Err(InvalidConfig::new(
+                "hosts",
+                hosts,
+                "a server has at least 1 host",
+            ));
+        }
+        let every = nanos(every).min(LONGEST / hosts as u64);
+        self.rolling = Some(Rolling { hosts, every });
+        Ok(self)
+    }
+
     /// What the server does with attempts beyond its capacity: [`Server::cheap`] by
     /// default.
     pub fn server(mut self, server: Server) -> Self {
@@ -210,7 +311,49 @@ impl Storm {
         self
     }
 
-    config_setters!(timeouts: this => this.config);
+    config_setters!(timeouts: this => this.habits.config);
+
+    /// By how much the clients' clocks are fast or slow at most, as a share: none by
+    /// default. With 0.01, a wait of 100 s takes 99 s to 101 s, the same for all waits
+    /// of a client.
+    ///
+    /// # Panics
+    ///
+    /// If `most` is not from 0 to 0.5; [`try_clock_drift`](Self::try_clock_drift) does
+    /// not.
+    #[track_caller]
+    pub fn clock_drift(self, most: f64) -> Self {
+        expect(self.try_clock_drift(most))
+    }
+
+    /// As [`clock_drift`](Self::clock_drift).
+    ///
+    /// # Errors
+    ///
+    /// If `most` is not from 0 to 0.5.
+    pub fn try_clock_drift(mut self, most: f64) -> Result<Self, InvalidConfig> {
+        if !(0.0..=0.5).contains(&most) {
+            return Err(InvalidConfig::new(
+                "most",
+                most,
+                "a clock drifts by a share from 0 to 0.5, such as 0.01",
+            ));
+        }
+        self.drift = most;
+        Ok(self)
+    }
+
+    /// The clients know when their transport is established. By default they do not,
+    /// as with a connector that is one opaque step.
+    ///
+    /// Such a client gives its transport 5 s, and calls an attempt that gets no further
+    /// `Down`, because the server has seen nothing of it. An attempt that is accepted is
+    /// established after one round trip, and the rest of it has the attempt timeout of
+    /// its own.
+    pub fn phases(mut self) -> Self {
+        self.habits.phases = true;
+        self
+    }
 
     /// How long the simulation continues after the server's return: by default 20
     /// times N/C, or 20 minutes if that is longer. A client that is not back by then
@@ -229,8 +372,8 @@ impl Storm {
     }
 
     /// Simulates the storm.
-    pub fn run<P: Policy>(&self, policy: &P) -> Report {
-        run::run(self, policy)
+    pub fn run<F: Fleet>(&self, fleet: &F) -> Report {
+        run::run(self, fleet)
     }
 
     /// The generator with this number: 0 for the policies, 1 for other numbers.
@@ -252,8 +395,55 @@ impl Storm {
         let after = self
             .horizon
             .unwrap_or((20.0 * self.limit().max(60e9)) as u64);
-        self.outage.saturating_add(after).min(LONGEST)
+        let restarts = self
+            .rolling
+            .map_or(0, |rolling| rolling.hosts as u64 * rolling.every);
+        self.back()
+            .saturating_add(restarts)
+            .saturating_add(after)
+            .min(LONGEST)
     }
+
+    /// When the server is back for good, in nanoseconds since the loss.
+    fn back(&self) -> u64 {
+        let relapse = self.relapse.map_or(0, |relapse| relapse.up + relapse.down);
+        self.outage.saturating_add(relapse).min(LONGEST)
+    }
+
+    /// When the server is up before that.
+    fn glimpse(&self) -> Option<Glimpse> {
+        let until = |relapse: Relapse| self.outage.saturating_add(relapse.up).min(LONGEST);
+        self.relapse.map(|relapse| Glimpse {
+            from: self.outage,
+            until: until(relapse),
+        })
+    }
+
+    /// When a client loses its connection.
+    fn lost_at(&self, client: u32) -> u64 {
+        let restart = |rolling: Rolling| (client % rolling.hosts) as u64 * rolling.every;
+        self.rolling.map_or(0, restart) + scale(spread(client), self.span)
+    }
+
+    /// How long a wait takes on the clock of a client.
+    #[inline]
+    fn on_clock_of(&self, client: u32, wait: u64) -> u64 {
+        if self.drift == 0.0 {
+            return wait;
+        }
+        let place = spread(!client) as f64 / u64::MAX as f64 * 2.0 - 1.0;
+        (wait as f64 * (1.0 + self.drift * place)) as u64
+    }
+
+    /// The unit of the times that clients are offline: all of them are below 2^31.
+    fn unit(&self) -> u64 {
+        (self.end() >> 31).max(1_000_000)
+    }
+}
+
+/// A Weyl sequence: any consecutive clients are spread evenly over 2^64.
+fn spread(client: u32) -> u64 {
+    (client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A century. The sum of two times stays below 2^63, and the server's clock, a

@@ -16,7 +16,7 @@ pub struct Report {
     pub clients: u32,
     /// How many clients the server takes in a second: C.
     pub capacity: f64,
-    /// How long the server was gone.
+    /// How long the server was gone: from the loss to its last return.
     pub outage: Duration,
     /// How many clients came back within the horizon.
     pub back: u32,
@@ -47,6 +47,8 @@ pub struct Report {
     /// all waited equally long, 0.75 if they came back evenly at C a second, 1/N if only
     /// one client waited.
     pub fairness: f64,
+    /// How long a client was offline since it lost the server.
+    pub offline: Offline,
     /// The attempts.
     pub arrivals: Series,
     /// The clients that came back.
@@ -76,6 +78,23 @@ pub struct Attempts {
     pub p99: u32,
     /// The most attempts that any client made.
     pub max: u32,
+}
+
+/// How long clients were offline, from the loss of their connections on, in whole
+/// milliseconds (more coarse if the simulation is longer than 24 days).
+///
+/// If a client lost its connection again, all its losses count. A client that did not
+/// come back was offline until the horizon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Offline {
+    /// The mean over all clients.
+    pub mean: Duration,
+    /// Half of the clients were offline for at most this long.
+    pub p50: Duration,
+    /// 99 % of the clients were offline for at most this long.
+    pub p99: Duration,
 }
 
 /// Events counted in steps of 100 ms.

@@ -1,46 +1,84 @@
 //! The simulation itself.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
 use core::time::Duration;
 
+use super::desk::{Answer, Desk};
+use super::fleet::Fleet;
 use super::queue::Queue;
-use super::server::{Answer, Desk};
-use super::{Attempts, Recovery, Report, Series, Storm};
+use super::stack::Stack;
+use super::tally::Tally;
+use super::{Report, Storm, limits};
 use crate::nanos::{nanos, scale};
 use crate::outage::{Ask, Next, Progress};
-use crate::policy::{Cause, Failed, Policy};
+use crate::policy::{Cause, Failed};
 use crate::rng::Rng;
 use crate::verdict::Verdict;
 
 /// The data of a client, besides its place in the queue. With a built-in policy this
 /// is one cache line.
 #[repr(align(64))]
-struct Client<S> {
+pub(super) struct Client<S> {
     progress: Progress,
     /// Attempts since the server's return.
-    attempts: u32,
+    pub(super) attempts: u32,
+    pub(super) offline: Offline,
     state: S,
 }
 
+/// How long a client has been offline, in units of [`Storm::unit`].
+///
+/// The lowest bit is set while the client is online. The others are the time at which
+/// it came back less the time at which it was lost, and the same for further losses.
+/// While it is offline, the time at which it will be back is missing.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Offline(u32);
+
+impl Offline {
+    fn lost(&mut self, at: u64) {
+        self.0 = (self.0 & !1).wrapping_sub((at as u32) << 1);
+    }
+
+    fn back(&mut self, at: u64) {
+        self.0 = self.0.wrapping_add((at as u32) << 1) | 1;
+    }
+
+    /// In all, at the end of the simulation.
+    pub(super) fn until(mut self, end: u64) -> u32 {
+        if self.0 & 1 == 0 {
+            self.back(end);
+        }
+        self.0 >> 1
+    }
+}
+
 /// The source of a client's waits. All clients share the policy and one generator.
-struct Seat<'a, P: Policy> {
-    policy: &'a P,
-    state: &'a mut P::State,
+struct Seat<'a, F: Fleet> {
+    fleet: &'a F,
+    state: &'a mut F::State,
     rng: &'a mut Rng,
     /// For random numbers that are not the policy's.
     other: &'a mut Rng,
+    /// Whether the state was made for the outage that begins.
+    is_new: bool,
 }
 
-impl<P: Policy> Ask for Seat<'_, P> {
-    /// Does nothing: a client has one outage, and its state is already made.
-    fn begin(&mut self) {}
+impl<F: Fleet> Ask for Seat<'_, F> {
+    #[inline]
+    fn begin(&mut self) {
+        if !self.is_new {
+            self.fleet.again(self.state, self.rng);
+        }
+    }
 
     #[inline]
     fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
-        self.policy.next_delay(self.state, self.rng, failed)
+        self.fleet.next_delay(self.state, self.rng, failed)
     }
 
+    #[inline]
     fn random(&mut self) -> u64 {
         self.other.next_u64()
     }
@@ -50,216 +88,360 @@ impl<P: Policy> Ask for Seat<'_, P> {
 /// would stand still.
 const MOST_ATTEMPTS: u64 = 10_000;
 
-pub(super) fn run<P: Policy>(storm: &Storm, policy: &P) -> Report {
-    let (mut rng, mut other) = (storm.generator(0), storm.generator(1));
-    let (config, delay, end) = (storm.config, storm.delay, storm.end());
-    let mut desk = Desk::new(storm);
-    let mut queue = Queue::new();
-    let mut tally = Tally::new(storm);
+const SECOND: u64 = 1_000_000_000;
 
-    // Each client has one event: the arrival of its next attempt at the server. At the
-    // arrival the outcome is known, because the queue is first in, first out.
-    let mut clients: Vec<Client<P::State>> = (0..storm.clients)
-        .map(|client| {
-            // A Weyl sequence: any consecutive clients are spread evenly over the span.
-            let place = (client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let lost = scale(place, storm.span);
-            let mut progress = Progress::default();
-            let mut state = policy.begin(&mut rng);
-            let mut seat = Seat {
-                policy,
-                state: &mut state,
-                rng: &mut rng,
-                other: &mut other,
-            };
-            let down = Verdict::Retry(Cause::Down);
-            match progress.lost(&config, lost, down, &mut seat) {
-                Next::Wait(wait) => {
-                    let arrival = lost.saturating_add(nanos(wait)).saturating_add(delay);
-                    if arrival <= end {
-                        queue.push(arrival, client);
-                    }
-                }
-                Next::GiveUp(_) => tally.gave_up += 1,
-            }
-            Client {
-                progress,
-                attempts: 0,
-                state,
-            }
-        })
-        .collect();
+/// When the client's kernel sends a SYN again, in seconds after the first: a timeout of
+/// a second (RFC 6298), doubled each time. Linux sends it six times
+/// (`net.ipv4.tcp_syn_retries`).
+const SYN_REPEATS: [u64; 6] = [1, 3, 7, 15, 31, 63];
 
+/// An attempt in flight that is not decided when it begins. Only some server models
+/// have such attempts.
+#[derive(Clone, Copy, Default)]
+struct Flight {
+    stage: Stage,
+    /// The attempt began before the server's return, and so is not counted yet.
+    is_early: bool,
+    begins: u64,
+    /// When the attempt came into the stack.
+    arrived: u64,
+    /// When the attempt ends without an answer.
+    leaves: u64,
+    /// When an event of an attempt that was served meanwhile is still due.
+    void: Option<u64>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// The next event is the first SYN of an attempt.
+    #[default]
+    None,
+    /// The next event is a repeated SYN.
+    Dialing,
+    /// The next event is the end of the client's patience.
+    Waiting,
+}
+
+pub(super) fn run<F: Fleet>(storm: &Storm, fleet: &F) -> Report {
+    let mut run = Run::new(storm, fleet);
     let mut room = [0; 64];
     let budget = MOST_ATTEMPTS * storm.clients as u64;
-    while let Some((arrival, number)) = queue.pop() {
+    while let Some((time, number)) = run.queue.pop() {
         // Fetches the data of the next clients while this client is simulated.
-        for &client in queue.upcoming(&mut room) {
-            black_box(clients[client as usize].attempts);
+        for &client in run.queue.upcoming(&mut room) {
+            black_box(run.clients[client as usize].attempts);
         }
-        if tally.attempts == budget {
+        if run.tally.attempts == budget || run.event(time, number) {
             break;
         }
-        tally.arrivals.count(arrival, storm.outage);
-        tally.attempts += 1;
-        let client = &mut clients[number as usize];
-        let begins = arrival - delay;
-        client.progress.connecting(begins);
-        let timeout = client
-            .progress
-            .timeout(&config, begins, || other.next_u64());
-        let leaves = begins.saturating_add(timeout);
-        client.attempts += (arrival >= storm.outage) as u32;
+    }
+    if run.stack.is_some() {
+        run.serve(storm.end());
+    }
+    let served = run.stack.map_or(0, |stack| stack.served);
+    let done = run.desk.handshakes() + served as f64;
+    run.tally.report(done, &run.clients)
+}
 
-        let answer = desk.attempt(arrival, number);
+struct Run<'a, F: Fleet> {
+    storm: &'a Storm,
+    fleet: &'a F,
+    desk: Desk,
+    stack: Option<Stack>,
+    queue: Queue,
+    tally: Tally<'a>,
+    clients: Vec<Client<F::State>>,
+    /// One for each client, if the server model needs them; otherwise empty.
+    flights: Vec<Flight>,
+    rng: Rng,
+    other: Rng,
+    end: u64,
+    back: u64,
+    unit: u64,
+    /// No event may be earlier.
+    now: u64,
+    /// Whether connections may be lost again.
+    is_rough: bool,
+}
+
+impl<'a, F: Fleet> Run<'a, F> {
+    /// All clients lose the server.
+    ///
+    /// Each client has one event: the arrival of its next attempt at the server. If the
+    /// queue is first in, first out, the outcome is known at the arrival.
+    fn new(storm: &'a Storm, fleet: &'a F) -> Self {
+        let server = &storm.server;
+        let has_flights = server.black_hole || server.newest_first.is_some() || server.drops_syns();
+        let mut run = Self {
+            storm,
+            fleet,
+            desk: Desk::new(storm),
+            stack: server
+                .newest_first
+                .map(|most| Stack::new(1e9 / storm.capacity, most)),
+            queue: Queue::new(),
+            tally: Tally::new(storm),
+            clients: Vec::with_capacity(storm.clients as usize),
+            flights: vec![Flight::default(); storm.clients as usize * has_flights as usize],
+            end: storm.end(),
+            back: storm.back(),
+            unit: storm.unit(),
+            is_rough: storm.relapse.is_some() || storm.rolling.is_some(),
+            now: 0,
+            rng: storm.generator(0),
+            other: storm.generator(1),
+        };
+        for client in 0..storm.clients {
+            let state = fleet.begin(&mut run.rng);
+            run.clients.push(Client {
+                progress: Progress::default(),
+                attempts: 0,
+                offline: Offline::default(),
+                state,
+            });
+            run.lose(client, storm.lost_at(client), true);
+        }
+        run
+    }
+
+    /// The client loses its connection.
+    fn lose(&mut self, number: u32, at: u64, is_new: bool) {
+        let client = &mut self.clients[number as usize];
+        client.offline.lost(at / self.unit);
+        let config = self.fleet.habits(&client.state, &self.storm.habits).config;
+        let mut seat = Seat {
+            fleet: self.fleet,
+            state: &mut client.state,
+            rng: &mut self.rng,
+            other: &mut self.other,
+            is_new,
+        };
+        let down = Verdict::Retry(Cause::Down);
+        let next = client.progress.lost(&config, at, down, &mut seat);
+        self.next(number, at, next);
+    }
+
+    #[inline]
+    fn next(&mut self, number: u32, now: u64, next: Next) {
+        let Next::Wait(wait) = next else {
+            self.tally.gave_up += 1;
+            return;
+        };
+        let wait = self.storm.on_clock_of(number, nanos(wait));
+        let arrival = now.saturating_add(wait).saturating_add(self.storm.delay);
+        if arrival <= self.end {
+            self.queue.push(arrival.max(self.now), number);
+        }
+    }
+
+    /// The next event of a client. Returns true if the storm is over.
+    #[inline]
+    fn event(&mut self, time: u64, number: u32) -> bool {
+        if self.flights.is_empty() {
+            self.attempt(time, number)
+        } else {
+            self.flight(time, number)
+        }
+    }
+
+    fn flight(&mut self, time: u64, number: u32) -> bool {
+        if self.serve(time) {
+            return true;
+        }
+        let flight = &mut self.flights[number as usize];
+        if flight.void == Some(time) {
+            flight.void = None;
+            return false;
+        }
+        let Flight { begins, leaves, .. } = *flight;
+        match core::mem::take(&mut flight.stage) {
+            Stage::None => self.attempt(time, number),
+            Stage::Dialing => {
+                let is_first_seen = flight.is_early && time >= self.back;
+                flight.is_early &= !is_first_seen;
+                self.clients[number as usize].attempts += is_first_seen as u32;
+                self.arrive(time, number, begins, leaves)
+            }
+            Stage::Waiting => {
+                self.fail(number, leaves, Verdict::Retry(Cause::Stalled));
+                false
+            }
+        }
+    }
+
+    /// An attempt begins, and its first packet arrives.
+    #[inline]
+    fn attempt(&mut self, arrival: u64, number: u32) -> bool {
+        self.tally.arrivals.count(arrival, self.back);
+        self.tally.attempts += 1;
+        let begins = arrival - self.storm.delay;
+        let client = &mut self.clients[number as usize];
+        client.attempts += (arrival >= self.back) as u32;
+        let leaves = match self.fleet.timeout(&client.state) {
+            Some(timeout) => {
+                client.progress.connecting(begins);
+                begins.saturating_add(timeout)
+            }
+            None => {
+                let habits = self.fleet.habits(&client.state, &self.storm.habits);
+                limits::begin(&mut client.progress, &habits, begins, &mut self.other)
+            }
+        };
+        self.arrive(arrival, number, begins, leaves)
+    }
+
+    /// A packet that opens the transport arrives at the server.
+    #[inline]
+    fn arrive(&mut self, arrival: u64, number: u32, begins: u64, mut leaves: u64) -> bool {
+        let delay = self.storm.delay;
+        let heard = arrival.saturating_add(delay);
+        let client = &mut self.clients[number as usize];
+        let habits = self.fleet.habits(&client.state, &self.storm.habits);
+        let has_phases = habits.phases && self.fleet.timeout(&client.state).is_none();
+        let answer = self.desk.attempt(arrival, number);
+        let mut timed_out = Cause::Stalled;
+        if has_phases {
+            timed_out = Cause::Down;
+            let is_accepted = match answer {
+                Answer::Served(_) | Answer::Cut(_) | Answer::Silence | Answer::Waits => true,
+                Answer::Refused(_) | Answer::Lost | Answer::Unanswered => false,
+            };
+            if is_accepted && heard <= leaves {
+                timed_out = Cause::Stalled;
+                leaves = limits::established(&mut client.progress, &habits, heard, &mut self.other);
+            }
+        }
         let (told, verdict) = match answer {
             // A handshake may take longer than any timeout.
             Answer::Served(done) if done.saturating_add(delay) <= leaves => {
-                let back = done.saturating_add(delay);
-                client.progress.connected(back);
-                if back <= end && tally.returned(back) {
-                    break;
-                }
+                return self.connected(number, done.saturating_add(delay));
+            }
+            Answer::Refused(verdict) if heard <= leaves => (heard, verdict),
+            Answer::Cut(at) if !self.storm.server.black_hole && at + delay <= leaves => {
+                (at + delay, Verdict::Retry(Cause::Down))
+            }
+            Answer::Lost if self.repeats(arrival, number, begins, leaves) => return false,
+            Answer::Waits => {
+                self.wait(arrival, number, begins, leaves);
+                return false;
+            }
+            _ => (leaves, Verdict::Retry(timed_out)),
+        };
+        self.fail(number, told, verdict);
+        false
+    }
+
+    #[inline]
+    fn fail(&mut self, number: u32, told: u64, verdict: Verdict) {
+        let client = &mut self.clients[number as usize];
+        let config = self.fleet.habits(&client.state, &self.storm.habits).config;
+        let mut seat = Seat {
+            fleet: self.fleet,
+            state: &mut client.state,
+            rng: &mut self.rng,
+            other: &mut self.other,
+            is_new: false,
+        };
+        let next = client.progress.failed(&config, told, verdict, &mut seat);
+        self.next(number, told, next);
+    }
+
+    /// The client is connected. Returns true if all are.
+    #[inline]
+    fn connected(&mut self, number: u32, back: u64) -> bool {
+        let client = &mut self.clients[number as usize];
+        client.progress.connected(back);
+        if back > self.end {
+            return false;
+        }
+        client.offline.back(back / self.unit);
+        if self.is_rough {
+            if let Some(lost) = self.lost_again(back) {
+                self.tally.returns.count(back, self.back);
+                self.lose(number, lost, false);
+                return false;
+            }
+        }
+        self.tally.returned(back)
+    }
+
+    /// When a connection that is made now is lost again, if it is.
+    #[cold]
+    fn lost_again(&mut self, now: u64) -> Option<u64> {
+        if let Some(glimpse) = self.storm.glimpse() {
+            if now < self.back {
+                return Some(glimpse.until.max(now));
+            }
+        }
+        let rolling = self.storm.rolling?;
+        let host = scale(self.other.next_u64(), rolling.hosts as u64);
+        let restarts = host * rolling.every;
+        (restarts > now).then_some(restarts)
+    }
+
+    /// Whether the client's kernel sends the SYN again. This is its next event then.
+    #[cold]
+    fn repeats(&mut self, lost: u64, number: u32, begins: u64, leaves: u64) -> bool {
+        let sent = SYN_REPEATS.map(|seconds| begins.saturating_add(seconds * SECOND));
+        let mut sent = sent.into_iter().take_while(|&sent| sent < leaves);
+        let next = sent.find_map(|sent| {
+            let arrives = sent.saturating_add(self.storm.delay);
+            (arrives > lost && !self.desk.is_gone(arrives)).then_some(arrives)
+        });
+        let Some(arrives) = next else { return false };
+        let flight = &mut self.flights[number as usize];
+        flight.stage = Stage::Dialing;
+        flight.is_early = lost < self.back;
+        (flight.begins, flight.leaves) = (begins, leaves);
+        if arrives <= self.end {
+            self.queue.push(arrives, number);
+        }
+        true
+    }
+
+    /// The attempt waits in the stack. If it is not served, the client's next event is
+    /// the end of its patience.
+    #[cold]
+    fn wait(&mut self, arrival: u64, number: u32, begins: u64, leaves: u64) {
+        if let Some(stack) = &mut self.stack {
+            stack.push(arrival, number);
+        }
+        let flight = &mut self.flights[number as usize];
+        flight.stage = Stage::Waiting;
+        flight.arrived = arrival;
+        (flight.begins, flight.leaves) = (begins, leaves);
+        if leaves <= self.end {
+            self.queue.push(leaves, number);
+        }
+    }
+
+    /// Serves the stack up to now. Returns true if the storm is over.
+    fn serve(&mut self, now: u64) -> bool {
+        self.now = now;
+        while let Some(stack) = &mut self.stack {
+            let Some((arrived, number, done)) = stack.serve(now) else {
+                break;
+            };
+            let back = done.saturating_add(self.storm.delay);
+            let flight = &mut self.flights[number as usize];
+            let has_left = flight.stage != Stage::Waiting || flight.arrived != arrived;
+            if has_left || back > flight.leaves {
                 continue;
             }
-            Answer::Refused(verdict) if arrival + delay <= leaves => (arrival + delay, verdict),
-            Answer::Served(_) | Answer::Refused(_) | Answer::Silence => {
-                (leaves, Verdict::Retry(Cause::Stalled))
+            flight.stage = Stage::None;
+            flight.void = Some(flight.leaves);
+            if self.connected(number, back) {
+                return true;
             }
-        };
-        let mut seat = Seat {
-            policy,
-            state: &mut client.state,
-            rng: &mut rng,
-            other: &mut other,
-        };
-        match client.progress.failed(&config, told, verdict, &mut seat) {
-            Next::Wait(wait) => {
-                let arrival = told.saturating_add(nanos(wait)).saturating_add(delay);
-                if arrival <= end {
-                    queue.push(arrival, number);
-                }
-            }
-            Next::GiveUp(_) => tally.gave_up += 1,
         }
+        false
     }
-    tally.report(&desk, clients.into_iter().map(|client| client.attempts))
-}
-
-/// The counts of a running storm.
-struct Tally<'a> {
-    storm: &'a Storm,
-    arrivals: Series,
-    returns: Series,
-    attempts: u64,
-    back: u32,
-    gave_up: u32,
-    t_50: Option<Recovery>,
-    t_99: Option<Recovery>,
-    t_full: Option<Recovery>,
-    waited: f64,
-    waited_squared: f64,
-}
-
-impl<'a> Tally<'a> {
-    fn new(storm: &'a Storm) -> Self {
-        Self {
-            storm,
-            arrivals: Series::new(storm.outage),
-            returns: Series::new(storm.outage),
-            attempts: 0,
-            back: 0,
-            gave_up: 0,
-            t_50: None,
-            t_99: None,
-            t_full: None,
-            waited: 0.0,
-            waited_squared: 0.0,
-        }
-    }
-
-    /// Counts a client that is back. Returns true if it was the last one.
-    #[inline]
-    fn returned(&mut self, at: u64) -> bool {
-        self.returns.count(at, self.storm.outage);
-        self.back += 1;
-        self.waited(at);
-        // Clients are counted one by one, so no share is skipped.
-        let (back, all) = (self.back, self.storm.clients);
-        if back == share(all, 50) {
-            self.t_50 = Some(self.recovery(at, 0.5));
-        }
-        if back == share(all, 99) {
-            self.t_99 = Some(self.recovery(at, 0.99));
-        }
-        if back == all {
-            self.t_full = Some(self.recovery(at, 1.0));
-        }
-        back + self.gave_up == all
-    }
-
-    fn waited(&mut self, until: u64) {
-        let waited = until.saturating_sub(self.storm.outage) as f64;
-        self.waited += waited;
-        self.waited_squared += waited * waited;
-    }
-
-    fn recovery(&self, at: u64, share: f64) -> Recovery {
-        let time = at.saturating_sub(self.storm.outage);
-        Recovery {
-            time: Duration::from_nanos(time),
-            over_limit: time as f64 / (share * self.storm.limit()),
-        }
-    }
-
-    fn report(mut self, desk: &Desk, attempts: impl Iterator<Item = u32>) -> Report {
-        let storm = self.storm;
-        let n = storm.clients as f64;
-        let back = self.back as f64;
-        for _ in self.back..storm.clients {
-            self.waited(storm.end());
-        }
-        let mut attempts: Vec<u32> = attempts.collect();
-        let after: u64 = attempts.iter().map(|&attempts| attempts as u64).sum();
-        let rank = share(storm.clients, 99) as usize - 1;
-        let (_, &mut p99, most) = attempts.select_nth_unstable(rank);
-        let max = most.iter().copied().max().unwrap_or(p99);
-        let of = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
-        Report {
-            clients: storm.clients,
-            capacity: storm.capacity,
-            outage: Duration::from_nanos(storm.outage),
-            back: self.back,
-            gave_up: self.gave_up,
-            t_50: self.t_50,
-            t_99: self.t_99,
-            t_full: self.t_full,
-            attempts: Attempts {
-                mean: after as f64 / n,
-                p99,
-                max,
-            },
-            attempts_down: (self.attempts - after) as f64 / n,
-            peak_second: self.arrivals.peak(10) as f64 / storm.capacity,
-            peak_100ms: self.arrivals.peak(1) as f64 / (storm.capacity / 10.0),
-            wasted: 1.0 - of(back, after as f64),
-            goodput: of(back, desk.handshakes()),
-            fairness: of(self.waited * self.waited, n * self.waited_squared),
-            arrivals: self.arrivals,
-            returns: self.returns,
-        }
-    }
-}
-
-/// The smallest number of clients that is at least `percent` of all.
-fn share(all: u32, percent: u64) -> u32 {
-    (all as u64 * percent).div_ceil(100) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Decorrelated, Exponential, Sequence, Stratified};
+    use crate::policy::{Decorrelated, Exponential, Policy, Sequence, Stratified};
 
     #[test]
     fn a_client_with_a_built_in_policy_is_64_bytes() {
@@ -274,15 +456,5 @@ mod tests {
             size(&Sequence::new([second])),
         ];
         assert_eq!(sizes, [64; 4]);
-    }
-
-    #[test]
-    fn shares_are_rounded_up() {
-        assert_eq!(
-            [1, 2, 3, 100, 101].map(|all| share(all, 50)),
-            [1, 1, 2, 50, 51]
-        );
-        assert_eq!([1, 2, 100, 101].map(|all| share(all, 99)), [1, 2, 99, 100]);
-        assert_eq!(share(u32::MAX, 100), u32::MAX);
     }
 }

@@ -1,57 +1,98 @@
 //! Models of the server.
 
 use alloc::sync::Arc;
-use alloc::vec;
-use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::Storm;
-use crate::bucket::TokenBucket;
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
-use crate::policy::Cause;
+use crate::number::Number;
 use crate::verdict::Verdict;
 
 /// A model of the server: what happens to attempts beyond its capacity.
 ///
-/// Each model serves one client after the other, in the order of arrival, each in
-/// 1/C s; C is the [`capacity`](super::Storm::capacity). The models differ in what
-/// happens to an attempt that finds the queue full.
+/// Each model serves one client after the other, each in 1/C s; C is the
+/// [`capacity`](super::Storm::capacity). All but [`lifo`](Self::lifo) serve in the
+/// order of arrival. The models differ in what happens to an attempt that finds the
+/// queue full.
 ///
 /// | model | an attempt that finds the queue full | cause |
 /// |---|---|---|
 /// | [`cheap`](Self::cheap) | is refused at once, at no cost | `Busy` |
 /// | [`costly`](Self::costly) | is refused at once, which costs a part of a handshake | `Busy` |
-/// | [`slow`](Self::slow) | gets no answer | `Stalled` |
-/// | [`stale`](Self::stale) | gets no answer; the queue is so long that clients leave it, and the server still does their handshakes | `Stalled` |
+/// | [`slow`](Self::slow) | gets no answer | `Stalled`, or `Down` if the client knows its [phases](super::Storm::phases) |
+/// | [`stale`](Self::stale) | gets no answer; the queue is so long that clients leave it, and the server still does their handshakes | the same |
 /// | [`slots`](Self::slots) | gets a slot: an instant at which to come back. For clients without a slot the queue counts as full when it is half full | none: the slot sets the wait |
+/// | [`lifo`](Self::lifo) | there is no such attempt: the newest is served first, and old ones are dropped | `Stalled` |
+///
+/// [`overflow`](Self::overflow) changes what happens to these attempts in each model.
 ///
 /// While the server is down, it refuses attempts at once (`Down`). A
-/// [`black_hole`](Self::black_hole) does not answer while it is down. The cause is
-/// `Stalled` then, because the client cannot see that the server is down.
+/// [`black_hole`](Self::black_hole) does not answer while it is down. A client that
+/// does not know its phases cannot tell this from a server that is slow, so the cause
+/// is `Stalled` then.
 #[derive(Clone)]
 pub struct Server {
     /// The depth of the queue in nanoseconds; `None` for the storm's backlog.
-    queue: Option<u64>,
-    refusal: Refusal,
-    black_hole: bool,
+    pub(super) queue: Option<u64>,
+    pub(super) refusal: Refusal,
+    /// What a refusal costs, in handshakes.
+    pub(super) cost: f64,
+    /// When a newest-first queue drops an attempt, in nanoseconds.
+    pub(super) newest_first: Option<u64>,
+    pub(super) slots: Slots,
+    pub(super) black_hole: bool,
+}
+
+/// What happens to an attempt that finds the server's queue full.
+///
+/// This is apart from how deep the queue is; see [`Server::overflow`].
+///
+/// Clients that know their [phases](super::Storm::phases) can tell some of these apart
+/// that look alike to others. They call an attempt without an answer `Down` if its
+/// transport was not established, and `Stalled` if it was. Clients that do not know
+/// them call both `Stalled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It is refused at once as `Down`: the kernel resets a connection that its listen
+    /// queue has no room for (`net.ipv4.tcp_abort_on_overflow`), or a load balancer at
+    /// its maximum closes it.
+    Reset,
+    /// It is refused at once as `Busy`: a 503.
+    Busy,
+    /// The kernel drops its SYN because the listen queue is full, as Linux does. The
+    /// client's kernel sends the SYN again 1, 3, 7 and 15 s after the first, while the
+    /// attempt lasts. Each of them may find room.
+    SynDropped,
+    /// The transport is never established and nothing is sent again, as if a
+    /// middlebox had forgotten the attempt.
+    Unanswered,
+    /// The transport is established, and then there is silence, as behind a load
+    /// balancer that accepts for a server without room.
+    Silent,
 }
 
 #[derive(Clone)]
-enum Refusal {
-    /// In handshakes.
-    Costs(f64),
-    Silent,
+pub(super) enum Refusal {
+    Overflow(Overflow),
     Slots,
     Hints(Arc<dyn Fn(Duration) -> Verdict + Send + Sync>),
+}
+
+/// How slots are handed out.
+#[derive(Clone, Copy)]
+pub(super) struct Slots {
+    /// As a multiple of the capacity.
+    pub(super) rate: f64,
+    pub(super) front_ends: u32,
 }
 
 impl Server {
     /// Refusals cost nothing, for example because a load balancer, the kernel or a
     /// login server refuses.
     pub fn cheap() -> Self {
-        Self::new(Refusal::Costs(0.0))
+        Self::new(Refusal::Overflow(Overflow::Busy))
     }
 
     /// Each refusal costs as much work as `handshakes` handshakes, for example 0.1 if a
@@ -72,19 +113,12 @@ impl Server {
     ///
     /// If `handshakes` is negative, infinite or NaN.
     pub fn try_costly(handshakes: f64) -> Result<Self, InvalidConfig> {
-        if handshakes.is_finite() && handshakes >= 0.0 {
-            return Ok(Self::new(Refusal::Costs(handshakes)));
-        }
-        Err(InvalidConfig::new(
-            "handshakes",
-            handshakes,
-            "a refusal must cost a finite number of at least 0, such as 0.1",
-        ))
+        Self::cheap().try_refusal_cost(handshakes)
     }
 
     /// Attempts that find the queue full get no answer.
     pub fn slow() -> Self {
-        Self::new(Refusal::Silent)
+        Self::new(Refusal::Overflow(Overflow::Unanswered))
     }
 
     /// A queue so deep that clients leave it, while the server still does their
@@ -96,23 +130,58 @@ impl Server {
     pub fn stale(queue: Duration) -> Self {
         Self {
             queue: Some(nanos(queue)),
-            ..Self::new(Refusal::Silent)
+            ..Self::new(Refusal::Overflow(Overflow::Unanswered))
         }
     }
 
-    /// Refusals cost nothing and hand out slots: the client comes back at an
-    /// instant of its own ([`Verdict::Slot`]) and is admitted.
+    /// The server takes the newest attempt first, and drops attempts that are older
+    /// than `most`, without an answer and without work.
     ///
-    /// The instants are 1/C apart, from a [`TokenBucket`]. The first slot is half a
+    /// There is no limit to its queue, so [`overflow`](Self::overflow) and
+    /// [`Storm::backlog`](super::Storm::backlog) have no effect.
+    ///
+    /// # Panics
+    ///
+    /// If `most` is zero; [`try_lifo`](Self::try_lifo) does not.
+    #[track_caller]
+    pub fn lifo(most: Duration) -> Self {
+        expect(Self::try_lifo(most))
+    }
+
+    /// As [`lifo`](Self::lifo).
+    ///
+    /// # Errors
+    ///
+    /// If `most` is zero: the server would serve nobody.
+    pub fn try_lifo(most: Duration) -> Result<Self, InvalidConfig> {
+        if most.is_zero() {
+            return Err(InvalidConfig::duration(
+                "most",
+                most,
+                "the server would drop every attempt; let it keep them for a while, such as 10 s",
+            ));
+        }
+        Ok(Self {
+            newest_first: Some(nanos(most)),
+            ..Self::new(Refusal::Overflow(Overflow::Silent))
+        })
+    }
+
+    /// Refusals hand out slots: the client comes back at an instant of its own
+    /// ([`Verdict::Slot`]) and is admitted.
+    ///
+    /// The instants come from a [`TokenBucket`](crate::TokenBucket), by default at 1.25
+    /// times the capacity; see [`slot_rate`](Self::slot_rate). The first slot is half a
     /// queue away, so that the queue neither runs dry nor overflows. A client without a
     /// slot is admitted only while the queue is less than half full.
     ///
-    /// The fleet is back at the limit, with at most two attempts for each client, on
-    /// two conditions:
+    /// With a rate of 1, the fleet is back at the limit with at most two attempts for
+    /// each client, on three conditions:
     ///
     /// - The queue holds at least two handshakes.
     /// - Half a queue, two handshakes and one round trip together take no longer than
     ///   the clients' timeout.
+    /// - All clients come at their slots, and the server knows its capacity.
     ///
     /// The server must recognize the clients that hold a slot, by name or by a ticket;
     /// [`_slots`](crate::_slots) has the recipe. `hints(Verdict::Slot)` models a server
@@ -122,8 +191,8 @@ impl Server {
         Self::new(Refusal::Slots)
     }
 
-    /// Refusals cost nothing, and `hint` turns the time until the client's slot into the
-    /// server's answer. Use it to try out the answers of your own server.
+    /// Refusals have an answer: `hint` makes it from the time until the client's slot.
+    /// The slots are as those of [`slots`](Self::slots) at a rate of 1. Use it to try out the answers of your own server.
     ///
     /// ```
     /// use redial::Verdict;
@@ -134,11 +203,138 @@ impl Server {
     /// let server = Server::hints(|_slot| Verdict::RetryAfter(Duration::from_secs(10)));
     /// ```
     pub fn hints(hint: impl Fn(Duration) -> Verdict + Send + Sync + 'static) -> Self {
-        Self::new(Refusal::Hints(Arc::new(hint)))
+        Self {
+            slots: Slots {
+                rate: 1.0,
+                front_ends: 1,
+            },
+            ..Self::new(Refusal::Hints(Arc::new(hint)))
+        }
+    }
+
+    /// What happens to an attempt that finds the queue full, however deep the queue is.
+    ///
+    /// ```
+    /// use redial::Stratified;
+    /// use redial::storm::{Overflow, Server, Storm};
+    /// use std::time::Duration;
+    ///
+    /// // Clients may queue for half a minute, and are answered 503 beyond that.
+    /// let server = Server::stale(Duration::from_secs(30)).overflow(Overflow::Busy);
+    /// let report = Storm::new(1_000).server(server).run(&Stratified::default());
+    /// assert!(report.recovered());
+    /// ```
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        Self {
+            refusal: Refusal::Overflow(overflow),
+            ..self
+        }
+    }
+
+    /// Each refusal costs as much work as `handshakes` handshakes: none by default.
+    ///
+    /// This holds for each refusal of an attempt that finds the queue full, also for
+    /// slots and hints. Silence costs nothing.
+    ///
+    /// # Panics
+    ///
+    /// If `handshakes` is negative, infinite or NaN;
+    /// [`try_refusal_cost`](Self::try_refusal_cost) does not.
+    #[track_caller]
+    pub fn refusal_cost(self, handshakes: f64) -> Self {
+        expect(self.try_refusal_cost(handshakes))
+    }
+
+    /// As [`refusal_cost`](Self::refusal_cost).
+    ///
+    /// # Errors
+    ///
+    /// If `handshakes` is negative, infinite or NaN.
+    pub fn try_refusal_cost(self, handshakes: f64) -> Result<Self, InvalidConfig> {
+        if handshakes.is_finite() && handshakes >= 0.0 {
+            return Ok(Self {
+                cost: handshakes,
+                ..self
+            });
+        }
+        Err(InvalidConfig::new(
+            "handshakes",
+            handshakes,
+            "a refusal must cost a finite number of at least 0, such as 0.1",
+        ))
+    }
+
+    /// The rate at which [`slots`](Self::slots) are handed out, as a multiple of the
+    /// capacity: 1.25 by default.
+    ///
+    /// The rate is a multiple of the real capacity. So a server that hands out at 1.25
+    /// times of what it believes its capacity to be, and can take 1.3 times as much,
+    /// has a rate of 1.25 / 1.3.
+    ///
+    /// # Panics
+    ///
+    /// If `times` is not a positive, finite number;
+    /// [`try_slot_rate`](Self::try_slot_rate) does not.
+    #[track_caller]
+    pub fn slot_rate(self, times: impl Number) -> Self {
+        expect(self.try_slot_rate(times))
+    }
+
+    /// As [`slot_rate`](Self::slot_rate).
+    ///
+    /// # Errors
+    ///
+    /// If `times` is not a positive, finite number.
+    pub fn try_slot_rate(mut self, times: impl Number) -> Result<Self, InvalidConfig> {
+        let times = times.as_f64();
+        if !(times.is_finite() && times > 0.0) {
+            return Err(InvalidConfig::new(
+                "times",
+                times,
+                "slots need a rate above 0, such as 1.25 times the capacity",
+            ));
+        }
+        self.slots.rate = times;
+        Ok(self)
+    }
+
+    /// How many front ends hand out [`slots`](Self::slots), each with a counter of its
+    /// own and its share of the [rate](Self::slot_rate): 1 by default.
+    ///
+    /// Clients come to a front end at random, and all share the queue of one server.
+    /// To model `n` front ends that each count at the whole capacity, give a rate that
+    /// is `n` times as high.
+    ///
+    /// # Panics
+    ///
+    /// If `front_ends` is 0; [`try_front_ends`](Self::try_front_ends) does not.
+    #[track_caller]
+    pub fn front_ends(self, front_ends: u32) -> Self {
+        expect(self.try_front_ends(front_ends))
+    }
+
+    /// As [`front_ends`](Self::front_ends).
+    ///
+    /// # Errors
+    ///
+    /// If `front_ends` is 0.
+    pub fn try_front_ends(mut self, front_ends: u32) -> Result<Self, InvalidConfig> {
+        if front_ends == 0 {
+            return Err(InvalidConfig::new(
+                "front_ends",
+                front_ends,
+                "nobody would hand out slots; give at least 1",
+            ));
+        }
+        self.slots.front_ends = front_ends;
+        Ok(self)
     }
 
     /// While the server is down, attempts get no answer instead of a refusal, as if
-    /// the host were gone and not only the process.
+    /// the host or the network were gone and not only the process.
+    ///
+    /// The client's kernel sends the SYN again 1, 3, 7 and 15 s after the first. So an
+    /// attempt in flight when the server returns is answered then, if it still lasts.
     pub fn black_hole(self) -> Self {
         Self {
             black_hole: true,
@@ -146,10 +342,20 @@ impl Server {
         }
     }
 
+    pub(super) fn drops_syns(&self) -> bool {
+        matches!(self.refusal, Refusal::Overflow(Overflow::SynDropped))
+    }
+
     fn new(refusal: Refusal) -> Self {
         Self {
             queue: None,
             refusal,
+            cost: 0.0,
+            newest_first: None,
+            slots: Slots {
+                rate: 1.25,
+                front_ends: 1,
+            },
             black_hole: false,
         }
     }
@@ -169,107 +375,15 @@ impl fmt::Debug for Server {
             server.field("queue", &Duration::from_nanos(queue));
         }
         match self.refusal {
-            Refusal::Costs(handshakes) => server.field("refusal_costs", &handshakes),
-            Refusal::Silent => server.field("refusal", &format_args!("silence")),
-            Refusal::Slots => server.field("refusal", &format_args!("a slot")),
-            Refusal::Hints(_) => server.field("refusal", &format_args!("a hint")),
+            Refusal::Overflow(_) if self.newest_first.is_some() => &mut server,
+            Refusal::Overflow(overflow) => server.field("overflow", &overflow),
+            Refusal::Slots => server.field("overflow", &format_args!("a slot")),
+            Refusal::Hints(_) => server.field("overflow", &format_args!("a hint")),
         };
+        if let Some(most) = self.newest_first {
+            server.field("newest_first", &Duration::from_nanos(most));
+        }
+        server.field("refusal_cost", &self.cost);
         server.field("black_hole", &self.black_hole).finish()
-    }
-}
-
-/// A running server. Times are in nanoseconds since the loss. The times of the queue
-/// are fractional, because 1/C is.
-pub(super) struct Desk {
-    server: Server,
-    back: u64,
-    handshake: f64,
-    queue: f64,
-    /// When all queued work will be done.
-    free: f64,
-    /// The next slots.
-    slots: TokenBucket,
-    /// Which clients hold a slot, if the server recognizes them; otherwise empty.
-    holders: Vec<bool>,
-    /// The handshakes accepted so far.
-    served: u64,
-    /// The cost of refusals so far, in handshakes.
-    refused: f64,
-}
-
-/// The server's answer to an attempt.
-pub(super) enum Answer {
-    /// Served at this time, even if the client has left.
-    Served(u64),
-    Refused(Verdict),
-    Silence,
-}
-
-impl Desk {
-    pub(super) fn new(storm: &Storm) -> Self {
-        let (server, handshake) = (&storm.server, 1e9 / storm.capacity);
-        let knows_holders = matches!(server.refusal, Refusal::Slots);
-        Self {
-            server: server.clone(),
-            back: storm.outage,
-            handshake,
-            queue: server.queue.unwrap_or(storm.backlog) as f64,
-            free: storm.outage as f64,
-            // Rounded up, because slots must not be closer than handshakes.
-            slots: TokenBucket::new(1, Duration::from_nanos(handshake.ceil() as u64)),
-            holders: vec![false; storm.clients as usize * usize::from(knows_holders)],
-            served: 0,
-            refused: 0.0,
-        }
-    }
-
-    /// Answers an attempt of `client` that arrives now.
-    #[inline]
-    pub(super) fn attempt(&mut self, now: u64, client: u32) -> Answer {
-        if now < self.back {
-            return if self.server.black_hole {
-                Answer::Silence
-            } else {
-                Answer::Refused(Verdict::Retry(Cause::Down))
-            };
-        }
-        let at = now as f64;
-        let queue = match self.holders.get(client as usize) {
-            Some(false) => self.queue / 2.0,
-            _ => self.queue,
-        };
-        if self.free - at < queue {
-            self.free = self.free.max(at) + self.handshake;
-            self.served += 1;
-            return Answer::Served(self.free as u64);
-        }
-        match &self.server.refusal {
-            Refusal::Costs(handshakes) => {
-                self.free += handshakes * self.handshake;
-                self.refused += handshakes;
-                Answer::Refused(Verdict::Retry(Cause::Busy))
-            }
-            Refusal::Silent => Answer::Silence,
-            Refusal::Slots => {
-                self.holders[client as usize] = true;
-                Answer::Refused(Verdict::Slot(self.slot(now)))
-            }
-            Refusal::Hints(hint) => Answer::Refused(hint(self.slot(now))),
-        }
-    }
-
-    /// The wait until the next slot.
-    fn slot(&self, now: u64) -> Duration {
-        let half = self.queue as u64 / 2;
-        Duration::from_nanos(half)
-            + self
-                .slots
-                .reserve_at(Duration::from_nanos(now + half))
-                .wait()
-    }
-
-    /// All accepted work, in handshakes.
-    pub(super) fn handshakes(&self) -> f64 {
-        self.served as f64 + self.refused
     }
 }

@@ -6,9 +6,8 @@ use core::time::Duration;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use super::{Report, Storm};
+use super::{Fleet, Report, Storm};
 use crate::invalid::{InvalidConfig, expect};
-use crate::policy::Policy;
 
 /// Storms for each combination of several N/C and outages, run in parallel.
 ///
@@ -87,19 +86,19 @@ impl Sweep {
 
     /// Simulates all storms, on all cores. The reports are in the order of the
     /// storms.
-    pub fn run<P: Policy + Sync>(&self, policy: &P) -> Vec<Report> {
-        self.run_watched(policy, |_| ())
+    pub fn run<F: Fleet + Sync>(&self, fleet: &F) -> Vec<Report> {
+        self.run_watched(fleet, |_| ())
     }
 
     /// As [`run`](Self::run), and calls `done` after each storm, for example for a
     /// progress bar. The calls come from any thread and in any order.
-    pub fn run_watched<P: Policy + Sync>(
+    pub fn run_watched<F: Fleet + Sync>(
         &self,
-        policy: &P,
+        fleet: &F,
         done: impl Fn(&Report) + Sync,
     ) -> Vec<Report> {
         let each = |storm: &Storm| {
-            let report = storm.run(policy);
+            let report = storm.run(fleet);
             done(&report);
             report
         };
@@ -132,6 +131,11 @@ pub struct Summary {
     pub t_99: f64,
     /// The same mean for the time to all clients.
     pub t_full: f64,
+    /// As [`t_99`](Self::t_99), but a storm in which 99 % do not come back within the
+    /// horizon counts as [`NEVER`](Self::NEVER) times its limit.
+    pub at_once: f64,
+    /// The same mean over the storms with an outage and with N/C of at least 2 s.
+    pub after_outage: f64,
     /// The attempts of a client after the server's return, on average over the storms
     /// without an outage and with N/C of at least 2 s, including storms that never
     /// ended.
@@ -139,14 +143,20 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What a storm that does not end counts as in [`at_once`](Self::at_once) and
+    /// [`after_outage`](Self::after_outage): 20 times its limit. The default
+    /// [horizon](Storm::horizon) is as long.
+    pub const NEVER: f64 = 20.0;
+
     /// Summarises the reports of a sweep.
     pub fn of(reports: &[Report]) -> Self {
+        let of_size = |report: &&Report| report.limit() >= Duration::from_secs(2);
         let asked = || {
-            let demanding = |report: &&Report| {
-                report.outage.is_zero() && report.limit() >= Duration::from_secs(2)
-            };
+            let demanding = |report: &&Report| report.outage.is_zero() && of_size(report);
             reports.iter().filter(demanding)
         };
+        let outages = reports.iter().filter(|report| !report.outage.is_zero());
+        let counted = |report: &Report| report.t_99.map_or(Self::NEVER, |at| at.over_limit).ln();
         let over_limit = |times: &dyn Fn(&Report) -> Option<super::Recovery>| {
             let logs = asked().filter_map(times).map(|at| at.over_limit.ln());
             mean(logs).exp()
@@ -156,6 +166,8 @@ impl Summary {
             never: reports.iter().filter(|report| !report.recovered()).count(),
             t_99: over_limit(&|report| report.t_99),
             t_full: over_limit(&|report| report.t_full),
+            at_once: mean(asked().map(counted)).exp(),
+            after_outage: mean(outages.filter(of_size).map(counted)).exp(),
             attempts: mean(asked().map(|report| report.attempts.mean)),
         }
     }
