@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redial::policy::from_fn;
-use redial::storm::{Mix, Report, Server, Storm, Sweep};
+use redial::storm::{Client, Mix, Overflow, Report, Server, Storm, Summary, Sweep};
 use redial::{
     Cause, Config, Exponential, Failed, InvalidConfig, Jitter, Policy, Rng, Sequence, Stratified,
     Verdict,
@@ -301,6 +301,242 @@ fn the_parts_of_a_fleet_keep_their_shares() {
     assert!(message.contains("-2"), "{message}");
 }
 
+// ---- what an attempt without an answer learns
+
+/// The time at which a single client is back, since the return.
+fn back(storm: &Storm, waits: &[u64]) -> Duration {
+    let policy = Sequence::new(waits.iter().copied().map(secs)).jitter(Jitter::None);
+    storm.run(&policy).t_full.unwrap().time
+}
+
+/// A host that is gone for a time, and a client that tries after a second.
+fn silent(outage: u64) -> Storm {
+    let storm = Storm::new(1).capacity(1_000_000).outage(secs(outage));
+    let storm = storm.server(Server::cheap().black_hole());
+    storm.attempt_timeout(secs(13)).patience(Duration::ZERO)
+}
+
+const HANDSHAKE: Duration = Duration::from_micros(1);
+
+#[test]
+fn an_attempt_in_flight_is_answered_when_its_syn_is_repeated_after_the_return() {
+    // Sent at 1 s, and again at 2 s, 4 s and 8 s.
+    assert_eq!(back(&silent(5), &[1, 60]), secs(3) + HANDSHAKE);
+    assert_eq!(back(&silent(8), &[1, 60]), HANDSHAKE);
+    // The next one would be sent at 16 s, but the client leaves at 14 s.
+    assert_eq!(
+        back(&silent(9), &[1, 60]),
+        secs(1 + 13 + 60 - 9) + HANDSHAKE
+    );
+    let longer = silent(9).attempt_timeout(secs(20));
+    assert_eq!(back(&longer, &[1, 60]), secs(7) + HANDSHAKE);
+    // Two repeats only, and none.
+    assert_eq!(
+        back(&silent(5).syn_retries(2), &[1, 20]),
+        secs(1 + 13 + 20 - 5) + HANDSHAKE
+    );
+    assert_eq!(back(&silent(1).syn_retries(0), &[1, 20]), HANDSHAKE);
+}
+
+#[test]
+fn a_client_that_knows_its_phases_leaves_its_dial_after_5_s() {
+    // Sent at 1 s, 2 s and 4 s; left at 6 s.
+    assert_eq!(back(&silent(4).phases(), &[1, 60]), HANDSHAKE);
+    assert_eq!(
+        back(&silent(5).phases(), &[1, 60]),
+        secs(1 + 5 + 60 - 5) + HANDSHAKE
+    );
+    let heard = |storm: Storm| Witness::default().heard(&storm);
+    let told = heard(silent(14).phases());
+    let down = [(0, 0), (1, 6_000), (2, 12_000)];
+    assert_eq!(told, down.map(|(attempt, at)| (attempt, at, Cause::Down)));
+    // Others cannot tell.
+    let told = heard(silent(14).syn_retries(0));
+    assert_eq!(told[1..], [(1, 14_000, Cause::Stalled)]);
+}
+
+#[test]
+fn an_attempt_that_is_repeated_counts_once_and_after_the_return() {
+    let report = silent(5).run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    assert_eq!(report.arrivals.counts().iter().sum::<u64>(), 1);
+    assert_eq!((report.attempts.mean, report.attempts_down), (1.0, 0.0));
+    assert_eq!(report.wasted, 0.0);
+}
+
+/// Two clients at once before a queue for one, which takes 8 s.
+fn two_at_once(overflow: Overflow) -> Storm {
+    let server = Server::stale(secs(1)).overflow(overflow);
+    let storm = Storm::new(2).capacity(0.125).server(server);
+    storm.attempt_timeout(secs(13)).patience(Duration::ZERO)
+}
+
+#[test]
+fn an_overflow_tells_each_client_what_it_can_see() {
+    for (overflow, phases, attempt) in [
+        (Overflow::Reset, false, (1, 1_000, Cause::Down)),
+        (Overflow::Reset, true, (1, 1_000, Cause::Down)),
+        (Overflow::Busy, false, (1, 1_000, Cause::Busy)),
+        (Overflow::Busy, true, (1, 1_000, Cause::Busy)),
+        (Overflow::Unanswered, false, (1, 14_000, Cause::Stalled)),
+        (Overflow::Unanswered, true, (1, 6_000, Cause::Down)),
+        (Overflow::Silent, false, (1, 14_000, Cause::Stalled)),
+        (Overflow::Silent, true, (1, 14_000, Cause::Stalled)),
+        (Overflow::SynDropped, true, (1, 6_000, Cause::Down)),
+    ] {
+        let storm = two_at_once(overflow);
+        let storm = if phases { storm.phases() } else { storm };
+        let heard = Witness::default().heard(&storm);
+        // After the two losses.
+        assert_eq!(heard[2], attempt, "{overflow:?}, phases: {phases}");
+    }
+}
+
+#[test]
+fn a_repeated_syn_may_find_room() {
+    // Served from 1 s to 9 s; the other sends again at 2 s, 4 s and 8 s, and there is
+    // room from 8 s on.
+    let storm = two_at_once(Overflow::SynDropped);
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    assert_eq!(report.t_full.unwrap().time, secs(17));
+    assert_eq!(report.attempts.max, 1);
+}
+
+#[test]
+fn a_refusal_costs_work_whatever_it_says() {
+    for server in [
+        Server::costly(0.5),
+        Server::hints(|_| Verdict::RetryAfter(secs(5))).refusal_cost(0.5),
+        Server::stale(secs(1))
+            .overflow(Overflow::Reset)
+            .refusal_cost(0.5),
+    ] {
+        let storm = Storm::new(2_000).capacity(100).server(server);
+        let report = storm.run(&Stratified::default());
+        let refused = report.attempts.mean - 1.0;
+        let goodput = 1.0 / (1.0 + 0.5 * refused);
+        assert!((report.goodput - goodput).abs() < 1e-9, "{report}");
+    }
+}
+
+// ---- servers that change
+
+#[test]
+fn a_server_that_vanishes_again_loses_its_clients_and_its_queue() {
+    // Up from 2 s to 5 s. Served at 3 s, lost at 5 s, refused at 6 s and 7 s, served at
+    // 8 s, in half a second each.
+    let storm = Storm::new(1)
+        .capacity(2)
+        .outage(secs(2))
+        .relapse(secs(3), secs(3));
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    assert_eq!(report.outage, secs(8));
+    assert_eq!(report.t_full.unwrap().time, Duration::from_millis(500));
+    assert_eq!((report.back, report.attempts.mean), (1, 1.0));
+    assert_eq!(report.returns.counts().iter().sum::<u64>(), 2);
+    // Offline until 3.5 s, and from 5 s to 8.5 s.
+    assert_eq!(report.offline.mean, secs(7));
+
+    // The handshake is not done when the server vanishes: at 5 s the client learns it.
+    let slow = Storm::new(1)
+        .capacity(0.25)
+        .outage(secs(2))
+        .relapse(secs(3), secs(3));
+    let heard = Witness::default().heard(&slow);
+    let times = heard.iter().map(|&(_, at, cause)| (at, cause));
+    let down = [0, 1_000, 5_000, 6_000, 7_000].map(|at| (at, Cause::Down));
+    assert_eq!(times.collect::<Vec<_>>(), down);
+}
+
+#[test]
+fn hosts_restart_one_after_the_other_and_close_their_connections() {
+    // The first half is lost at 0 s, the other at 100 s.
+    let storm = Storm::new(10_000).capacity(1_000_000).rolling(2, secs(100));
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    assert_eq!(report.back, 10_000);
+    // Half of the first half comes to the second host.
+    let losses: u64 = report.arrivals.counts().iter().sum();
+    assert!((losses as f64 / 12_500.0 - 1.0).abs() < 0.02, "{losses}");
+    assert_eq!(report.offline.p50, secs(1));
+    assert_eq!(report.offline.p99, secs(2));
+}
+
+#[test]
+fn the_newest_attempt_is_served_first_and_old_ones_are_dropped() {
+    // One a second from 1 s on; each takes 2 s.
+    let storm = Storm::new(4).capacity(0.5).lost_over(secs(4));
+    let storm = storm.server(Server::lifo(Duration::from_millis(2_500)));
+    let storm = storm.attempt_timeout(secs(60)).patience(Duration::ZERO);
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    assert_eq!(report.back, 4);
+    let ahead: u64 = report.returns.counts()[..100].iter().sum();
+    // Served at once, and the newest at 3 s and at 5 s; the fourth is too old.
+    assert_eq!(ahead, 3, "{:?}", report.returns);
+    assert!(report.attempts.mean > 1.0);
+    assert_eq!(report.goodput, 1.0);
+}
+
+#[test]
+fn every_server_serves_every_client_once() {
+    for server in [
+        Server::lifo(secs(10)),
+        Server::stale(secs(10)).overflow(Overflow::SynDropped),
+        Server::stale(secs(10)).overflow(Overflow::Silent),
+        Server::stale(secs(1))
+            .overflow(Overflow::SynDropped)
+            .black_hole(),
+        Server::lifo(secs(10)).black_hole(),
+    ] {
+        for storm in [
+            Storm::new(2_000).outage(secs(40)),
+            Storm::new(2_000).outage(secs(40)).phases(),
+            Storm::new(2_000)
+                .outage(secs(40))
+                .relapse(secs(20), secs(10)),
+            Storm::new(2_000).rolling(4, secs(20)),
+        ] {
+            let storm = storm.capacity(100).server(server.clone());
+            let report = storm.run(&Stratified::default());
+            let context = format!("{server:?} {report}");
+            assert_eq!(report.back, 2_000, "{context}");
+            let attempts: u64 = report.arrivals.counts().iter().sum();
+            let told = (report.attempts.mean + report.attempts_down) * 2_000.0;
+            assert!((attempts as f64 - told).abs() < 0.5, "{context}");
+            assert!(report.wasted >= 0.0 && report.goodput <= 1.0, "{context}");
+        }
+    }
+}
+
+// ---- clients of their own
+
+#[test]
+fn waits_from_the_start_of_an_attempt_are_those_of_grpc() {
+    // At once, then 1 s, 2 s and 40 s, from start to start; at least 20 s for each.
+    let waits = from_fn(|_| [0, 1, 2, 40, 1_000].map(secs));
+    let client = |storm: &Storm| storm.run(&Client::new(waits).from_start(secs(20)));
+    // Refused at 0 s, 1 s and 3 s, and served at 43 s.
+    let refused = client(&Storm::new(1).capacity(1_000_000).outage(secs(4)));
+    assert_eq!(refused.t_full.unwrap().time, secs(39) + HANDSHAKE);
+    // Silence: at 0 s, 20 s and 40 s, and the last one until 80 s.
+    let hole = silent(39).syn_retries(0);
+    assert_eq!(client(&hole).t_full.unwrap().time, secs(1) + HANDSHAKE);
+    let hole = silent(79).syn_retries(0);
+    assert_eq!(client(&hole).t_full.unwrap().time, secs(1) + HANDSHAKE);
+}
+
+#[test]
+fn each_part_of_a_mix_has_its_own_limits() {
+    let wait = || Sequence::new([secs(1)]).jitter(Jitter::None);
+    let part = |seconds| Client::new(wait()).attempt_timeout(secs(seconds));
+    let fleet = Mix::new(0.5, part(10)).and(0.5, part(30));
+    let storm = Storm::new(1_000).capacity(1e9).outage(secs(25));
+    let storm = storm.server(Server::cheap().black_hole()).syn_retries(0);
+    let report = storm.run(&fleet);
+    // From 1 s to 11 s, 22 s and 33 s; from 1 s to 31 s.
+    let at = |second: usize| report.arrivals.counts()[second * 10];
+    assert_eq!(at(12) + at(32), 1_000);
+    assert!(at(12) > 400 && at(32) > 400);
+}
+
 // ---- slots
 
 /// Through a backlog of 100 ms, which hints must not overrun.
@@ -451,6 +687,16 @@ fn nonsense_is_refused_by_its_setting_and_value() {
         "0ns",
     );
     refused(Mix::try_new(-1.0, Stratified::default()), "share", "-1");
+    refused(Server::slots().try_slot_rate(0), "times", "0");
+    refused(Server::slots().try_slot_rate(f64::NAN), "times", "NaN");
+    refused(Server::slots().try_front_ends(0), "front_ends", "0");
+    refused(Server::cheap().try_refusal_cost(-1.0), "handshakes", "-1");
+    refused(Server::try_lifo(Duration::ZERO), "most", "0ns");
+    refused(storm().try_relapse(Duration::ZERO, secs(1)), "up", "0ns");
+    refused(storm().try_relapse(secs(1), Duration::ZERO), "down", "0ns");
+    refused(storm().try_rolling(0, secs(1)), "hosts", "0");
+    refused(storm().try_clock_drift(0.6), "most", "0.6");
+    refused(storm().try_clock_drift(f64::NAN), "most", "NaN");
     let no_limit = Sweep::try_new(&storm(), &[Duration::ZERO], &[Duration::ZERO]);
     refused(no_limit, "capacity", "inf");
 }
@@ -534,6 +780,22 @@ fn a_sweep_is_its_storms_in_order() {
         .run(&policy);
     assert_eq!(reports[2], alone);
     assert_eq!(Sweep::standard(&storm).len(), 91);
+}
+
+#[test]
+fn a_summary_counts_a_storm_that_never_ends_as_20() {
+    let storm = Storm::new(100).horizon(secs(30));
+    let policy = Sequence::new([secs(1)]).jitter(Jitter::None);
+    // N/C of 10 s ends. N/C of 100 s does not within 30 s.
+    let sweep = Sweep::new(&storm, &[secs(10), secs(100)], &[secs(0), secs(5)]);
+    let reports = sweep.run(&policy);
+    let summary = Summary::of(&reports);
+    assert_eq!(summary.never, 2);
+    let ended = |report: &Report| report.t_99.unwrap().over_limit;
+    let mean = |over_limit: f64| (over_limit * Summary::NEVER).sqrt();
+    assert!((summary.at_once - mean(ended(&reports[0]))).abs() < 1e-9);
+    assert!((summary.after_outage - mean(ended(&reports[1]))).abs() < 1e-9);
+    assert!((summary.t_99 - ended(&reports[0])).abs() < 1e-9);
 }
 
 #[cfg(feature = "serde")]

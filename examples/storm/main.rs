@@ -9,6 +9,7 @@
 //! cargo run --release --features storm --example storm
 //! ```
 
+mod clients;
 mod pictures;
 mod policies;
 mod table;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use redial::InvalidConfig;
-use redial::storm::{Server, Storm, Summary, Sweep};
+use redial::storm::{Overflow, Server, Storm, Summary, Sweep};
 
 use crate::pictures::Picture;
 use crate::policies::Named;
@@ -51,10 +52,10 @@ struct Args {
     /// When the clients try again; repeat it to compare
     #[arg(long, default_values = ["constant:2", "stratified"], hide_default_value = true)]
     policy: Vec<Named>,
-    /// The longest timeout of an attempt
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    /// The longest timeout of an attempt, if the policy has none of its own [default: 120]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[arg(allow_negative_numbers = true)]
-    patience: Duration,
+    patience: Option<Duration>,
     /// Another seed, another storm
     #[arg(
         long,
@@ -85,15 +86,22 @@ Servers, by what they do with an attempt when overloaded:
   costly[:PART]       refuse it, which costs a part of a handshake (0.1)
   slow                give no answer
   stale[:SECONDS]     the same, and clients leave the long queue (30)
+  reset[:SECONDS]     the same queue, and refuse as if down beyond it (30)
+  busy[:SECONDS]      the same queue, and refuse as busy beyond it (30)
+  syn[:SECONDS]       the same queue, and drop the SYN beyond it (1)
+  silent[:SECONDS]    the same queue, and accept without an answer beyond it (30)
+  lifo[:SECONDS]      take the newest first, drop older ones (10)
   slots               tell the client when to come back
 
 Policies, with all times in seconds; constant and stratified if none is given:
   stratified[:GROWTH]       redial's default policy (1.6)
+  phases                    the same, by clients that know their phases
   full[:BASE,CAP]           exponential, full jitter (1,60)
   equal[:BASE,CAP]          exponential, equal jitter (1,60)
   exponential[:BASE,CAP]    exponential, no jitter (1,60)
   decorrelated[:BASE,CAP]   decorrelated jitter (1,60)
-  grpc                      gRPC's rule, from 1 to 120
+  grpc, aws, gcm, ably,     the clients of gRPC, the AWS SDKs, Chromium, Ably
+    phoenix                 and Phoenix, with timeouts of their own
   constant[:WAIT]           always the same wait, no jitter (2)
   sequence:WAIT,WAIT,...    these waits, then the last one for ever
   0.9*grpc+0.1*constant     a mixed fleet";
@@ -118,14 +126,25 @@ fn seconds(text: &str) -> Result<Duration, Box<dyn Error + Send + Sync>> {
         .map_err(|_| "must be a number of seconds from 0 to 500 billion".into())
 }
 
+fn seconds_or(text: &str, default: u64) -> Result<Duration, Box<dyn Error + Send + Sync>> {
+    match text {
+        "" => Ok(Duration::from_secs(default)),
+        text => seconds(text),
+    }
+}
+
 fn server(text: &str) -> Result<Server, Box<dyn Error + Send + Sync>> {
     Ok(match text.split_once(':').unwrap_or((text, "")) {
         ("cheap", "") => Server::cheap(),
         ("costly", "") => Server::costly(0.1),
         ("costly", handshakes) => Server::try_costly(handshakes.parse()?)?,
         ("slow", "") => Server::slow(),
-        ("stale", "") => Server::stale(Duration::from_secs(30)),
-        ("stale", queue) => Server::stale(seconds(queue)?),
+        ("stale", queue) => Server::stale(seconds_or(queue, 30)?),
+        ("reset", queue) => Server::stale(seconds_or(queue, 30)?).overflow(Overflow::Reset),
+        ("busy", queue) => Server::stale(seconds_or(queue, 30)?).overflow(Overflow::Busy),
+        ("syn", queue) => Server::stale(seconds_or(queue, 1)?).overflow(Overflow::SynDropped),
+        ("silent", queue) => Server::stale(seconds_or(queue, 30)?).overflow(Overflow::Silent),
+        ("lifo", most) => Server::try_lifo(seconds_or(most, 10)?)?,
         ("slots", "") => Server::slots(),
         _ => return Err("no such server; --help lists them".into()),
     })
@@ -155,8 +174,13 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         args.server
     };
     let fleet = |clients| -> Result<Storm, InvalidConfig> {
-        let storm = Storm::try_new(clients)?.server(server.clone());
-        Ok(storm.patience(args.patience).seed(args.seed))
+        let storm = Storm::try_new(clients)?
+            .server(server.clone())
+            .seed(args.seed);
+        Ok(match args.patience {
+            Some(most) => storm.patience(most),
+            None => storm,
+        })
     };
     let storm = fleet(args.clients)?
         .try_capacity(args.capacity)?

@@ -1,12 +1,13 @@
 //! Reads policies from the command line.
 
 use std::error::Error;
-use std::fmt::Debug;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redial::storm::Mix;
-use redial::{Decorrelated, Exponential, Jitter, Policy, Sequence, Stratified};
+use redial::storm::{Client, Fleet, Mix};
+use redial::{Decorrelated, Exponential, Jitter, Sequence, Stratified};
+
+use crate::clients;
 
 /// The policies of a fleet, named as on the command line.
 #[derive(Clone)]
@@ -68,6 +69,7 @@ fn parse(text: &str) -> Result<Mix, Failure> {
     }
     Ok(match (rule, &numbers[..]) {
         ("stratified", []) => one(Stratified::default()),
+        ("phases", []) => one(Client::new(Stratified::default()).phases()),
         ("stratified", &[growth]) => one(Stratified::default().try_growth(growth)?),
         ("full", _) => exponential(Jitter::Full)?,
         ("equal", _) => exponential(Jitter::Equal)?,
@@ -76,24 +78,19 @@ fn parse(text: &str) -> Result<Mix, Failure> {
             let (base, cap) = range()?;
             one(Decorrelated::try_new(base, cap)?)
         }
-        // 1 s * 1.6^n up to 120 s, each at most a fifth longer or shorter.
-        ("grpc", []) => one(
-            Exponential::new(Duration::from_secs(1), Duration::from_secs(144))
-                .factor(1.6)
-                .jitter(Jitter::Proportional(0.2)),
-        ),
         ("constant", []) => one(constant(Duration::from_secs(2))),
         ("constant", [wait]) => one(constant(seconds(wait)?)),
         ("sequence", _) => one(Sequence::try_new(times()?)?.jitter(Jitter::None)),
-        _ => return Err(format!("{rule:?} is not a policy; --help lists them").into()),
+        (name, []) => match clients::named(name) {
+            Some(fleet) => fleet,
+            None => return Err(format!("{rule:?} is not a policy; --help lists them").into()),
+        },
+        _ => return Err(format!("{rule:?} is not a policy with numbers; see --help").into()),
     })
 }
 
-fn one<P>(policy: P) -> Mix
-where
-    P: Policy<State: Send + Sync + 'static> + Debug + Send + Sync + 'static,
-{
-    Mix::new(1.0, policy)
+fn one(clients: impl Fleet<State: 'static> + Send + Sync + 'static) -> Mix {
+    Mix::new(1.0, clients)
 }
 
 fn constant(wait: Duration) -> Sequence {

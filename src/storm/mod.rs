@@ -110,6 +110,7 @@ pub struct Storm {
     drift: f64,
     relapse: Option<Relapse>,
     rolling: Option<Rolling>,
+    syn_retries: u8,
     habits: Habits,
     horizon: Option<u64>,
     seed: u64,
@@ -166,6 +167,7 @@ impl Storm {
             drift: 0.0,
             relapse: None,
             rolling: None,
+            syn_retries: 6,
             habits: Habits::default(),
             horizon: None,
             seed: 0,
@@ -341,6 +343,21 @@ impl Storm {
         }
         self.drift = most;
         Ok(self)
+    }
+
+    /// How many times a client's kernel sends a SYN again that got no answer, as long as
+    /// its attempt lasts: 6 by default, as on Linux (`net.ipv4.tcp_syn_retries`). They
+    /// are sent 1, 3, 7, 15, 31 and 63 s after the first. More than 6 count as 6.
+    ///
+    /// They matter for a [`black_hole`](Server::black_hole) and for
+    /// [`Overflow::SynDropped`]. With 0, an attempt whose SYN is lost has failed, though
+    /// the client does not know it yet.
+    ///
+    /// Since version 6.5, Linux sends more of them in the first seconds
+    /// (`tcp_syn_linear_timeouts`). This is not modelled.
+    pub fn syn_retries(mut self, most: u8) -> Self {
+        self.syn_retries = most;
+        self
     }
 
     /// The clients know when their transport is established. By default they do not,

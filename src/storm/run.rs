@@ -91,8 +91,7 @@ const MOST_ATTEMPTS: u64 = 10_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// When the client's kernel sends a SYN again, in seconds after the first: a timeout of
-/// a second (RFC 6298), doubled each time. Linux sends it six times
-/// (`net.ipv4.tcp_syn_retries`).
+/// a second (RFC 6298), doubled each time.
 const SYN_REPEATS: [u64; 6] = [1, 3, 7, 15, 31, 63];
 
 /// An attempt in flight that is not decided when it begins. Only some server models
@@ -383,7 +382,9 @@ impl<'a, F: Fleet> Run<'a, F> {
     #[cold]
     fn repeats(&mut self, lost: u64, number: u32, begins: u64, leaves: u64) -> bool {
         let sent = SYN_REPEATS.map(|seconds| begins.saturating_add(seconds * SECOND));
-        let mut sent = sent.into_iter().take_while(|&sent| sent < leaves);
+        let repeats = self.storm.syn_retries as usize;
+        let sent = sent.into_iter().take(repeats);
+        let mut sent = sent.take_while(|&sent| sent < leaves);
         let next = sent.find_map(|sent| {
             let arrives = sent.saturating_add(self.storm.delay);
             (arrives > lost && !self.desk.is_gone(arrives)).then_some(arrives)

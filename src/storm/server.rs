@@ -62,8 +62,9 @@ pub enum Overflow {
     /// It is refused at once as `Busy`: a 503.
     Busy,
     /// The kernel drops its SYN because the listen queue is full, as Linux does. The
-    /// client's kernel sends the SYN again 1, 3, 7 and 15 s after the first, while the
-    /// attempt lasts. Each of them may find room.
+    /// client's kernel sends the SYN again after 1, 3, 7, 15, 31 and 63 s, while the
+    /// attempt lasts; see [`Storm::syn_retries`](super::Storm::syn_retries). Each of
+    /// them may find room.
     SynDropped,
     /// The transport is never established and nothing is sent again, as if a
     /// middlebox had forgotten the attempt.
@@ -333,8 +334,9 @@ impl Server {
     /// While the server is down, attempts get no answer instead of a refusal, as if
     /// the host or the network were gone and not only the process.
     ///
-    /// The client's kernel sends the SYN again 1, 3, 7 and 15 s after the first. So an
-    /// attempt in flight when the server returns is answered then, if it still lasts.
+    /// The client's kernel sends the SYN of an attempt again while it lasts; see
+    /// [`Storm::syn_retries`](super::Storm::syn_retries). So an attempt in flight when
+    /// the server returns can still succeed.
     pub fn black_hole(self) -> Self {
         Self {
             black_hole: true,
