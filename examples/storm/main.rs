@@ -52,7 +52,7 @@ struct Args {
     /// When the clients try again; repeat it to compare
     #[arg(long, default_values = ["constant:2", "stratified"], hide_default_value = true)]
     policy: Vec<Named>,
-    /// The longest timeout of an attempt, if the policy has none of its own [default: 120]
+    /// The longest timeout of an attempt, if not the default
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[arg(allow_negative_numbers = true)]
     patience: Option<Duration>,
@@ -89,7 +89,7 @@ Servers, by what they do with an attempt when overloaded:
   reset[:SECONDS]     the same queue, and refuse as if down beyond it (30)
   busy[:SECONDS]      the same queue, and refuse as busy beyond it (30)
   syn[:SECONDS]       the same queue, and drop the SYN beyond it (1)
-  silent[:SECONDS]    the same queue, and accept without an answer beyond it (30)
+  silent[:SECONDS]    the same queue, and accept in silence beyond it (30)
   lifo[:SECONDS]      take the newest first, drop older ones (10)
   slots               tell the client when to come back
 
