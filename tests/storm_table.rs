@@ -1,13 +1,12 @@
 //! Do the figures that this crate gives of the policies come out again?
 //!
 //! Each is the mean over 91 storms of 10 000 clients, for each of five server
-//! models ([`Sweep::standard`], [`Summary`]). They were first found by another
-//! simulator, of which only the figures are here. If the two
-//! disagreed, a third one, written from the definitions alone, decided; the
-//! cell in which the first was found wrong is marked. With patience the rule has
-//! changed since. The first simulator's was 10 s, 20 s, 40 s and 60 s, by which it
-//! had 1.42 for Stratified and this one 1.40, and both had 21 storms of full
-//! jitter that never end with a deep queue.
+//! models ([`Sweep::standard`], [`Summary`]). Those without patience were first found by
+//! another simulator, of which only the figures are here. If the two disagreed, a third
+//! one, written from the definitions alone, decided; the cell in which the first was
+//! found wrong is marked. Those with patience, and Stratified's with a stale queue, are
+//! ours since the rules changed: `tests/storm_fleet.rs` compares the new rules with
+//! another simulator.
 #![cfg(feature = "storm")]
 
 use std::iter;
@@ -130,8 +129,8 @@ fn full_jitter_is_never_done_with_a_stale_queue() {
             // return, of a horizon of 1200 s, for all 13 seeds and three sizes
             // tried, in both other simulators.
             (Stale, never(29).t_99(1.5)),
-            (StaleWithPatience, never(0).t_99(1.35)),
-            (DeepWithPatience, never(0).t_99(1.76)),
+            (StaleWithPatience, never(0).t_99(1.27)),
+            (DeepWithPatience, never(0).t_99(1.65)),
         ],
     );
 }
@@ -152,7 +151,7 @@ fn clamped_decorrelated_jitter_has_the_known_figures() {
             (Cheap, never(0).t_99(1.35).t_full(1.6).attempts(5.2)),
             (Costly, never(7).t_99(2.2)),
             (Stale, never(28).t_99(2.4)),
-            (StaleWithPatience, never(0).t_99(1.35)),
+            (StaleWithPatience, never(0).t_99(1.39)),
         ],
     );
 }
@@ -168,16 +167,18 @@ fn decorrelated_as_this_crate_draws_it() {
             (Cheap, never(0).t_99(1.35).t_full(1.6).attempts(5.6)),
             (Costly, never(14).t_99(2.07)),
             (Stale, never(32).t_99(1.71)),
-            (StaleWithPatience, never(0).t_99(1.35)),
-            (DeepWithPatience, never(0)),
+            (StaleWithPatience, never(0).t_99(1.39)),
+            (DeepWithPatience, never(0).t_99(1.94)),
         ],
     );
 }
 
 #[test]
 #[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
-fn grpc_waits_long_and_is_seldom_held_under() {
-    // 1 s * 1.6^n up to 120 s, and then +-20 %: gRPC's connection backoff.
+fn the_waits_of_grpc_without_its_timeouts() {
+    // 1 s * 1.6^n up to 120 s, and then +-20 %: the waits of gRPC's connection backoff,
+    // counted from the failure and not from the start of an attempt. For its clients as
+    // they are see `tests/storm_fleet.rs`.
     let grpc = from_fn(|mut rng| {
         let mut wait = 1.0_f64;
         iter::repeat_with(move || {
@@ -192,35 +193,35 @@ fn grpc_waits_long_and_is_seldom_held_under() {
             (Cheap, never(0).t_99(1.75).t_full(1.83).attempts(5.9)),
             (Costly, never(0).t_99(2.65)),
             (Stale, never(8).t_99(2.7)),
-            (StaleWithPatience, never(0).t_99(1.65)),
+            (StaleWithPatience, never(0).t_99(1.38)),
         ],
     );
 }
 
 #[test]
 #[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
-fn stratified_always_comes_back() {
+fn stratified_comes_back_in_these_models() {
     holds(
         &Stratified::default(),
         &[
             (Cheap, never(0).t_99(1.08).t_full(1.19).attempts(5.7)),
             (Costly, never(0).t_99(1.85)),
-            (Stale, never(0).t_99(2.5)),
+            (Stale, never(0).t_99(2.95)),
             (StaleWithPatience, never(0).t_99(1.31)),
-            (DeepWithPatience, never(0).t_99(2.00)),
+            (DeepWithPatience, never(0).t_99(1.74)),
         ],
     );
 }
 
 #[test]
 #[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
-fn stratified_with_other_growth_always_comes_back_too() {
+fn stratified_with_other_growth_comes_back_too() {
     holds(
         &Stratified::default().growth(1.8),
         &[
             (Cheap, never(0).t_99(1.18).t_full(1.26).attempts(5.1)),
             (Costly, never(0).t_99(1.72)),
-            (Stale, never(0).t_99(2.5)),
+            (Stale, never(0).t_99(2.95)),
         ],
     );
     holds(
@@ -228,8 +229,8 @@ fn stratified_with_other_growth_always_comes_back_too() {
         &[
             (Cheap, never(0).t_99(1.20).t_full(1.36).attempts(4.7)),
             (Costly, never(0).t_99(1.79)),
-            (Stale, never(0).t_99(2.5)),
-            (StaleWithPatience, never(0).t_99(1.42)),
+            (Stale, never(0).t_99(2.95)),
+            (StaleWithPatience, never(0).t_99(1.40)),
         ],
     );
 }

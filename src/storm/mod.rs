@@ -27,17 +27,22 @@
 //!
 //! # What is modelled
 //!
-//! All clients lose the server at the same instant, or over a
-//! [span](Storm::lost_over). While the server is down, attempts are refused at
-//! once, or time out. When the server is back, it serves one client after the other
-//! in 1/C s each, in the order of arrival. A [`Server`] model says what happens to
-//! attempts beyond its capacity. If an attempt times out in the queue, the server
-//! still does its handshake.
+//! - **The loss.** All clients lose the server at the same instant, over a
+//!   [span](Storm::lost_over), or host by host in a
+//!   [rolling deployment](Storm::rolling).
+//! - **The outage.** While the server is down, attempts are refused at once, or get no
+//!   answer ([`Server::black_hole`]). It may [vanish again](Storm::relapse).
+//! - **The server.** It serves one client after the other in 1/C s each, in the order of
+//!   arrival. A [`Server`] model says what happens to attempts beyond its capacity, and
+//!   an [`Overflow`] what a full queue does. If an attempt times out in the queue, the
+//!   server still does its handshake.
+//! - **The clients.** They run a [`Fleet`]: one policy, a [`Client`] with limits of its
+//!   own, or a [`Mix`]. They may know the [phases](Storm::phases) of an attempt. Their
+//!   kernels [repeat SYNs](Storm::syn_retries).
 //!
-//! Not modelled: connections that are lost again, clients that start during the
-//! storm, a network delay that varies, and TCP's retransmissions (an attempt
-//! without an answer stays without an answer when the server returns). The same
-//! seed gives the same storm on every platform.
+//! Not modelled: clients that start during the storm, a network delay that varies,
+//! packets that are lost while the server is up, and several servers to choose from. The
+//! same seed gives the same storm on every platform.
 //!
 //! A fleet of five thousand real clients, on [`Redial`](crate::Redial) and TCP, came
 //! back within 2 % of the prediction, both in the time to 99 % and in attempts. The
@@ -46,7 +51,8 @@
 //! # Cost
 //!
 //! With a built-in policy, a storm takes 64 bytes for each client, besides the
-//! client's place in the queue, and 160 bytes for each simulated second. A million
+//! client's place in the queue, and 160 bytes for each simulated second. Servers that
+//! drop SYNs or serve the newest first, and black holes, take 56 bytes more. A million
 //! clients with six attempts each take about a second. A fleet of ten times the size
 //! takes 6 % more instructions for each client, and still more time if it no longer
 //! fits a cache.
@@ -60,21 +66,23 @@ mod mix;
 mod queue;
 mod report;
 mod run;
+mod seat;
 mod server;
 mod stack;
 mod sweep;
 mod tally;
+mod trouble;
 
 use core::time::Duration;
 
 use crate::invalid::{InvalidConfig, expect};
-use crate::nanos::{nanos, scale};
+use crate::nanos::nanos;
 use crate::number::Number;
 use crate::outage::config_setters;
 use crate::rng::Rng;
 
-use desk::Glimpse;
 use fleet::Habits;
+use trouble::{Relapse, Rolling};
 
 pub use fleet::{Client, Fleet};
 pub use mix::Mix;
@@ -93,8 +101,11 @@ pub use sweep::{Summary, Sweep};
 /// | [`server`](Self::server) | [`Server::cheap`] |
 /// | [`backlog`](Self::backlog) | 1 s of work |
 /// | [`lost_over`](Self::lost_over) | one instant |
-/// | [`network_delay`](Self::network_delay) | none |
-/// | [`attempt_timeout`](Self::attempt_timeout), [`patience`](Self::patience) | 13 s, 120 s, as in production |
+/// | [`relapse`](Self::relapse), [`rolling`](Self::rolling) | none |
+/// | [`network_delay`](Self::network_delay), [`clock_drift`](Self::clock_drift) | none |
+/// | [`syn_retries`](Self::syn_retries) | 6 |
+/// | [`phases`](Self::phases) | not known |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`patience`](Self::patience) | as in production, see [`Config`](crate::Config) |
 /// | [`horizon`](Self::horizon) | 20 times the longer of N/C and a minute |
 /// | [`seed`](Self::seed) | 0 |
 #[derive(Clone, Debug)]
@@ -114,20 +125,6 @@ pub struct Storm {
     habits: Habits,
     horizon: Option<u64>,
     seed: u64,
-}
-
-/// The server is up for a while after its outage, and then down again.
-#[derive(Clone, Copy, Debug)]
-struct Relapse {
-    up: u64,
-    down: u64,
-}
-
-/// The hosts of a server restart one after the other.
-#[derive(Clone, Copy, Debug)]
-struct Rolling {
-    hosts: u32,
-    every: u64,
 }
 
 impl Storm {
@@ -213,78 +210,6 @@ impl Storm {
         self
     }
 
-    /// After the outage the server is up for a while, and then down again: it is up for
-    /// good only after both. Not so by default.
-    ///
-    /// When it vanishes, it closes all connections that it has taken meanwhile, and its
-    /// queue is lost. A [`black_hole`](Server::black_hole) does not answer those in its
-    /// queue. Times of the [`Report`] count from the last return.
-    ///
-    /// # Panics
-    ///
-    /// If `up` or `down` is zero; [`try_relapse`](Self::try_relapse) does not.
-    #[track_caller]
-    pub fn relapse(self, up: Duration, down: Duration) -> Self {
-        expect(self.try_relapse(up, down))
-    }
-
-    /// As [`relapse`](Self::relapse).
-    ///
-    /// # Errors
-    ///
-    /// If `up` or `down` is zero: then the server does not return, or does not vanish.
-    pub fn try_relapse(mut self, up: Duration, down: Duration) -> Result<Self, InvalidConfig> {
-        for (setting, time) in [("up", up), ("down", down)] {
-            if time.is_zero() {
-                return Err(InvalidConfig::duration(
-                    setting,
-                    time,
-                    "a server that is up again and then down needs some time for each; for one \
-                     outage, set `outage` only",
-                ));
-            }
-        }
-        self.relapse = Some(Relapse {
-            up: nanos(up).min(LONGEST),
-            down: nanos(down).min(LONGEST),
-        });
-        Ok(self)
-    }
-
-    /// A rolling deployment: the server is a group of hosts, and one of them restarts
-    /// each `every`, the first at once. Not so by default.
-    ///
-    /// A host that restarts closes its connections, an equal share of the fleet at the
-    /// first host. Its clients come back to any host, at random, and lose their
-    /// connection again if that host restarts later. Together the hosts always take C
-    /// clients a second. [`Report::offline`] has the result.
-    ///
-    /// # Panics
-    ///
-    /// If `hosts` is 0; [`try_rolling`](Self::try_rolling) does not.
-    #[track_caller]
-    pub fn rolling(self, hosts: u32, every: Duration) -> Self {
-        expect(self.try_rolling(hosts, every))
-    }
-
-    /// As [`rolling`](Self::rolling).
-    ///
-    /// # Errors
-    ///
-    /// If `hosts` is 0.
-    pub fn try_rolling(mut self, hosts: u32, every: Duration) -> Result<Self, InvalidConfig> {
-        if hosts == 0 {
-            return Err(InvalidConfig::new(
-                "hosts",
-                hosts,
-                "a server has at least 1 host",
-            ));
-        }
-        let every = nanos(every).min(LONGEST / hosts as u64);
-        self.rolling = Some(Rolling { hosts, every });
-        Ok(self)
-    }
-
     /// What the server does with attempts beyond its capacity: [`Server::cheap`] by
     /// default.
     pub fn server(mut self, server: Server) -> Self {
@@ -315,36 +240,6 @@ impl Storm {
 
     config_setters!(timeouts: this => this.habits.config);
 
-    /// By how much the clients' clocks are fast or slow at most, as a share: none by
-    /// default. With 0.01, a wait of 100 s takes 99 s to 101 s, the same for all waits
-    /// of a client.
-    ///
-    /// # Panics
-    ///
-    /// If `most` is not from 0 to 0.5; [`try_clock_drift`](Self::try_clock_drift) does
-    /// not.
-    #[track_caller]
-    pub fn clock_drift(self, most: f64) -> Self {
-        expect(self.try_clock_drift(most))
-    }
-
-    /// As [`clock_drift`](Self::clock_drift).
-    ///
-    /// # Errors
-    ///
-    /// If `most` is not from 0 to 0.5.
-    pub fn try_clock_drift(mut self, most: f64) -> Result<Self, InvalidConfig> {
-        if !(0.0..=0.5).contains(&most) {
-            return Err(InvalidConfig::new(
-                "most",
-                most,
-                "a clock drifts by a share from 0 to 0.5, such as 0.01",
-            ));
-        }
-        self.drift = most;
-        Ok(self)
-    }
-
     /// How many times a client's kernel sends a SYN again that got no answer, as long as
     /// its attempt lasts: 6 by default, as on Linux (`net.ipv4.tcp_syn_retries`). They
     /// are sent 1, 3, 7, 15, 31 and 63 s after the first. More than 6 count as 6.
@@ -363,10 +258,10 @@ impl Storm {
     /// The clients know when their transport is established. By default they do not,
     /// as with a connector that is one opaque step.
     ///
-    /// Such a client gives its transport 5 s, and calls an attempt that gets no further
-    /// `Down`, because the server has seen nothing of it. An attempt that is accepted is
-    /// established after one round trip, and the rest of it has the attempt timeout of
-    /// its own.
+    /// Such a client gives its transport 5 s ([`dial_timeout`](Self::dial_timeout)), and
+    /// calls an attempt that gets no further `Down`, because the server has seen nothing
+    /// of it. An attempt that is accepted is established after one round trip, and the
+    /// rest of it has a longer timeout of its own.
     pub fn phases(mut self) -> Self {
         self.habits.phases = true;
         self
@@ -419,37 +314,6 @@ impl Storm {
             .saturating_add(restarts)
             .saturating_add(after)
             .min(LONGEST)
-    }
-
-    /// When the server is back for good, in nanoseconds since the loss.
-    fn back(&self) -> u64 {
-        let relapse = self.relapse.map_or(0, |relapse| relapse.up + relapse.down);
-        self.outage.saturating_add(relapse).min(LONGEST)
-    }
-
-    /// When the server is up before that.
-    fn glimpse(&self) -> Option<Glimpse> {
-        let until = |relapse: Relapse| self.outage.saturating_add(relapse.up).min(LONGEST);
-        self.relapse.map(|relapse| Glimpse {
-            from: self.outage,
-            until: until(relapse),
-        })
-    }
-
-    /// When a client loses its connection.
-    fn lost_at(&self, client: u32) -> u64 {
-        let restart = |rolling: Rolling| (client % rolling.hosts) as u64 * rolling.every;
-        self.rolling.map_or(0, restart) + scale(spread(client), self.span)
-    }
-
-    /// How long a wait takes on the clock of a client.
-    #[inline]
-    fn on_clock_of(&self, client: u32, wait: u64) -> u64 {
-        if self.drift == 0.0 {
-            return wait;
-        }
-        let place = spread(!client) as f64 / u64::MAX as f64 * 2.0 - 1.0;
-        (wait as f64 * (1.0 + self.drift * place)) as u64
     }
 
     /// The unit of the times that clients are offline: all of them are below 2^31.

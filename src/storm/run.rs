@@ -3,86 +3,19 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
-use core::time::Duration;
 
 use super::desk::{Answer, Desk};
 use super::fleet::Fleet;
 use super::queue::Queue;
+use super::seat::{Client, Offline, Seat};
 use super::stack::Stack;
 use super::tally::Tally;
 use super::{Report, Storm, limits};
 use crate::nanos::{nanos, scale};
-use crate::outage::{Ask, Next, Progress};
-use crate::policy::{Cause, Failed};
+use crate::outage::{Next, Progress};
+use crate::policy::Cause;
 use crate::rng::Rng;
 use crate::verdict::Verdict;
-
-/// The data of a client, besides its place in the queue. With a built-in policy this
-/// is one cache line.
-#[repr(align(64))]
-pub(super) struct Client<S> {
-    progress: Progress,
-    /// Attempts since the server's return.
-    pub(super) attempts: u32,
-    pub(super) offline: Offline,
-    state: S,
-}
-
-/// How long a client has been offline, in units of [`Storm::unit`].
-///
-/// The lowest bit is set while the client is online. The others are the time at which
-/// it came back less the time at which it was lost, and the same for further losses.
-/// While it is offline, the time at which it will be back is missing.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Offline(u32);
-
-impl Offline {
-    fn lost(&mut self, at: u64) {
-        self.0 = (self.0 & !1).wrapping_sub((at as u32) << 1);
-    }
-
-    fn back(&mut self, at: u64) {
-        self.0 = self.0.wrapping_add((at as u32) << 1) | 1;
-    }
-
-    /// In all, at the end of the simulation.
-    pub(super) fn until(mut self, end: u64) -> u32 {
-        if self.0 & 1 == 0 {
-            self.back(end);
-        }
-        self.0 >> 1
-    }
-}
-
-/// The source of a client's waits. All clients share the policy and one generator.
-struct Seat<'a, F: Fleet> {
-    fleet: &'a F,
-    state: &'a mut F::State,
-    rng: &'a mut Rng,
-    /// For random numbers that are not the policy's.
-    other: &'a mut Rng,
-    /// Whether the state was made for the outage that begins.
-    is_new: bool,
-}
-
-impl<F: Fleet> Ask for Seat<'_, F> {
-    #[inline]
-    fn begin(&mut self) {
-        if !self.is_new {
-            self.fleet.again(self.state, self.rng);
-        }
-    }
-
-    #[inline]
-    fn next_delay(&mut self, failed: &Failed) -> Option<Duration> {
-        self.fleet.next_delay(self.state, self.rng, failed)
-    }
-
-    #[inline]
-    fn random(&mut self) -> u64 {
-        self.other.next_u64()
-    }
-}
 
 /// The most attempts for each client, on average. With waits of zero, simulated time
 /// would stand still.
@@ -276,15 +209,12 @@ impl<'a, F: Fleet> Run<'a, F> {
         let begins = arrival - self.storm.delay;
         let client = &mut self.clients[number as usize];
         client.attempts += (arrival >= self.back) as u32;
-        let leaves = match self.fleet.timeout(&client.state) {
-            Some(timeout) => {
-                client.progress.connecting(begins);
-                begins.saturating_add(timeout)
-            }
-            None => {
-                let habits = self.fleet.habits(&client.state, &self.storm.habits);
-                limits::begin(&mut client.progress, &habits, begins, &mut self.other)
-            }
+        let leaves = if let Some(timeout) = self.fleet.timeout(&client.state) {
+            client.progress.connecting(begins);
+            begins.saturating_add(timeout)
+        } else {
+            let habits = self.fleet.habits(&client.state, &self.storm.habits);
+            limits::begin(&mut client.progress, &habits, begins, &mut self.other)
         };
         self.arrive(arrival, number, begins, leaves)
     }
@@ -436,26 +366,5 @@ impl<'a, F: Fleet> Run<'a, F> {
             }
         }
         false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::{Decorrelated, Exponential, Policy, Sequence, Stratified};
-
-    #[test]
-    fn a_client_with_a_built_in_policy_is_64_bytes() {
-        fn size<P: Policy>(_: &P) -> usize {
-            size_of::<Client<P::State>>()
-        }
-        let second = Duration::from_secs(1);
-        let sizes = [
-            size(&Stratified::default()),
-            size(&Exponential::new(second, second)),
-            size(&Decorrelated::new(second, second)),
-            size(&Sequence::new([second])),
-        ];
-        assert_eq!(sizes, [64; 4]);
     }
 }

@@ -370,6 +370,8 @@ impl Default for Server {
     }
 }
 
+// The slots are of no use to a server that hands out none.
+#[allow(clippy::missing_fields_in_debug)]
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut server = f.debug_struct("Server");
@@ -379,13 +381,16 @@ impl fmt::Debug for Server {
         match self.refusal {
             Refusal::Overflow(_) if self.newest_first.is_some() => &mut server,
             Refusal::Overflow(overflow) => server.field("overflow", &overflow),
-            Refusal::Slots => server.field("overflow", &format_args!("a slot")),
+            Refusal::Slots => server
+                .field("overflow", &format_args!("a slot"))
+                .field("slot_rate", &self.slots.rate)
+                .field("front_ends", &self.slots.front_ends),
             Refusal::Hints(_) => server.field("overflow", &format_args!("a hint")),
         };
         if let Some(most) = self.newest_first {
             server.field("newest_first", &Duration::from_nanos(most));
         }
-        server.field("refusal_cost", &self.cost);
+        let server = server.field("refusal_cost", &self.cost);
         server.field("black_hole", &self.black_hole).finish()
     }
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::run::Client;
+use super::seat::Client;
 use super::{Attempts, Offline, Recovery, Report, Series, Storm};
 
 /// The counts of a running storm.
