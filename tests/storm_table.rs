@@ -230,7 +230,7 @@ fn stratified_with_other_growth_comes_back_too() {
             (Cheap, never(0).t_99(1.20).t_full(1.36).attempts(4.7)),
             (Costly, never(0).t_99(1.79)),
             (Stale, never(0).t_99(2.95)),
-            (StaleWithPatience, never(0).t_99(1.40)),
+            (StaleWithPatience, never(0).t_99(1.36)),
         ],
     );
 }

@@ -27,8 +27,8 @@ impl Storm {
     /// good only after both. Not so by default.
     ///
     /// When it vanishes, it closes all connections that it has taken meanwhile, and its
-    /// queue is lost. A [`black_hole`](Server::black_hole) does not answer those in its
-    /// queue. Times of the [`Report`] count from the last return.
+    /// queue is lost. A [`black_hole`](super::Server::black_hole) does not answer those in its
+    /// queue. Times of the [`Report`](super::Report) count from the last return.
     ///
     /// # Panics
     ///
@@ -67,7 +67,7 @@ impl Storm {
     /// A host that restarts closes its connections, an equal share of the fleet at the
     /// first host. Its clients come back to any host, at random, and lose their
     /// connection again if that host restarts later. Together the hosts always take C
-    /// clients a second. [`Report::offline`] has the result.
+    /// clients a second. [`Report::offline`](super::Report::offline) has the result.
     ///
     /// # Panics
     ///
