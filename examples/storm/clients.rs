@@ -90,7 +90,7 @@ fn gcm() -> Client<impl Policy<State: 'static> + Send + Sync + 'static> {
 /// (`connectionStateTtl`) every 30 s (`suspendedRetryTimeout`). An attempt has 10 s
 /// (`realtimeRequestTimeout`).
 ///
-/// Source: RTN15a and RTB1 of the feature specification, and ably/ably-js issue 997.
+/// Source: `RTN15a` and `RTB1` of the feature specification, and ably/ably-js issue 997.
 fn ably() -> Client<Ably> {
     with_timeout(Ably, 10)
 }
