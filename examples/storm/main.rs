@@ -52,7 +52,7 @@ struct Args {
     /// When the clients try again; repeat it to compare
     #[arg(long, default_values = ["constant:2", "stratified"], hide_default_value = true)]
     policy: Vec<Named>,
-    /// The longest timeout of an attempt, if not the default
+    /// The longest timeout of an attempt, if not the usual
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[arg(allow_negative_numbers = true)]
     patience: Option<Duration>,
