@@ -38,10 +38,10 @@ pub trait Members {
         failed: &Failed,
     ) -> Option<Duration>;
 
-    /// The limits of the client's attempts: those of the storm if it has no others.
+    /// The limits of the client's attempts, if they are not those of the storm.
     #[inline]
-    fn habits(&self, _: &Self::State, storm: &Habits) -> Habits {
-        *storm
+    fn habits(&self, _: &Self::State) -> Option<Habits> {
+        None
     }
 
     /// The timeout of the attempt that begins, if its waits count from the beginning.
@@ -187,8 +187,8 @@ impl<P: Policy> Members for Client<P> {
         Some(wait)
     }
 
-    fn habits(&self, _: &Self::State, _: &Habits) -> Habits {
-        self.habits
+    fn habits(&self, _: &Self::State) -> Option<Habits> {
+        Some(self.habits)
     }
 
     fn timeout(&self, client: &Self::State) -> Option<u64> {

@@ -10,14 +10,14 @@ use crate::rng::Rng;
 pub(super) fn begin(progress: &mut Progress, habits: &Habits, now: u64, other: &mut Rng) -> u64 {
     if habits.phases {
         progress.dialing(now);
-    } else {
-        progress.connecting(now);
+        return ends(progress, habits, now, other);
     }
-    ends(progress, habits, now, other)
+    progress.connecting(now);
+    let timeout = progress.timeout(&habits.config, now, || other.next_u64());
+    now.saturating_add(timeout)
 }
 
 /// The transport is established. Returns when the attempt ends without an answer.
-#[inline]
 pub(super) fn established(
     progress: &mut Progress,
     habits: &Habits,
@@ -28,7 +28,8 @@ pub(super) fn established(
     ends(progress, habits, now, other)
 }
 
-#[inline]
+// Not inlined, so that the call in `begin` is.
+#[inline(never)]
 fn ends(progress: &Progress, habits: &Habits, now: u64, other: &mut Rng) -> u64 {
     let timeout = progress.timeout(&habits.config, now, || other.next_u64());
     now.saturating_add(timeout)

@@ -47,7 +47,7 @@ trait Part: Send + Sync {
 trait Drawn {
     fn again(&mut self, rng: &mut Rng);
     fn next_delay(&mut self, rng: &mut Rng, failed: &Failed) -> Option<Duration>;
-    fn habits(&self, storm: &Habits) -> Habits;
+    fn habits(&self) -> Option<Habits>;
     fn timeout(&self) -> Option<u64>;
 }
 
@@ -72,8 +72,8 @@ impl<F: Members> Drawn for One<F> {
         self.part.next_delay(&mut self.state, rng, failed)
     }
 
-    fn habits(&self, storm: &Habits) -> Habits {
-        self.part.habits(&self.state, storm)
+    fn habits(&self) -> Option<Habits> {
+        self.part.habits(&self.state)
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -182,8 +182,8 @@ impl Members for Mix {
         client.0.next_delay(rng, failed)
     }
 
-    fn habits(&self, client: &MixState, storm: &Habits) -> Habits {
-        client.0.habits(storm)
+    fn habits(&self, client: &MixState) -> Option<Habits> {
+        client.0.habits()
     }
 
     fn timeout(&self, client: &MixState) -> Option<u64> {

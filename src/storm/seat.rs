@@ -45,7 +45,10 @@ impl Offline {
 }
 
 /// The source of a client's waits. All clients share the policy and one generator.
-pub(super) struct Seat<'a, F: Fleet> {
+///
+/// `LOST` tells the losses from the failed attempts, which are far more: each has code of
+/// its own, so that the compiler inlines that of the latter.
+pub(super) struct Seat<'a, F: Fleet, const LOST: bool> {
     pub(super) fleet: &'a F,
     pub(super) state: &'a mut F::State,
     pub(super) rng: &'a mut Rng,
@@ -55,7 +58,7 @@ pub(super) struct Seat<'a, F: Fleet> {
     pub(super) is_new: bool,
 }
 
-impl<F: Fleet> Ask for Seat<'_, F> {
+impl<F: Fleet, const LOST: bool> Ask for Seat<'_, F, LOST> {
     #[inline]
     fn begin(&mut self) {
         if !self.is_new {
