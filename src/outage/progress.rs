@@ -318,26 +318,24 @@ impl Progress {
         after_connection: bool,
         ask: &mut impl Ask,
     ) -> Option<Duration> {
-        let since = Duration::from_nanos(elapsed);
-        let mut own = |cause| {
-            self.worst = if after_connection {
-                cause
-            } else {
-                self.worst.max(cause)
-            };
-            let mut failed = Failed::new(self.waits(), since, cause);
-            failed.after_connection = after_connection;
-            ask.next_delay(&failed)
+        let (cause, hint) = match verdict {
+            Verdict::Slot(wait) if wait <= config.most_of_a_hint() => return Some(wait),
+            Verdict::RetryAfter(hint) | Verdict::Slot(hint) => (Cause::Busy, Some(hint)),
+            Verdict::Retry(cause) => (cause, None),
+            Verdict::Stop => return None,
         };
-        match verdict {
-            Verdict::Slot(wait) if wait <= config.most_of_a_hint() => Some(wait),
-            Verdict::RetryAfter(hint) | Verdict::Slot(hint) => {
-                let own = own(Cause::Busy)?;
-                Some(hinted(hint.min(config.most_of_a_hint()), own, ask))
-            }
-            Verdict::Retry(cause) => own(cause),
-            Verdict::Stop => None,
-        }
+        self.worst = if after_connection {
+            cause
+        } else {
+            self.worst.max(cause)
+        };
+        let mut failed = Failed::new(self.waits(), Duration::from_nanos(elapsed), cause);
+        failed.after_connection = after_connection;
+        let own = ask.next_delay(&failed)?;
+        Some(match hint {
+            Some(hint) => hinted(hint.min(config.most_of_a_hint()), own, ask),
+            None => own,
+        })
     }
 
     #[cold]
