@@ -19,6 +19,8 @@
 //! - An **[`Outage`]** is a state machine. Its input is what happened and when.
 //!   Its answer is how long to wait, or to give up. It reads no clock and does no
 //!   I/O, so it works with any runtime, or without one.
+//! - A **[`Heartbeat`]** is a state machine, too. It says when to ping a connection,
+//!   and when a silent one is dead.
 //! - **[`Redial`]** drives an outage on tokio's clock, with any connector. A
 //!   [`Handle`] watches and controls it from anywhere in the program.
 //! - **[`tcp::connect`]** is a connector for TCP. It races all addresses of a name,
@@ -125,6 +127,7 @@ pub mod codes;
 #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
 mod dial_error;
 mod invalid;
+mod liveness;
 mod nanos;
 mod number;
 mod outage;
@@ -162,6 +165,7 @@ pub mod storm;
 #[cfg(target_has_atomic = "64")]
 pub use bucket::{Reserved, TokenBucket};
 pub use invalid::InvalidConfig;
+pub use liveness::{Heartbeat, Liveness, Pulse};
 pub use number::Number;
 pub use outage::{Config, Next, Outage, Reason, SavedOutage};
 #[cfg(target_has_atomic = "ptr")]

@@ -14,9 +14,9 @@ use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::policy::BucketPolicy;
 use redial::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
-    Event, Exponential, Failed, Handle, InvalidConfig, Jitter, Lent, Next, Outage, Reason, Redial,
-    RedialIo, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Status, Stratified,
-    TokenBucket, Verdict, Watch, tcp,
+    Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness, Next,
+    Outage, Pulse, Reason, Redial, RedialIo, SavedOutage, SendError, Sequence, Session,
+    SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict, Watch, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -108,6 +108,11 @@ facts! {
     Sequence: + Send, + Sync, + Unpin;
     TokenBucket: + Send, + Sync, + Unpin;
     Outage<Stratified>: + Send, + Sync, + Unpin;
+
+    // Liveness.
+    Liveness: + Send, + Sync, + Unpin;
+    Heartbeat: + Send, + Sync, + Unpin;
+    Pulse: + Send, + Sync, + Unpin;
 
     // The driver. Observer, classifier and wall clock may be sent and not shared.
     Redial<Dial>: + Send, - Sync, + Unpin;
