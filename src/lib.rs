@@ -165,7 +165,7 @@ pub mod storm;
 #[cfg(target_has_atomic = "64")]
 pub use bucket::{Reserved, TokenBucket};
 pub use invalid::InvalidConfig;
-pub use liveness::{Heartbeat, Liveness, Pulse};
+pub use liveness::{Heartbeat, Liveness, Pulse, Silent};
 pub use number::Number;
 pub use outage::{Config, Next, Outage, Reason, SavedOutage};
 #[cfg(target_has_atomic = "ptr")]
@@ -193,8 +193,8 @@ pub use driver::{
 pub use outage::AttemptPhase;
 #[cfg(feature = "tokio")]
 pub use wrap::{
-    FromConnection, Keep, KeepNothing, KeepUnsent, Lent, RedialIo, SendError, Session,
-    SessionEvent, Shared,
+    FromConnection, Keep, KeepNothing, KeepUnsent, Lent, Monitor, Monitored, RedialIo, SendError,
+    Session, SessionEvent, Shared,
 };
 
 /// The futures that [`Redial`] and [`Shared`] return, for code that names their

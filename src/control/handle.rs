@@ -7,7 +7,7 @@ use core::mem;
 use super::status::Status;
 use super::watch::Watch;
 use super::{Control, Ending, Hold, Press, State};
-use crate::sync::lock;
+use crate::sync::{Ordering, lock};
 use crate::verdict::Verdict;
 
 /// Watches and controls a driver from elsewhere in the program: made by
@@ -79,11 +79,17 @@ impl Handle {
     /// asked the client to come back later, the attempt waits until then. If the
     /// driver has not noticed that it was held, it goes on as before.
     ///
+    /// A connection that stayed up during a pause of 20 s or more is doubted, as after
+    /// [`network_changed`](Self::network_changed).
+    ///
     /// If nothing is held, it acts like [`retry_now`](Self::retry_now) during an
     /// attempt or after giving up, at a random time within a second. In a wait it does
     /// nothing.
     pub fn resume(&self) {
         self.control.disturb(|state| {
+            if state.held_long() {
+                self.control.doubted.store(true, Ordering::Release);
+            }
             state.hold = Hold::Nothing;
             let held = mem::take(&mut state.hold_seen);
             match state.status {
@@ -102,7 +108,9 @@ impl Handle {
     /// go on. While the driver is held, only the policy begins anew.
     ///
     /// A connection that is up stays. Platforms report changes of the signal, too,
-    /// and a connection that works must not be cut for that.
+    /// and a connection that works must not be cut for that. If its wrapper
+    /// [watches](crate::Session::keep_alive) whether it lives, it is pinged at once,
+    /// and is dropped after five seconds without an answer.
     ///
     /// Platforms report changes in bursts. So the first report leads to an
     /// attempt, and all reports in the next five seconds lead to one more after
@@ -111,6 +119,7 @@ impl Handle {
     /// For a button that a person presses there is [`retry_now`](Self::retry_now).
     pub fn network_changed(&self) {
         self.control.command(|state| {
+            self.control.doubted.store(true, Ordering::Release);
             state.changed = !matches!(
                 state.status,
                 Status::Connected { .. } | Status::Idle | Status::GaveUp { .. } | Status::Closed
@@ -173,7 +182,10 @@ impl Handle {
     /// [`resume`](Self::resume) begins it anew if it is a second old. See the
     /// [table](Self#to-hold).
     pub fn pause(&self) {
-        self.control.disturb(|state| state.hold = Hold::Paused);
+        self.control.disturb(|state| {
+            state.hold = Hold::Paused;
+            state.hold();
+        });
     }
 
     /// Disconnects, and stays so until [`resume`](Self::resume): for an app that

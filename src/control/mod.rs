@@ -15,6 +15,8 @@ use core::mem;
 use core::task::{Context, Waker};
 use core::time::Duration;
 
+use crate::clock::{self, Instant, WallTime};
+use crate::liveness::Silent;
 use crate::nanos::nanos;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, lock};
 use crate::verdict::Verdict;
@@ -31,6 +33,10 @@ const PRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// attempt. Platforms report such changes in bursts (lichess-org/mobile 3201).
 const CHANGES_INTERVAL: u64 = nanos(Duration::from_secs(5));
 
+/// After a pause of so long a connection is doubted. An app is in the background for
+/// less at each glance at a notification (sesori-ai/sesori_apps_monorepo 262).
+const LONG_HOLD: Duration = Duration::from_secs(20);
+
 /// What a driver and its handles share.
 pub(crate) struct Control {
     state: Mutex<State>,
@@ -39,6 +45,8 @@ pub(crate) struct Control {
     /// A handle asks something that concerns a connection that is up. It is not
     /// under the lock, because every call on such a connection reads it.
     disturbed: AtomicBool,
+    /// There is a reason to doubt that the connection lives.
+    doubted: AtomicBool,
 }
 
 struct State {
@@ -48,6 +56,8 @@ struct State {
     /// belongs to what it was pressed on.
     press: Option<Press>,
     hold: Hold,
+    /// Since when attempts are held back, on both clocks.
+    held: Option<(Instant, WallTime)>,
     /// The driver has seen that it is held.
     hold_seen: bool,
     /// How the present connection is to end, by its generation.
@@ -98,6 +108,8 @@ pub(crate) enum Hold {
 pub(crate) enum Ending {
     /// It is lost.
     Lost(Verdict),
+    /// Its peer is silent.
+    Silent(Silent),
     /// It is to be replaced.
     Reconnect,
     /// It is dropped, and none follows for now.
@@ -114,6 +126,21 @@ pub(crate) struct Commands {
 }
 
 impl State {
+    /// Notes that attempts are held back from now on.
+    fn hold(&mut self) {
+        self.held
+            .get_or_insert_with(|| (Instant::now(), clock::wall()));
+    }
+
+    /// Nothing is held any more. Whether it was for long enough to doubt a connection.
+    fn held_long(&mut self) -> bool {
+        self.held.take().is_some_and(|(since, wall)| {
+            // The monotonic clock stands still while the device sleeps.
+            let by_wall = clock::wall().duration_since(wall).unwrap_or_default();
+            since.elapsed().max(by_wall) >= LONG_HOLD
+        })
+    }
+
     /// Generations are counted from 1.
     fn is_healed(&self) -> bool {
         self.healed > 0 && self.healed == self.generation
@@ -128,6 +155,7 @@ impl Control {
                 why: Why::default(),
                 press: None,
                 hold: Hold::Nothing,
+                held: None,
                 hold_seen: false,
                 ending: None,
                 healed: 0,
@@ -142,6 +170,7 @@ impl Control {
             }),
             closed: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -178,6 +207,13 @@ impl Control {
     #[inline]
     pub(crate) fn is_disturbed(&self) -> bool {
         self.disturbed.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a reason to doubt that the connection lives, since the last
+    /// call.
+    pub(crate) fn take_doubt(&self) -> bool {
+        // Two steps, because the first one costs less.
+        self.doubted.load(Ordering::Acquire) && self.doubted.swap(false, Ordering::AcqRel)
     }
 
     /// Puts back a press that belongs to what comes next.

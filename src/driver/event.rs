@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::liveness::Silent;
 use crate::outage::Reason;
 use crate::verdict::Verdict;
 
@@ -56,6 +57,9 @@ pub enum Event<'a, E> {
         error: Option<&'a E>,
         /// What the loss means for the next attempt.
         verdict: Verdict,
+        /// How long nothing was received, if the connection was dropped for that. The
+        /// verdict is `Retry(Down)`.
+        silent: Option<Silent>,
     },
     /// The server asked for a longer wait than
     /// [`hint_cap`](crate::Config::hint_cap) allows, so the client comes back sooner.

@@ -30,6 +30,7 @@ mod phases;
 mod pressed;
 mod run;
 mod saved;
+mod silence;
 mod state;
 mod then;
 

@@ -7,6 +7,7 @@ use super::event::Event;
 use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Status, WaitsFor};
+use crate::liveness::Silent;
 use crate::nanos::nanos;
 use crate::outage::Next;
 use crate::policy::Policy;
@@ -74,15 +75,22 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// The connection is gone.
-    pub(super) fn lost(&mut self, verdict: Verdict, error: Option<&E>) {
+    pub(super) fn lost(&mut self, verdict: Verdict, error: Option<&E>, silent: Option<Silent>) {
         if self.control().is_some_and(Control::take_healed) {
             self.outage.healed();
         }
-        self.tell(&Event::Lost { error, verdict });
+        self.tell(&Event::Lost {
+            error,
+            verdict,
+            silent,
+        });
         self.tell_of_cut(verdict);
         let now = self.now();
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
-        self.note(error, verdict, None);
+        match silent {
+            Some(silent) => self.note_silence(silent, verdict),
+            None => self.note(error, verdict, None),
+        }
         let plan = self.plan(next, verdict);
         self.obey(now, next, plan);
     }

@@ -181,9 +181,10 @@ impl<E, P: Policy> Core<E, P> {
     /// Ends the connection, as a handle asks.
     pub(super) fn end(&mut self, ending: Ending, error: Option<&E>) {
         match ending {
-            Ending::Lost(verdict) => self.lost(verdict, error),
+            Ending::Lost(verdict) => self.lost(verdict, error, None),
+            Ending::Silent(silent) => self.lost(Verdict::default(), None, Some(silent)),
             Ending::Reconnect => {
-                self.lost(Verdict::default(), error);
+                self.lost(Verdict::default(), error, None);
                 self.press(Press::Reconnect);
             }
             Ending::Suspend => {

@@ -4,6 +4,7 @@
 mod config;
 #[cfg(test)]
 mod rules;
+mod silent;
 
 use core::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::nanos::{nanos, scale};
 use crate::rng::Rng;
 
 pub use config::Liveness;
+pub use silent::Silent;
 
 /// What to do about a connection now.
 ///

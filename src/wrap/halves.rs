@@ -128,6 +128,12 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         }
     }
 
+    /// `half` is woken with the waker that wakes both halves. Returns that waker.
+    pub(crate) fn wait_for_both(&mut self, half: Half, cx: &Context<'_>) -> Waker {
+        self.both.wait(&mut self.seats[half as usize], cx.waker());
+        self.shared.clone()
+    }
+
     /// A handle. Halves that already wait are polled once, so that they notice what
     /// the handle does.
     pub(crate) fn handle(&self) -> Handle {

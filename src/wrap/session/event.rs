@@ -1,5 +1,9 @@
 //! What a session reports.
 
+use core::time::Duration;
+
+use crate::liveness::Silent;
+use crate::policy::Cause;
 use crate::verdict::Verdict;
 
 /// What a [`Session`](super::Session) reports to its reader.
@@ -25,6 +29,11 @@ pub enum SessionEvent<T, E> {
         error: Option<E>,
         /// What the loss means for the next attempt.
         verdict: Verdict,
+        /// How long nothing was received, if the connection was dropped because of
+        /// [`keep_alive`](super::Session::keep_alive) or
+        /// [`idle_timeout`](super::Session::idle_timeout). Then there is no error, and
+        /// the verdict is `Retry(Down)`.
+        silent: Option<Silent>,
     },
 }
 
@@ -46,6 +55,20 @@ impl<T, E> SessionEvent<T, E> {
     /// assert_eq!(status(&SessionEvent::down(None, Verdict::default())), "offline");
     /// ```
     pub const fn down(error: Option<E>, verdict: Verdict) -> Self {
-        Self::Down { error, verdict }
+        Self::Down {
+            error,
+            verdict,
+            silent: None,
+        }
+    }
+
+    /// A [`Down`](Self::Down) of a connection that was silent for so long, for the
+    /// tests of a program that handles events.
+    pub const fn silent(duration: Duration) -> Self {
+        Self::Down {
+            error: None,
+            verdict: Verdict::Retry(Cause::Down),
+            silent: Some(Silent::new(duration)),
+        }
     }
 }

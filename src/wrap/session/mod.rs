@@ -3,9 +3,11 @@
 mod error;
 mod event;
 mod keep;
+mod live;
 mod sink;
 mod stream;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -25,6 +27,7 @@ use crate::verdict::Verdict;
 pub use error::SendError;
 pub use event::SessionEvent;
 pub use keep::{Keep, KeepNothing, KeepUnsent};
+use live::Live;
 
 /// A stream and a sink that stay while connections come and go; made by
 /// [`Redial::into_session`].
@@ -128,6 +131,8 @@ where
     end: End,
     sending: Sending,
     kept: K,
+    /// What few sessions have: they watch whether their connection lives.
+    live: Option<Box<Live<C>>>,
     has_reader: bool,
     fail_while_down: bool,
     /// How many sends have failed in a row because there is no connection.
@@ -192,6 +197,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             end: End::Open,
             sending: Sending::default(),
             kept: KeepNothing,
+            live: None,
             has_reader: false,
             fail_while_down: false,
             failed_sends: 0,
@@ -245,6 +251,7 @@ where
             end: self.end,
             sending: self.sending,
             kept: KeepUnsent::new(),
+            live: self.live,
             has_reader: self.has_reader,
             fail_while_down: self.fail_while_down,
             failed_sends: self.failed_sends,
@@ -356,9 +363,17 @@ where
         }
         let verdict = match ending {
             Ending::Lost(verdict) => verdict,
-            Ending::Reconnect | Ending::Suspend => Verdict::default(),
+            Ending::Silent(_) | Ending::Reconnect | Ending::Suspend => Verdict::default(),
         };
-        self.push(SessionEvent::Down { error, verdict });
+        let silent = match ending {
+            Ending::Silent(silent) => Some(silent),
+            _ => None,
+        };
+        self.push(SessionEvent::Down {
+            error,
+            verdict,
+            silent,
+        });
     }
 
     /// No connection follows.
@@ -386,6 +401,7 @@ where
         match ready!(self.halves.poll_up(half, cx)) {
             Ok(fresh) => {
                 if fresh {
+                    self.begin_watch();
                     self.push(SessionEvent::Up);
                 }
                 Poll::Ready(Ok(()))

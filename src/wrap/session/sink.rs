@@ -10,15 +10,13 @@ use futures_sink::Sink;
 use super::error::{SendError, Unsent};
 use super::event::SessionEvent;
 use super::keep::Keep;
+use super::live::MOST_DRAINED;
 use super::{End, MOST_EVENTS, Session};
 use crate::control::Ending;
 use crate::driver::Connect;
 use crate::policy::Policy;
 use crate::wrap::from_connection::FromConnection;
 use crate::wrap::halves::Half;
-
-/// How many items of a connection that can no longer send are still read.
-const MOST_DRAINED: usize = 1024;
 
 /// So many sends fail in a row for want of a connection until the task must yield.
 /// Otherwise a loop that sends again at once would keep a runtime of one thread
@@ -41,7 +39,11 @@ where
             }
             if self.halves.is_up() {
                 self.failed_sends = 0;
-                self.halves.settle(Half::Write);
+                if self.live.is_none() {
+                    self.halves.settle(Half::Write);
+                } else if self.watch(Half::Write, cx).is_ready() {
+                    continue;
+                }
                 return Poll::Ready(Ok(()));
             }
             match self.poll_up(Half::Write, cx) {
@@ -84,7 +86,7 @@ where
     /// A write has failed. If there is a reader, it still gets what the connection
     /// has received, without waiting for more.
     #[cold]
-    fn write_failed(&mut self, error: C::Error) {
+    pub(super) fn write_failed(&mut self, error: C::Error) {
         if self.has_reader {
             let mut cx = Context::from_waker(Waker::noop());
             while self.events.len() < MOST_EVENTS + MOST_DRAINED {
@@ -114,18 +116,23 @@ where
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
         loop {
-            if !this.halves.is_settled(Half::Write) {
+            let settled = this.halves.is_settled(Half::Write);
+            if !settled {
                 ready!(this.poll_sendable(cx))?;
             }
             match Pin::new(this.halves.connection()).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
+                    if !settled {
+                        this.wrote(false);
+                    }
                     this.sending.ready = true;
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Err(error)) => this.write_failed(error.into()),
                 Poll::Pending => {
-                    this.halves.pend(Half::Write, cx);
-                    return Poll::Pending;
+                    if this.pend(Half::Write, cx).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
             }
         }
@@ -154,8 +161,10 @@ where
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let this = &mut *self;
-        if !this.halves.is_settled(Half::Write) {
+        let settled = this.halves.is_settled(Half::Write);
+        if !settled {
             this.note_handles(cx);
+            let _ = this.watch(Half::Write, cx);
             this.report(true)?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
@@ -163,6 +172,9 @@ where
         };
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
+                if !settled {
+                    this.wrote(this.sending.unflushed > 0);
+                }
                 this.kept.flushed(mem::take(&mut this.sending.unflushed));
                 Poll::Ready(Ok(()))
             }
@@ -170,10 +182,8 @@ where
                 this.write_failed(error.into());
                 Poll::Ready(this.report(true))
             }
-            Poll::Pending => {
-                this.halves.pend(Half::Write, cx);
-                Poll::Pending
-            }
+            // What it lost is reported if the connection turns out to be dead.
+            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.report(true)),
         }
     }
 
@@ -197,10 +207,8 @@ where
                 this.write_failed(error.into());
                 Poll::Ready(this.report(true))
             }
-            Poll::Pending => {
-                this.halves.pend(Half::Write, cx);
-                Poll::Pending
-            }
+            // What it lost is reported if the connection turns out to be dead.
+            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.report(true)),
         }
     }
 }

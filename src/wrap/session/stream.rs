@@ -36,7 +36,9 @@ where
                 continue;
             }
             if self.halves.is_up() {
-                self.halves.settle(Half::Read);
+                if self.live.is_none() {
+                    self.halves.settle(Half::Read);
+                }
                 return Poll::Ready(ControlFlow::Continue(()));
             }
             let _ = ready!(self.poll_up(Half::Read, cx));
@@ -54,13 +56,17 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if !this.halves.is_settled(Half::Read) {
+            let settled = this.halves.is_settled(Half::Read);
+            if !settled {
                 if let ControlFlow::Break(news) = ready!(this.poll_news(cx)) {
                     return Poll::Ready(news);
                 }
             }
             match Pin::new(this.halves.connection()).try_poll_next(cx) {
                 Poll::Ready(Some(Ok(item))) => {
+                    if !settled {
+                        this.note_item(&item, cx);
+                    }
                     return Poll::Ready(Some(Ok(SessionEvent::Item(item))));
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -70,8 +76,9 @@ where
                 }
                 Poll::Ready(None) => this.down(Ending::Lost(Verdict::Retry(Cause::Busy)), None),
                 Poll::Pending => {
-                    this.halves.pend(Half::Read, cx);
-                    return Poll::Pending;
+                    if this.pend(Half::Read, cx).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
             }
         }

@@ -1,0 +1,465 @@
+//! How a session watches whether its connection lives.
+
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use futures_core::stream::TryStream;
+use futures_sink::Sink;
+
+use super::event::SessionEvent;
+use super::{Item, MOST_EVENTS, Session};
+use crate::control::Ending;
+use crate::driver::{Connect, MaybeSend};
+use crate::liveness::{Liveness, Silent};
+use crate::policy::{Cause, Policy};
+use crate::verdict::Verdict;
+use crate::wrap::from_connection::FromConnection;
+use crate::wrap::halves::Half;
+use crate::wrap::monitor::Monitor;
+use crate::wrap::vitals::{Vital, Vitals};
+
+/// How many items of a connection that ends are still read.
+pub(super) const MOST_DRAINED: usize = 1024;
+
+/// After so many items in a row the session looks whether a ping is due, also if
+/// there are more.
+const MANY_ITEMS: u8 = 64;
+
+/// What a session has only if it watches its connection.
+pub(super) struct Live<C: Connect<Connection: TryStream>> {
+    pub(super) vitals: Vitals,
+    pings: Option<Box<dyn Pings<C::Connection, C::Error>>>,
+    hears: Option<Box<dyn Hears<Item<C>>>>,
+    /// How many items were received since the last look.
+    items: u8,
+}
+
+/// A closure that says whether an item counts.
+trait Hears<T>: FnMut(&T) -> bool + MaybeSend {}
+impl<T, F: FnMut(&T) -> bool + MaybeSend> Hears<T> for F {}
+
+/// Sends pings on a connection `N`, whatever its items are.
+trait Pings<N, E>: MaybeSend {
+    /// Forgets the ping of the connection before.
+    fn forget(&mut self);
+    /// A ping is due.
+    fn ask(&mut self);
+    /// Goes on with the ping, if there is one. It begins only if the place for the
+    /// next item is `free`. Ready with true if it was blocked before.
+    fn poll(
+        &mut self,
+        connection: &mut N,
+        cx: &mut Context<'_>,
+        free: bool,
+    ) -> Poll<Result<bool, E>>;
+    /// Flushes what the connection itself wants to send: the answer to a ping of the
+    /// server's, for example.
+    fn flush(&mut self, connection: &mut N, cx: &mut Context<'_>) -> Result<(), E>;
+}
+
+struct Ping<F, T> {
+    make: F,
+    step: Step,
+    is_blocked: bool,
+    item: PhantomData<fn() -> T>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    Due,
+    Sent,
+}
+
+impl<N, E, F, T> Pings<N, E> for Ping<F, T>
+where
+    N: Sink<T> + Unpin,
+    E: FromConnection<N::Error>,
+    F: FnMut() -> T + MaybeSend,
+{
+    fn forget(&mut self) {
+        (self.step, self.is_blocked) = (Step::Nothing, false);
+    }
+
+    fn ask(&mut self) {
+        self.step = Step::Due;
+    }
+
+    fn poll(
+        &mut self,
+        connection: &mut N,
+        cx: &mut Context<'_>,
+        free: bool,
+    ) -> Poll<Result<bool, E>> {
+        let mut connection = Pin::new(connection);
+        loop {
+            let polled = match self.step {
+                Step::Nothing => return Poll::Ready(Ok(mem::take(&mut self.is_blocked))),
+                Step::Due if !free => return Poll::Pending,
+                Step::Due => connection.as_mut().poll_ready(cx),
+                Step::Sent => connection.as_mut().poll_flush(cx),
+            };
+            match polled {
+                Poll::Pending => {
+                    self.is_blocked = true;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Ok(())) if self.step == Step::Due => {
+                    let ping = (self.make)();
+                    connection.as_mut().start_send(ping)?;
+                    self.step = Step::Sent;
+                }
+                Poll::Ready(Ok(())) => self.step = Step::Nothing,
+            }
+        }
+    }
+
+    fn flush(&mut self, connection: &mut N, cx: &mut Context<'_>) -> Result<(), E> {
+        match Pin::new(connection).poll_flush(cx) {
+            Poll::Ready(flushed) => Ok(flushed?),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl<C, P, K> Session<C, P, K>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    /// Pings a silent connection, and drops one that does not answer. Off by default.
+    ///
+    /// After at most [`idle`](Liveness::idle) of silence, 25 s by default, the session
+    /// sends the item that `ping` makes. If nothing at all is received in the
+    /// [`grace`](Liveness::grace) after that, 15 s by default, the connection is dropped
+    /// without a close, and the reader gets a `Down` that says
+    /// [how long](super::SessionEvent::Down) it was silent. The verdict is
+    /// `Retry(Down)`. See [`Liveness`] for what counts and for the settings.
+    ///
+    /// ```
+    /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    /// use redial::{Liveness, Redial, SessionEvent};
+    /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+    ///
+    /// let mut chat = Redial::new(|| async {
+    ///     let stream = redial::tcp::connect("chat.example:6667").await?;
+    ///     Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
+    /// })
+    /// .into_session()
+    /// .keep_alive(Liveness::new(), || "PING".to_string());
+    /// while let Some(event) = chat.next().await {
+    ///     match event? {
+    ///         SessionEvent::Down { silent: Some(silent), .. } => println!("offline: {silent}"),
+    ///         other => println!("{other:?}"),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # When it runs
+    ///
+    /// In each poll of either half: while a send waits, too, and in a session that
+    /// is only written to or only read from. If nobody polls the session, nothing
+    /// happens. A session that is polled late looks at what has arrived before it
+    /// judges. It keeps up to 1,024 items that it found so for the reader. While that
+    /// many are unread, the connection counts as alive; of a session that nobody has
+    /// ever read, it keeps the last ones.
+    ///
+    /// It also pings at once, with five seconds for the answer, if the device slept
+    /// (see [`wall_clock`](crate::Redial::wall_clock)), and after a handle's
+    /// [`network_changed`](crate::Handle::network_changed) or a long
+    /// [`pause`](crate::Handle::pause).
+    ///
+    /// # What is sent
+    ///
+    /// A ping is no item of the program's: no [`SendError`](super::SendError) counts it.
+    /// It waits while the program was promised the next place. The
+    /// answer arrives as an item, if the connection does not handle it itself; no
+    /// special treatment is needed. Whenever something was received, the session also
+    /// flushes its connection, because WebSocket libraries queue their answer to a
+    /// ping of the server's.
+    ///
+    /// Takes effect at once, and replaces an [`idle_timeout`](Self::idle_timeout).
+    pub fn keep_alive<T: 'static>(
+        mut self,
+        liveness: Liveness,
+        ping: impl FnMut() -> T + MaybeSend + 'static,
+    ) -> Self
+    where
+        C::Connection: Sink<T>,
+        C::Error: FromConnection<<C::Connection as Sink<T>>::Error>,
+    {
+        let pings = Ping {
+            make: ping,
+            step: Step::Nothing,
+            is_blocked: false,
+            item: PhantomData,
+        };
+        self.live().pings = Some(Box::new(pings));
+        self.set_liveness(liveness);
+        self
+    }
+
+    /// Drops a connection from which nothing was received for `limit`. Off by default.
+    ///
+    /// It sends nothing, so it is for servers that ping by themselves; `limit` is best
+    /// longer than two of their intervals. All else is as in
+    /// [`keep_alive`](Self::keep_alive), which this replaces.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    #[track_caller]
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.live().pings = None;
+        self.set_liveness(Liveness::listen_only(limit));
+        self
+    }
+
+    /// Says which items count as signs of life: all of them by default.
+    ///
+    /// A proxy may answer pings for a server that is gone, or a server may answer them
+    /// and deliver nothing. Then leave such answers out, and ping by a request that
+    /// only the real server can answer.
+    ///
+    /// If a [`monitor`](Self::monitor) watches the bytes, all bytes count.
+    pub fn hears(mut self, counts: impl FnMut(&Item<C>) -> bool + MaybeSend + 'static) -> Self {
+        self.live().hears = Some(Box::new(counts));
+        self
+    }
+
+    /// Lets the connector take part: it counts bytes, and sets the liveness of single
+    /// connections; see [`Monitor`].
+    pub fn monitor(mut self, monitor: &Monitor) -> Self {
+        self.live().vitals.set_monitor(monitor);
+        self
+    }
+
+    fn live(&mut self) -> &mut Live<C> {
+        // The halves look into the box again before they go on.
+        self.halves.unsettle();
+        self.live.get_or_insert_with(|| {
+            Box::new(Live {
+                vitals: Vitals::new(),
+                pings: None,
+                hears: None,
+                items: 0,
+            })
+        })
+    }
+
+    fn set_liveness(&mut self, liveness: Liveness) {
+        self.live().vitals.set(liveness);
+        if self.halves.redial.connection.is_some() {
+            self.begin_watch();
+        }
+    }
+
+    /// A connection has come up.
+    pub(super) fn begin_watch(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.vitals.begin(&mut self.halves.redial);
+            if let Some(pings) = &mut live.pings {
+                pings.forget();
+            }
+        }
+    }
+
+    /// An item was received.
+    #[cold]
+    pub(super) fn note_item(&mut self, item: &Item<C>, cx: &Context<'_>) {
+        let Some(live) = &mut self.live else { return };
+        live.vitals.heard |= live.hears.as_mut().is_none_or(|hears| hears(item));
+        live.items += 1;
+        if live.items == MANY_ITEMS {
+            live.items = 0;
+            // A connection with so many items does not end here.
+            let waker = self.halves.wait_for_both(Half::Read, cx);
+            if let Poll::Ready(Vital::Ping) = live.vitals.look(&mut self.halves.redial, &waker) {
+                if let Some(pings) = &mut live.pings {
+                    pings.ask();
+                }
+            }
+            let _ = self.ping(&waker);
+        }
+    }
+
+    /// The connection has taken an item, or a flush. `sent` says whether anything was
+    /// sent.
+    #[cold]
+    pub(super) fn wrote(&mut self, sent: bool) {
+        if let Some(live) = &mut self.live {
+            live.vitals.wrote(sent);
+        }
+    }
+
+    /// `half` is pending on its side of the connection. Ready if the connection is
+    /// gone.
+    #[cold]
+    pub(super) fn pend(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
+        self.halves.pend(half, cx);
+        let Some(live) = &mut self.live else {
+            return Poll::Pending;
+        };
+        live.vitals.is_blocked |= matches!(half, Half::Write);
+        self.watch(half, cx)
+    }
+
+    /// Looks whether the connection lives. Ready if it is gone.
+    #[cold]
+    pub(super) fn watch(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
+        if self.live.is_none() || self.halves.redial.connection.is_none() {
+            return Poll::Pending;
+        }
+        // Whichever half polls, both are woken: the other one may be gone.
+        let waker = self.halves.wait_for_both(half, cx);
+        loop {
+            let Some(live) = &mut self.live else {
+                return Poll::Pending;
+            };
+            live.items = 0;
+            let has_heard = live.vitals.has_heard();
+            if has_heard && self.flush(&waker).is_err() {
+                return Poll::Ready(());
+            }
+            let Some(live) = &mut self.live else {
+                return Poll::Pending;
+            };
+            match live.vitals.look(&mut self.halves.redial, &waker) {
+                Poll::Pending => break,
+                Poll::Ready(Vital::Ping) => {
+                    if let Some(pings) = &mut live.pings {
+                        pings.ask();
+                    }
+                }
+                Poll::Ready(Vital::Dead(silent)) => {
+                    if let Some(end) = self.last_look(silent, &waker) {
+                        return end;
+                    }
+                }
+            }
+        }
+        match self.ping(&waker) {
+            Ok(()) => Poll::Pending,
+            Err(Gone) => Poll::Ready(()),
+        }
+    }
+
+    /// The connection seems to be dead. But its answer may have arrived, and nobody has
+    /// read it. `None` if that is so.
+    fn last_look(&mut self, silent: Silent, waker: &Waker) -> Option<Poll<()>> {
+        if self.ping(waker).is_err() || self.drain(waker).is_err() {
+            return Some(Poll::Ready(()));
+        }
+        let live = self.live.as_mut()?;
+        if live.vitals.has_heard() {
+            return None;
+        }
+        if !live.vitals.is_certain(waker) {
+            return Some(Poll::Pending);
+        }
+        self.down(Ending::Silent(silent), None);
+        Some(Poll::Ready(()))
+    }
+
+    /// Reads what has arrived, for the reader. `Err` if the connection is gone.
+    fn drain(&mut self, waker: &Waker) -> Result<(), Gone> {
+        let mut cx = Context::from_waker(waker);
+        let mut read = false;
+        let gone = loop {
+            let (Some(live), Some(connection)) =
+                (&mut self.live, &mut self.halves.redial.connection)
+            else {
+                break None;
+            };
+            if self.events.len() >= MOST_EVENTS + MOST_DRAINED {
+                let first = self.events.iter().position(is_item);
+                match first {
+                    // Nobody has ever read.
+                    Some(first) if !self.has_reader => drop(self.events.remove(first)),
+                    // The reader does not read. What is behind all this may be a sign
+                    // of life.
+                    _ => {
+                        live.vitals.heard = true;
+                        break None;
+                    }
+                }
+            }
+            match Pin::new(connection).try_poll_next(&mut cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    live.vitals.heard |= live.hears.as_mut().is_none_or(|hears| hears(&item));
+                    self.events.push_back(SessionEvent::Item(item));
+                    read = true;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let error = (self.convert)(error);
+                    let verdict = self.halves.redial.judge(&error);
+                    break Some((verdict, Some(error)));
+                }
+                Poll::Ready(None) => break Some((Verdict::Retry(Cause::Busy), None)),
+                Poll::Pending => break None,
+            }
+        };
+        if let Some((verdict, error)) = gone {
+            self.down(Ending::Lost(verdict), error);
+            return Err(Gone);
+        }
+        if read {
+            self.halves.wake();
+        }
+        Ok(())
+    }
+
+    /// Sends the ping that is due. `Err` if the connection is gone.
+    fn ping(&mut self, waker: &Waker) -> Result<(), Gone> {
+        let free = !self.sending.ready;
+        let (Some(live), Some(connection)) = (&mut self.live, &mut self.halves.redial.connection)
+        else {
+            return Ok(());
+        };
+        let Some(pings) = &mut live.pings else {
+            return Ok(());
+        };
+        match pings.poll(connection, &mut Context::from_waker(waker), free) {
+            // What was blocked has moved.
+            Poll::Ready(Ok(moved)) => live.vitals.heard |= moved,
+            Poll::Ready(Err(error)) => {
+                self.write_failed(error);
+                return Err(Gone);
+            }
+            Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    /// Flushes what the connection itself wants to send.
+    fn flush(&mut self, waker: &Waker) -> Result<(), Gone> {
+        let (Some(live), Some(connection)) = (&mut self.live, &mut self.halves.redial.connection)
+        else {
+            return Ok(());
+        };
+        let Some(pings) = &mut live.pings else {
+            return Ok(());
+        };
+        match pings.flush(connection, &mut Context::from_waker(waker)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.write_failed(error);
+                Err(Gone)
+            }
+        }
+    }
+}
+
+fn is_item<T, E>(event: &SessionEvent<T, E>) -> bool {
+    matches!(event, SessionEvent::Item(_))
+}
+
+/// The connection is gone.
+struct Gone;
