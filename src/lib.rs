@@ -193,8 +193,8 @@ pub use driver::{
 pub use outage::AttemptPhase;
 #[cfg(feature = "tokio")]
 pub use wrap::{
-    FromConnection, Keep, KeepNothing, KeepUnsent, Lent, Monitor, Monitored, RedialIo, SendError,
-    Session, SessionEvent, Shared,
+    FromConnection, Keep, KeepNothing, KeepUnsent, Lent, Monitor, Monitored, PingRequests,
+    RedialIo, SendError, Session, SessionEvent, Shared,
 };
 
 /// The futures that [`Redial`] and [`Shared`] return, for code that names their

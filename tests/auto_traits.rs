@@ -14,9 +14,10 @@ use redial::future::{Connecting, Ready as RedialReady, SharedReady};
 use redial::policy::BucketPolicy;
 use redial::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
-    Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness, Next,
-    Outage, Pulse, Reason, Redial, RedialIo, SavedOutage, SendError, Sequence, Session,
-    SessionEvent, Shared, Status, Stratified, TokenBucket, Verdict, Watch, tcp,
+    Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness, Monitor,
+    Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, SavedOutage, SendError,
+    Sequence, Session, SessionEvent, Shared, Silent, Status, Stratified, TokenBucket, Verdict,
+    Watch, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -113,6 +114,10 @@ facts! {
     Liveness: + Send, + Sync, + Unpin;
     Heartbeat: + Send, + Sync, + Unpin;
     Pulse: + Send, + Sync, + Unpin;
+    Silent: + Send, + Sync, + Unpin;
+    Monitor: + Send, + Sync, + Unpin;
+    Monitored<DuplexStream>: + Send, + Sync, + Unpin;
+    PingRequests: + Send, + Sync, + Unpin;
 
     // The driver. Observer, classifier and wall clock may be sent and not shared.
     Redial<Dial>: + Send, - Sync, + Unpin;

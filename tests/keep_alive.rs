@@ -6,7 +6,7 @@
 
 mod links;
 
-use std::future::poll_fn;
+use std::future::{Ready, poll_fn};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -27,6 +27,8 @@ const GRACE: Duration = Duration::from_secs(15);
 /// A timer of tokio's is up to a millisecond late.
 const TICK: Duration = Duration::from_millis(3);
 
+type Attempt = Ready<Result<Link, LinkError>>;
+type Lines = Framed<Box<dyn Wire>, LinesCodec>;
 type Item = SessionEvent<String, LinkError>;
 
 fn seconds(seconds: f64) -> Duration {
@@ -34,10 +36,7 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 /// A session on links, and the server's ends of them.
-fn session() -> (
-    Session<impl FnMut() -> std::future::Ready<Result<Link, LinkError>> + Send>,
-    Links,
-) {
+fn session() -> (Session<impl FnMut() -> Attempt + Send>, Links) {
     let (connector, links) = links();
     let session = Redial::new(connector).into_session();
     (
@@ -252,7 +251,7 @@ async fn l4_one_item_before_the_end_is_enough() {
 fn bytes(
     monitor: Option<Monitor>,
 ) -> (
-    impl FnMut() -> std::future::Ready<Result<Framed<Box<dyn Wire>, LinesCodec>, LinkError>>,
+    impl FnMut() -> Ready<Result<Lines, LinkError>>,
     mpsc::UnboundedReceiver<DuplexStream>,
 ) {
     let (accept, accepted) = mpsc::unbounded_channel();
@@ -379,7 +378,7 @@ async fn l6_what_the_program_sends_moves_the_time_to_speak() {
 
 /// A session whose wall clock is this much ahead.
 fn sleeper() -> (
-    Session<impl FnMut() -> std::future::Ready<Result<Link, LinkError>> + Send>,
+    Session<impl FnMut() -> Attempt + Send>,
     Links,
     Arc<AtomicU64>,
 ) {
@@ -683,7 +682,7 @@ async fn l16_the_pongs_that_a_websocket_queues_are_flushed_while_only_the_reader
         }
     });
     tokio::select! {
-        served = server => served.unwrap(),
+        end = server => end.unwrap(),
         () = async {
             loop {
                 assert!(matches!(next(&mut session).await, SessionEvent::Item(_)));

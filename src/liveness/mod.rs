@@ -227,6 +227,14 @@ impl Heartbeat {
         self.ask(now, from.saturating_add(self.liveness.grace))
     }
 
+    /// Puts off the end of the time for an answer: the ping could not be sent before.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn put_off(&mut self, delay: Duration) {
+        if let Some(by) = &mut self.answer_by {
+            *by = by.saturating_add(nanos(delay));
+        }
+    }
+
     /// How long nothing has been heard.
     pub fn silent_for(&self, now: Duration) -> Duration {
         Duration::from_nanos(nanos(now).max(self.latest) - self.heard)

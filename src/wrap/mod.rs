@@ -21,7 +21,7 @@ mod vitals;
 mod wakers;
 
 pub use from_connection::FromConnection;
-pub use io::RedialIo;
+pub use io::{PingRequests, RedialIo};
 pub use monitor::{Monitor, Monitored};
 pub use session::{Keep, KeepNothing, KeepUnsent, SendError, Session, SessionEvent};
 pub use shared::{Lent, Shared, SharedReady};

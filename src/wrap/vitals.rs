@@ -99,6 +99,19 @@ impl Vitals {
         }
     }
 
+    pub(super) fn stopwatch(&self) -> Stopwatch {
+        self.stopwatch
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.stopwatch.elapsed()
+    }
+
+    /// A ping that is due could not be sent so far.
+    pub(super) fn put_off(&mut self, delay: Duration) {
+        self.heartbeat.put_off(delay);
+    }
+
     /// Whether something was received since the last look.
     pub(super) fn has_heard(&mut self) -> bool {
         self.heard |= self.monitor.as_ref().is_some_and(Monitor::take_heard);

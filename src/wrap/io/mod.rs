@@ -1,8 +1,10 @@
 //! Bytes across connections.
 
+mod live;
 mod read;
 mod write;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::error;
@@ -19,6 +21,9 @@ use crate::driver::{Connect, Error, Redial};
 use crate::outage::SavedOutage;
 use crate::policy::{Cause, Policy, Stratified};
 use crate::verdict::{Verdict, judged};
+
+use live::Live;
+pub use live::PingRequests;
 
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go; made by [`Redial::into_io`].
@@ -102,6 +107,8 @@ pub struct RedialIo<C: Connect, P: Policy = Stratified> {
     /// The writing side of the last connection has shut down.
     shut: bool,
     error: Option<Error<C::Error>>,
+    /// What few have: they watch whether their connection lives.
+    live: Option<Box<Live>>,
     /// Whether the latest connection writes vectored, for writers that ask while
     /// there is none.
     vectored: bool,
@@ -145,6 +152,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             end: End::Open,
             shut: false,
             error: None,
+            live: None,
         }
     }
 }
@@ -252,10 +260,14 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
         } else {
             ""
         };
-        Err(io::Error::new(
-            ErrorKind::ConnectionReset,
-            format!("connection {reported} was lost{follows}"),
-        ))
+        let silent = self.live.as_ref().and_then(|live| live.silent);
+        let text = match silent {
+            Some((loss, silent)) if loss == *reported => {
+                format!("connection {reported} was lost, {silent}{follows}")
+            }
+            _ => format!("connection {reported} was lost{follows}"),
+        };
+        Err(io::Error::new(ErrorKind::ConnectionReset, text))
     }
 
     /// The error from then on.
@@ -324,7 +336,7 @@ where
         if !self.halves.is_up() {
             ready!(self.poll_down(half, cx))?;
         }
-        if self.end == End::Open {
+        if self.end == End::Open && self.live.is_none() {
             self.halves.settle(half);
         }
         Poll::Ready(Ok(()))
@@ -332,7 +344,10 @@ where
 
     fn poll_down(&mut self, half: Half, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.halves.poll_up(half, cx)) {
-            Ok(_) => {
+            Ok(fresh) => {
+                if fresh {
+                    self.begin_watch();
+                }
                 let connection = self.halves.redial.connection.as_ref();
                 self.vectored = connection.is_some_and(AsyncWrite::is_write_vectored);
                 Poll::Ready(Ok(()))

@@ -29,9 +29,21 @@ where
         self.poll_up(Half::Read, cx).map_ok(|()| true)
     }
 
+    /// Reads what the writer found in a last look, if there is anything.
+    #[cold]
+    fn take_unread(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(live) = &mut self.live else {
+            return false;
+        };
+        let bytes = buf.remaining().min(live.unread.len());
+        buf.put_slice(&live.unread[..bytes]);
+        live.unread.drain(..bytes);
+        bytes > 0
+    }
+
     /// The reading side of the connection has ended.
     #[cold]
-    fn read_out(&mut self) -> io::Result<()> {
+    pub(super) fn read_out(&mut self) -> io::Result<()> {
         match self.end {
             End::Open => {
                 self.lose(Ending::Lost(Verdict::Retry(Cause::Busy)), None);
@@ -57,22 +69,38 @@ where
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let empty = buf.remaining() == 0;
-        let readable = if this.halves.is_settled(Half::Read) {
-            !empty
-        } else {
-            ready!(this.poll_readable(empty, cx))?
-        };
-        if !readable {
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        match Pin::new(this.halves.connection()).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() == before => Poll::Ready(this.read_out()),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Read, error))),
-            Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending => {
-                this.halves.pend(Half::Read, cx);
-                Poll::Pending
+        loop {
+            let settled = this.halves.is_settled(Half::Read);
+            let readable = if settled {
+                !empty
+            } else {
+                ready!(this.poll_readable(empty, cx))?
+            };
+            if !readable {
+                return Poll::Ready(Ok(()));
+            }
+            if !settled && this.take_unread(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            match Pin::new(this.halves.connection()).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                    return Poll::Ready(this.read_out());
+                }
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(this.failed(Half::Read, error)));
+                }
+                Poll::Ready(read) => {
+                    if !settled {
+                        this.note_read();
+                    }
+                    return Poll::Ready(read);
+                }
+                Poll::Pending => {
+                    if this.pend(Half::Read, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }

@@ -26,7 +26,13 @@ where
         if empty {
             return Poll::Ready(Ok(()));
         }
-        self.poll_up(Half::Write, cx)
+        ready!(self.poll_up(Half::Write, cx))?;
+        if self.watch(Half::Write, cx).is_ready() {
+            self.seam(Half::Write)?;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// One write, plain or vectored.
@@ -37,7 +43,8 @@ where
         empty: bool,
         write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if !self.halves.is_settled(Half::Write) {
+        let settled = self.halves.is_settled(Half::Write);
+        if !settled {
             ready!(self.poll_writable(empty, cx))?;
         }
         if empty {
@@ -50,9 +57,18 @@ where
                 Poll::Ready(Err(self.failed(Half::Write, error)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
-            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Ready(written) => {
+                if !settled {
+                    self.note_written();
+                }
+                Poll::Ready(written)
+            }
             Poll::Pending => {
-                self.halves.pend(Half::Write, cx);
+                if self.pend(Half::Write, cx).is_ready() {
+                    // The connection is gone, and that is reported first.
+                    ready!(self.poll_writable(empty, cx))?;
+                    cx.waker().wake_by_ref();
+                }
                 Poll::Pending
             }
         }
@@ -104,10 +120,7 @@ where
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Write, error))),
             Poll::Ready(flushed) => Poll::Ready(flushed),
-            Poll::Pending => {
-                this.halves.pend(Half::Write, cx);
-                Poll::Pending
-            }
+            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.seam(Half::Write)),
         }
     }
 
@@ -134,10 +147,7 @@ where
                 // lost what was written to it.
                 Poll::Ready(this.seam(Half::Write))
             }
-            Poll::Pending => {
-                this.halves.pend(Half::Write, cx);
-                Poll::Pending
-            }
+            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.seam(Half::Write)),
         }
     }
 }

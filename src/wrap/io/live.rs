@@ -1,0 +1,357 @@
+//! How a `RedialIo` watches whether its connection lives.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{End, RedialIo};
+use crate::clock::Stopwatch;
+use crate::control::Ending;
+use crate::driver::Connect;
+use crate::liveness::{Liveness, Silent};
+use crate::policy::{Cause, Policy};
+use crate::sync::{Mutex, lock};
+use crate::verdict::Verdict;
+use crate::wrap::halves::Half;
+use crate::wrap::monitor::Monitor;
+use crate::wrap::vitals::{Vital, Vitals};
+use crate::wrap::wakers::{Seat, Wakers};
+
+/// How many bytes are read before a connection is judged by its writer alone.
+const LAST_LOOK: usize = 8 * 1024;
+
+/// What a `RedialIo` has only if it watches its connection.
+pub(super) struct Live {
+    pub(super) vitals: Vitals,
+    /// Where it asks for pings.
+    requests: Option<Arc<Requests>>,
+    /// What the writer found in a last look, for the reader.
+    pub(super) unread: Vec<u8>,
+    /// The loss that was a silence, by its number.
+    pub(super) silent: Option<(u64, Silent)>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(requests) = &self.requests {
+            requests.put(Request::Over);
+        }
+    }
+}
+
+/// Asks the program to send a ping; made by [`RedialIo::keep_alive`].
+///
+/// It is a [`Stream`] that yields whenever a ping is due, and that ends with its
+/// `RedialIo`. If an answer makes the ping needless before it is taken, it does not
+/// yield.
+pub struct PingRequests {
+    shared: Arc<Requests>,
+    seat: Seat,
+}
+
+struct Requests {
+    stopwatch: Stopwatch,
+    request: Mutex<Request>,
+    asker: Wakers,
+}
+
+#[derive(Clone, Copy)]
+enum Request {
+    Nothing,
+    /// A ping is due since this time.
+    Due(Duration),
+    /// It was due, and was taken then.
+    Taken {
+        due: Duration,
+        at: Duration,
+    },
+    Over,
+}
+
+impl Requests {
+    fn put(&self, request: Request) {
+        *lock(&self.request) = request;
+        self.asker.wake_all();
+    }
+
+    /// By how much the time for the answer is to be put off. `is_blocked` says
+    /// whether a write waits: nobody can ping then, and nobody needs to.
+    fn delay(&self, now: Duration, is_blocked: bool) -> Duration {
+        let mut request = lock(&self.request);
+        let (due, at, next) = match *request {
+            Request::Due(due) if is_blocked => (due, now, Request::Nothing),
+            Request::Due(due) => (due, now, Request::Due(now)),
+            Request::Taken { due, at } => (due, at, Request::Nothing),
+            Request::Nothing | Request::Over => return Duration::ZERO,
+        };
+        *request = next;
+        at.saturating_sub(due)
+    }
+}
+
+impl Stream for PingRequests {
+    type Item = ();
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let this = &mut *self;
+        this.shared.asker.wait(&mut this.seat, cx.waker());
+        let mut request = lock(&this.shared.request);
+        match *request {
+            Request::Due(due) => {
+                let at = this.shared.stopwatch.elapsed();
+                *request = Request::Taken { due, at };
+                Poll::Ready(Some(()))
+            }
+            Request::Over => Poll::Ready(None),
+            Request::Nothing | Request::Taken { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for PingRequests {
+    fn drop(&mut self) {
+        self.shared.asker.leave(&mut self.seat);
+    }
+}
+
+impl fmt::Debug for PingRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PingRequests").finish_non_exhaustive()
+    }
+}
+
+impl<C: Connect, P: Policy> RedialIo<C, P> {
+    /// Drops a connection from which no byte was read for `limit`. Off by default.
+    ///
+    /// Both halves then fail with [`ConnectionReset`](std::io::ErrorKind), as after
+    /// any loss, and the error says "silent for 60s". `limit` is best longer than two
+    /// intervals of a server that pings by itself. Whoever polls either half drives
+    /// it: a write that waits, too. It reads what has arrived before it judges.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    #[track_caller]
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.live().requests = None;
+        self.set_liveness(Liveness::listen_only(limit));
+        self
+    }
+
+    /// As [`idle_timeout`](Self::idle_timeout), and asks the program to ping in time.
+    ///
+    /// A `RedialIo` cannot know where a message begins, so it writes nothing by
+    /// itself: a ping between two partial writes would corrupt the stream. The
+    /// [`PingRequests`] yields when a ping is due. The time for the answer runs from
+    /// when the program takes that request, because a quiet and healthy connection
+    /// must not end if nobody reads requests; or, if a write waits, from when the ping
+    /// was due.
+    ///
+    /// ```
+    /// # async fn doc() -> std::io::Result<()> {
+    /// use futures::StreamExt;
+    /// use redial::{Liveness, Redial};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// let redial = Redial::new(redial::tcp::connect("time.example:4242"));
+    /// let (mut io, mut pings) = redial.into_io().keep_alive(Liveness::new());
+    /// let mut buf = [0; 1024];
+    /// loop {
+    ///     tokio::select! {
+    ///         read = io.read(&mut buf) => println!("{:?}", &buf[..read?]),
+    ///         // The program knows that it is between two messages here.
+    ///         Some(()) = pings.next() => io.write_all(b"PING\n").await?,
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn keep_alive(mut self, liveness: Liveness) -> (Self, PingRequests) {
+        let live = self.live();
+        let shared = Arc::new(Requests {
+            stopwatch: live.vitals.stopwatch(),
+            request: Mutex::new(Request::Nothing),
+            asker: Wakers::default(),
+        });
+        if let Some(before) = live.requests.replace(shared.clone()) {
+            before.put(Request::Over);
+        }
+        self.set_liveness(liveness);
+        let requests = PingRequests {
+            shared,
+            seat: Seat::default(),
+        };
+        (self, requests)
+    }
+
+    /// Lets the connector set the liveness of single connections; see [`Monitor`].
+    pub fn monitor(mut self, monitor: &Monitor) -> Self {
+        self.live().vitals.set_monitor(monitor);
+        self
+    }
+
+    fn live(&mut self) -> &mut Live {
+        self.halves.unsettle();
+        self.live.get_or_insert_with(|| {
+            Box::new(Live {
+                vitals: Vitals::new(),
+                requests: None,
+                unread: Vec::new(),
+                silent: None,
+            })
+        })
+    }
+
+    fn set_liveness(&mut self, liveness: Liveness) {
+        self.live().vitals.set(liveness);
+        if self.halves.redial.connection.is_some() {
+            self.begin_watch();
+        }
+    }
+
+    /// A connection has come up.
+    pub(super) fn begin_watch(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.vitals.begin(&mut self.halves.redial);
+            live.unread.clear();
+            live.answered();
+        }
+    }
+
+    /// Bytes were read.
+    #[cold]
+    pub(super) fn note_read(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.vitals.heard = true;
+        }
+    }
+
+    /// Bytes were written.
+    #[cold]
+    pub(super) fn note_written(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.vitals.wrote(true);
+        }
+    }
+}
+
+impl Live {
+    /// No ping is needed any more.
+    fn answered(&self) {
+        if let Some(requests) = &self.requests {
+            *lock(&requests.request) = Request::Nothing;
+        }
+    }
+}
+
+impl<C, P> RedialIo<C, P>
+where
+    C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
+    P: Policy,
+{
+    /// `half` is pending on its side of the connection. Ready if the connection is
+    /// gone.
+    #[cold]
+    pub(super) fn pend(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
+        self.halves.pend(half, cx);
+        let Some(live) = &mut self.live else {
+            return Poll::Pending;
+        };
+        live.vitals.is_blocked |= matches!(half, Half::Write);
+        self.watch(half, cx)
+    }
+
+    /// Looks whether the connection lives. Ready if it is gone.
+    #[cold]
+    pub(super) fn watch(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
+        if self.live.is_none() || self.halves.redial.connection.is_none() {
+            return Poll::Pending;
+        }
+        // A side that has ended says nothing any more.
+        if self.end == End::ReadOut {
+            return Poll::Pending;
+        }
+        // Whichever half polls, both are woken: the other one may be gone.
+        let waker = self.halves.wait_for_both(half, cx);
+        loop {
+            let Some(live) = &mut self.live else {
+                return Poll::Pending;
+            };
+            if live.vitals.has_heard() {
+                live.answered();
+            }
+            if let Some(requests) = &live.requests {
+                let now = live.vitals.now();
+                let delay = requests.delay(now, live.vitals.is_blocked);
+                live.vitals.put_off(delay);
+            }
+            match live.vitals.look(&mut self.halves.redial, &waker) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Vital::Ping) => {
+                    if let Some(requests) = &live.requests {
+                        requests.put(Request::Due(live.vitals.now()));
+                    }
+                }
+                Poll::Ready(Vital::Dead(silent)) => {
+                    if let Some(end) = self.last_look(silent, &waker) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection seems to be dead. But its answer may have arrived, and nobody has
+    /// read it. `None` if that is so.
+    fn last_look(&mut self, silent: Silent, waker: &Waker) -> Option<Poll<()>> {
+        let (Some(live), Some(connection)) = (&mut self.live, &mut self.halves.redial.connection)
+        else {
+            return Some(Poll::Pending);
+        };
+        if live.unread.len() >= LAST_LOOK {
+            // The reader does not read. What is behind all this may be a sign of life.
+            live.vitals.heard = true;
+            return None;
+        }
+        let mut bytes = [0; 1024];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let mut cx = Context::from_waker(waker);
+        match Pin::new(connection).poll_read(&mut cx, &mut buf) {
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                if self.end == End::Open {
+                    self.lose(Ending::Lost(Verdict::Retry(Cause::Busy)), None);
+                } else {
+                    // It has no loss to report.
+                    let _ = self.read_out();
+                }
+                Some(Poll::Ready(()))
+            }
+            Poll::Ready(Ok(())) => {
+                live.unread.extend_from_slice(buf.filled());
+                live.vitals.heard = true;
+                self.halves.wake();
+                None
+            }
+            Poll::Ready(Err(error)) => {
+                let error = (self.convert)(error);
+                let verdict = self.halves.redial.judge(&error);
+                self.lose(Ending::Lost(verdict), Some(error));
+                Some(Poll::Ready(()))
+            }
+            Poll::Pending if !live.vitals.is_certain(waker) => Some(Poll::Pending),
+            Poll::Pending => {
+                self.lose(Ending::Silent(silent), None);
+                if let Some(live) = &mut self.live {
+                    live.silent = Some((self.losses, silent));
+                }
+                Some(Poll::Ready(()))
+            }
+        }
+    }
+}
