@@ -202,7 +202,7 @@ pub use wrap::{
 #[cfg(feature = "tokio")]
 pub mod future {
     pub use crate::driver::{Connecting, Ready, ThenAttempt};
-    pub use crate::wrap::SharedReady;
+    pub use crate::wrap::{SharedReady, Watching};
 }
 
 #[cfg(all(

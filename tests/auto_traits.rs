@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use redial::future::{Connecting, Ready as RedialReady, SharedReady};
+use redial::future::{Connecting, Ready as RedialReady, SharedReady, Watching};
 use redial::policy::BucketPolicy;
 use redial::{
     BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
@@ -153,6 +153,8 @@ facts! {
     Shared<Immovable>: + Send, + Sync, + Unpin;
     SharedReady<'static, Dial, Stratified>: + Send, + Sync, + Unpin;
     SharedReady<'static, Local, Stratified>: - Send, - Sync, + Unpin;
+    Watching<Dial>: + Send, + Sync, + Unpin;
+    Watching<Local>: - Send, - Sync, + Unpin;
 }
 
 type Backoffs = (

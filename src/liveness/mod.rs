@@ -235,6 +235,12 @@ impl Heartbeat {
         }
     }
 
+    /// Whether a ping is out.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_asked(&self) -> bool {
+        self.answer_by.is_some()
+    }
+
     /// How long nothing has been heard.
     pub fn silent_for(&self, now: Duration) -> Duration {
         Duration::from_nanos(nanos(now).max(self.latest) - self.heard)

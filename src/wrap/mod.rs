@@ -24,4 +24,4 @@ pub use from_connection::FromConnection;
 pub use io::{PingRequests, RedialIo};
 pub use monitor::{Monitor, Monitored};
 pub use session::{Keep, KeepNothing, KeepUnsent, SendError, Session, SessionEvent};
-pub use shared::{Lent, Shared, SharedReady};
+pub use shared::{Lent, Shared, SharedReady, Watching};

@@ -1,5 +1,6 @@
 //! A connector's way to the machine that watches its connections.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::pin::Pin;
@@ -8,6 +9,7 @@ use std::io::{self, IoSlice};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::driver::MaybeSend;
 use crate::liveness::Liveness;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
@@ -51,7 +53,15 @@ struct Told {
     heard: AtomicBool,
     /// For the connection that is being made.
     next: Mutex<Option<Liveness>>,
+    certificate: Mutex<Option<Certificate>>,
 }
+
+/// It ends when its connection dies.
+pub(super) type Certificate = Pin<Box<dyn Dies>>;
+
+/// A future that ends when a connection dies.
+pub(super) trait Dies: Future<Output = ()> + MaybeSend {}
+impl<F: Future<Output = ()> + MaybeSend> Dies for F {}
 
 impl Monitor {
     /// A monitor that no wrapper has yet.
@@ -74,6 +84,48 @@ impl Monitor {
         *lock(&self.shared.next) = Some(liveness);
     }
 
+    /// Hands over a future that ends when the connection that the connector makes dies:
+    /// what it returns does not matter. For a [`Shared`](crate::Shared), which then never
+    /// lends a connection that is known to be dead.
+    ///
+    /// Clients that multiplex requests come with such a future, which must run in a
+    /// task:
+    ///
+    /// ```
+    /// # #[derive(Clone)] struct Client;
+    /// # async fn handshake() -> std::io::Result<(Client, std::future::Ready<()>)> {
+    /// #     Ok((Client, std::future::ready(())))
+    /// # }
+    /// use redial::{Monitor, Redial};
+    ///
+    /// let monitor = Monitor::new();
+    /// let shared = Redial::new({
+    ///     let monitor = monitor.clone();
+    ///     move || {
+    ///         let monitor = monitor.clone();
+    ///         async move {
+    ///             // As hyper and tokio-postgres have it.
+    ///             let (client, connection) = handshake().await?;
+    ///             monitor.ends_with(tokio::spawn(connection));
+    ///             Ok::<_, std::io::Error>(client)
+    ///         }
+    ///     }
+    /// })
+    /// .into_shared()
+    /// .monitor(&monitor);
+    /// ```
+    ///
+    /// The future is polled by the tasks that wait in [`ready`](crate::Shared::ready),
+    /// [`watch`](crate::Shared::watch) or [`gone`](crate::Lent::gone), and by
+    /// [`get`](crate::Shared::get). Other wrappers do not need it: they read.
+    pub fn ends_with(&self, death: impl Future + MaybeSend + 'static) {
+        let death: Certificate = Box::pin(async move {
+            death.await;
+        });
+        // What was there before is not dropped under the lock.
+        let _before = lock(&self.shared.certificate).replace(death);
+    }
+
     /// The same connection, whose bytes count: each that is read, and each that is
     /// written after the peer took none for a while.
     pub fn watch<T>(&self, io: T) -> Monitored<T> {
@@ -89,6 +141,11 @@ impl Monitor {
         // Two steps, because the first one costs less.
         let heard = &self.shared.heard;
         heard.load(Ordering::Acquire) && heard.swap(false, Ordering::AcqRel)
+    }
+
+    /// What was handed over for the connection that is up now.
+    pub(super) fn take_certificate(&self) -> Option<Certificate> {
+        lock(&self.shared.certificate).take()
     }
 
     /// What was set for the connection that is up now.

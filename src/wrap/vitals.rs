@@ -6,7 +6,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use super::monitor::Monitor;
+use super::monitor::{Certificate, Monitor};
 use crate::clock::{Sleep, Stopwatch};
 use crate::driver::{Connect, Redial};
 use crate::liveness::{Heartbeat, Liveness, Pulse, Silent};
@@ -110,6 +110,27 @@ impl Vitals {
     /// A ping that is due could not be sent so far.
     pub(super) fn put_off(&mut self, delay: Duration) {
         self.heartbeat.put_off(delay);
+    }
+
+    /// Whether a ping is out.
+    pub(super) fn is_asked(&self) -> bool {
+        self.heartbeat.is_asked()
+    }
+
+    /// There is a reason to doubt that the connection lives.
+    pub(super) fn doubt(&mut self) {
+        self.heartbeat.doubt(self.stopwatch.elapsed());
+    }
+
+    /// Forgets in which runtime the timer is.
+    pub(super) fn disarm(&mut self) {
+        self.timer.set(Sleep::unset());
+        self.armed = None;
+    }
+
+    /// The certificate of the connection that is up now, if its connector gave one.
+    pub(super) fn certificate(&self) -> Option<Certificate> {
+        self.monitor.as_ref().and_then(Monitor::take_certificate)
     }
 
     /// Whether something was received since the last look.

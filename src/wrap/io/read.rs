@@ -29,6 +29,39 @@ where
         self.poll_up(Half::Read, cx).map_ok(|()| true)
     }
 
+    /// A read after news of the connection, or on one that is watched.
+    #[cold]
+    fn poll_read_slowly(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let readable = ready!(self.poll_readable(buf.remaining() == 0, cx))?;
+            if !readable || self.take_unread(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            match Pin::new(self.halves.connection()).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                    return Poll::Ready(self.read_out());
+                }
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(self.failed(Half::Read, error)));
+                }
+                Poll::Ready(read) => {
+                    self.note_read();
+                    return Poll::Ready(read);
+                }
+                Poll::Pending => {
+                    if self.pend(Half::Read, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
     /// Reads what the writer found in a last look, if there is anything.
     #[cold]
     fn take_unread(&mut self, buf: &mut ReadBuf<'_>) -> bool {
@@ -68,39 +101,20 @@ where
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let empty = buf.remaining() == 0;
-        loop {
-            let settled = this.halves.is_settled(Half::Read);
-            let readable = if settled {
-                !empty
-            } else {
-                ready!(this.poll_readable(empty, cx))?
-            };
-            if !readable {
-                return Poll::Ready(Ok(()));
-            }
-            if !settled && this.take_unread(buf) {
-                return Poll::Ready(Ok(()));
-            }
-            let before = buf.filled().len();
-            match Pin::new(this.halves.connection()).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) if buf.filled().len() == before => {
-                    return Poll::Ready(this.read_out());
-                }
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(this.failed(Half::Read, error)));
-                }
-                Poll::Ready(read) => {
-                    if !settled {
-                        this.note_read();
-                    }
-                    return Poll::Ready(read);
-                }
-                Poll::Pending => {
-                    if this.pend(Half::Read, cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
+        if !this.halves.is_settled(Half::Read) {
+            return this.poll_read_slowly(cx, buf);
+        }
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(this.halves.connection()).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() == before => Poll::Ready(this.read_out()),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Read, error))),
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => {
+                this.halves.pend(Half::Read, cx);
+                Poll::Pending
             }
         }
     }

@@ -43,24 +43,40 @@ where
         empty: bool,
         write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let settled = self.halves.is_settled(Half::Write);
-        if !settled {
-            ready!(self.poll_writable(empty, cx))?;
+        if !self.halves.is_settled(Half::Write) {
+            return self.poll_written_slowly(cx, empty, write);
         }
         if empty {
             return Poll::Ready(Ok(0));
         }
         match write(Pin::new(self.halves.connection()), cx) {
-            // The connection takes no more bytes, and will take none later.
-            Poll::Ready(Ok(0)) => {
-                let error = ErrorKind::WriteZero.into();
-                Poll::Ready(Err(self.failed(Half::Write, error)))
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.takes_no_more())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => {
+                self.halves.pend(Half::Write, cx);
+                Poll::Pending
             }
+        }
+    }
+
+    /// A write after news of the connection, or on one that is watched.
+    #[cold]
+    fn poll_written_slowly(
+        &mut self,
+        cx: &mut Context<'_>,
+        empty: bool,
+        write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_writable(empty, cx))?;
+        if empty {
+            return Poll::Ready(Ok(0));
+        }
+        match write(Pin::new(self.halves.connection()), cx) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.takes_no_more())),
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
             Poll::Ready(written) => {
-                if !settled {
-                    self.note_written();
-                }
+                self.note_written();
                 Poll::Ready(written)
             }
             Poll::Pending => {
@@ -72,6 +88,12 @@ where
                 Poll::Pending
             }
         }
+    }
+
+    /// The connection takes no more bytes, and will take none later.
+    #[cold]
+    fn takes_no_more(&mut self) -> io::Error {
+        self.failed(Half::Write, ErrorKind::WriteZero.into())
     }
 }
 

@@ -21,9 +21,9 @@ use crate::sync::lock;
 /// `(*lent).lost()`.
 pub struct Lent<C: Connect, P: Policy = Stratified> {
     connection: C::Connection,
-    generation: u64,
+    pub(super) generation: u64,
     /// Weak, so that dropping the last `Shared` still closes the driver.
-    owner: Weak<Inner<C, P>>,
+    pub(super) owner: Weak<Inner<C, P>>,
 }
 
 impl<C: Connect, P: Policy> Lent<C, P> {
@@ -93,6 +93,9 @@ impl<C: Connect, P: Policy> Lent<C, P> {
         if state.generation == self.generation {
             _gone = state.redial.connection.take();
             report(&mut state.redial);
+            drop(state);
+            // Some may wait for the end of this connection.
+            owner.waiting.wake_all();
         }
     }
 

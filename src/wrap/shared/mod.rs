@@ -3,8 +3,11 @@
 //! [`ready`] has the future of a task that waits, and [`lent`] what the task gets.
 
 mod lent;
+mod live;
 mod ready;
+mod watch;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::task::Waker;
@@ -17,7 +20,9 @@ use crate::policy::{Policy, Stratified};
 use crate::sync::{Mutex, lock};
 
 pub use lent::Lent;
+use live::{Live, Trash};
 pub use ready::SharedReady;
+pub use watch::Watching;
 
 /// One connection for many tasks; made by [`Redial::into_shared`].
 ///
@@ -53,7 +58,7 @@ pub use ready::SharedReady;
 /// # The lock
 ///
 /// The connector, the policy, the closures of the builder, the connection's `Clone`,
-/// and the `Drop` of an attempt and of an error run under a lock. They must not use
+/// the pings of [`keep_alive`](Shared::keep_alive), and the `Drop` of an attempt and of an error run under a lock. They must not use
 /// the `Shared` that they serve.
 pub struct Shared<C: Connect, P: Policy = Stratified> {
     inner: Arc<Inner<C, P>>,
@@ -67,6 +72,8 @@ struct Inner<C: Connect, P: Policy> {
 
 struct State<C: Connect, P: Policy> {
     redial: Redial<C, P>,
+    /// What few have: they watch whether their connection lives.
+    live: Option<Box<Live<C>>>,
     /// How many connections there have been.
     generation: u64,
     /// How often the driver has given up.
@@ -92,6 +99,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                         .generation()
                         .unwrap_or(self.connection.is_some() as u64),
                     redial: self,
+                    live: None,
                     given_up: 0,
                     error: None,
                     next_waiter: 0,
@@ -133,14 +141,23 @@ where
 
     /// A clone of the connection if it is up, without waiting.
     ///
-    /// `None` if there is no connection, or if a handle has
+    /// This asks nothing of a connection that may be dead, as [`ready`](Self::ready)
+    /// does.
+    ///
+    /// `None` if there is no connection, if it is known to be dead, or if a handle has
     /// [closed](Handle::close) the driver. This makes no attempt: only tasks that
     /// wait in [`ready`](Self::ready) do.
     pub fn get(&self) -> Option<Lent<C, P>> {
         // Declared before the lock, and dropped after it: see `Lent::report`.
         let _gone;
+        let mut trash = Trash::default();
         let mut state = lock(&self.inner.state);
         _gone = state.redial.obey();
+        if state.has_died(&self.inner.waker, &mut trash) {
+            drop(state);
+            self.inner.waiting.wake_all();
+            return None;
+        }
         let connection = state.redial.connection.as_ref()?.clone();
         Some(Lent::new(connection, state.generation, &self.inner))
     }
@@ -186,6 +203,13 @@ where
         // handle does.
         self.inner.waiting.wake_all();
         handle
+    }
+}
+
+impl<C: Connect, P: Policy> Drop for Inner<C, P> {
+    fn drop(&mut self) {
+        // Those that watch end with it.
+        self.waiting.wake_all();
     }
 }
 

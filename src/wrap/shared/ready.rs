@@ -4,8 +4,9 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 
+use super::live::{Health, Trash};
 use super::{Lent, Shared, State};
 use crate::driver::{Connect, Error};
 use crate::policy::Policy;
@@ -75,6 +76,7 @@ where
         inner.waiting.wait(&mut waiter.seat, cx.waker());
         // Declared before the lock, and so dropped after it: see `Lent::report`.
         let gone;
+        let mut trash = Trash::default();
         let mut guard = lock(&inner.state);
         let state = &mut *guard;
         if let (true, Some(error)) = (state.given_up > waiter.given_up, &state.error) {
@@ -82,7 +84,7 @@ where
         }
         if state.timed_by == 0 {
             state.timed_by = waiter.id;
-            state.redial.disarm();
+            state.disarm();
         }
         gone = state.redial.obey();
         if let (true, Some(error)) = (state.redial.is_stopped(), &state.error) {
@@ -97,20 +99,43 @@ where
             }
             return Poll::Ready(Err(error));
         }
-        let fresh = state.redial.connection.is_none();
         // The attempt wakes all tasks, because the one that polled it last may be
         // gone by then.
         let mut all = Context::from_waker(&inner.waker);
-        // A connection that a handle has ended since is lent once more, because it
-        // must not be dropped here, under the lock.
-        let up = if fresh {
-            ready!(state.redial.poll_connection(&mut all))
-        } else {
-            Ok(())
+        let mut lost = false;
+        let (up, fresh) = loop {
+            let fresh = state.redial.connection.is_none();
+            // A connection that a handle has ended since is lent once more, because it
+            // must not be dropped here, under the lock.
+            if fresh {
+                match state.redial.poll_connection(&mut all) {
+                    Poll::Ready(Ok(())) => {
+                        state.generation += 1;
+                        state.begin_watch(&mut trash);
+                    }
+                    Poll::Ready(Err(error)) => break (Err(error), true),
+                    Poll::Pending => {
+                        drop(guard);
+                        drop((gone, trash));
+                        if lost {
+                            inner.waiting.wake_all();
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            }
+            match state.watch(&inner.waker, true, &mut trash) {
+                Health::Up => break (Ok(()), fresh),
+                Health::Asked => {
+                    drop(guard);
+                    drop((gone, trash));
+                    return Poll::Pending;
+                }
+                Health::Lost => lost = true,
+            }
         };
         let result = match up {
             Ok(()) => {
-                state.generation += fresh as u64;
                 let connection = state.redial.connection.as_ref();
                 let connection = connection.expect("it is up").clone();
                 Ok(Lent::new(connection, state.generation, inner))
@@ -124,10 +149,10 @@ where
         };
         state.timed_by = 0;
         drop(guard);
-        drop(gone);
+        drop((gone, trash));
         inner.waiting.leave(&mut waiter.seat);
         this.waiter = None;
-        if fresh {
+        if fresh || lost {
             inner.waiting.wake_all();
         }
         Poll::Ready(result)
