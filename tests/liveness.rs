@@ -72,7 +72,7 @@ impl Witness {
     fn new(liveness: Liveness, speak: Option<Duration>, pings: bool, seed: u64) -> Self {
         let now = Duration::from_secs(1000);
         Self {
-            heartbeat: Heartbeat::new(liveness, seed, now),
+            heartbeat: Heartbeat::from_seed(liveness, seed, now),
             now,
             heard: now,
             spoke: now,
@@ -219,7 +219,7 @@ proptest! {
 /// Asks whenever the machine wants to be asked. Returns the instants of the first
 /// pings; each is answered after 100 ms.
 fn pings(liveness: Liveness, seed: u64, until: Duration) -> Vec<Duration> {
-    let mut heartbeat = Heartbeat::new(liveness, seed, Duration::ZERO);
+    let mut heartbeat = Heartbeat::from_seed(liveness, seed, Duration::ZERO);
     let (mut now, mut pings) = (Duration::ZERO, Vec::new());
     while now < until {
         match heartbeat.poll(now) {
@@ -291,7 +291,7 @@ fn l19_a_silence_is_never_longer_than_configured() {
 /// A box between client and server forgets a connection that says nothing for 60 s.
 /// Returns when the client notices.
 fn behind_a_forgetful_box(liveness: Liveness, seed: u64, until: Duration) -> Option<Duration> {
-    let mut heartbeat = Heartbeat::new(liveness, seed, Duration::ZERO);
+    let mut heartbeat = Heartbeat::from_seed(liveness, seed, Duration::ZERO);
     let (mut now, mut spoken) = (Duration::ZERO, Duration::ZERO);
     while now < until {
         match heartbeat.poll(now) {

@@ -5,16 +5,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{SinkExt, Stream, StreamExt};
+use redial::{Heartbeat, Liveness, Pulse};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Framed;
 
 use crate::irc::{IrcCodec, Message};
 use crate::trouble::ChatError;
-
-/// After this long without a message the client sends a PING. After twice as long
-/// the connection counts as dead, because a broken network sends no reset.
-pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// The bytes under a connection: TCP, or TLS on top of TCP.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -30,9 +27,10 @@ pub(crate) struct Link {
     pub(crate) channel: String,
     /// No other member of the channel has been seen on this connection.
     pub(crate) is_alone: bool,
-    silence: Pin<Box<Sleep>>,
-    /// The PING after a silence has no answer yet.
-    asked: bool,
+    /// A broken network sends no reset, so this says when to send a PING.
+    heartbeat: Heartbeat,
+    start: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Link {
@@ -42,8 +40,9 @@ impl Link {
             nick: nick.to_owned(),
             channel: channel.to_owned(),
             is_alone: true,
-            silence: Box::pin(sleep(SILENCE)),
-            asked: false,
+            heartbeat: Heartbeat::new(Liveness::new(), Duration::ZERO),
+            start: Instant::now(),
+            timer: Box::pin(sleep(Duration::ZERO)),
         }
     }
 
@@ -60,8 +59,7 @@ impl Link {
 
     /// Handles a message about the connection itself, and returns any other.
     fn sort(&mut self, message: Message) -> Result<Option<Message>, ChatError> {
-        self.asked = false;
-        self.silence.as_mut().reset(Instant::now() + SILENCE);
+        self.heartbeat.heard(self.start.elapsed());
         let concerns_us = |nick: &str| nick.eq_ignore_ascii_case(&self.nick);
         match message.command.as_str() {
             "PING" => {
@@ -126,14 +124,13 @@ impl Stream for Link {
             if let Poll::Ready(Err(error)) = flushed {
                 return Poll::Ready(Some(Err(error.into())));
             }
-            ready!(link.silence.as_mut().poll(cx));
-            if link.asked {
-                return Poll::Ready(Some(Err(ChatError::Silent)));
-            }
-            link.asked = true;
-            link.silence.as_mut().reset(Instant::now() + SILENCE);
-            if let Err(error) = link.say(Message::new("PING", ["redial"])) {
-                return Poll::Ready(Some(Err(error)));
+            match link.heartbeat.poll(link.start.elapsed()) {
+                Pulse::Dead => return Poll::Ready(Some(Err(ChatError::Silent))),
+                Pulse::Ping => link.say(Message::new("PING", ["redial"]))?,
+                Pulse::Sleep(until) => {
+                    link.timer.as_mut().reset(link.start + until);
+                    ready!(link.timer.as_mut().poll(cx));
+                }
             }
         }
     }

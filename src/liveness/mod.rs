@@ -44,7 +44,6 @@ pub enum Pulse {
 /// # async fn session(
 /// #     mut lines: impl futures::Stream<Item = String> + Unpin,
 /// #     mut sink: impl futures::Sink<&'static str, Error = std::io::Error> + Unpin,
-/// #     seed: u64,
 /// # ) -> std::io::Result<()> {
 /// use futures::{SinkExt, StreamExt};
 /// use redial::{Heartbeat, Liveness, Pulse};
@@ -53,7 +52,7 @@ pub enum Pulse {
 ///
 /// let start = Instant::now();
 /// let now = || start.elapsed();
-/// let mut heartbeat = Heartbeat::new(Liveness::new(), seed, now());
+/// let mut heartbeat = Heartbeat::new(Liveness::new(), now());
 /// loop {
 ///     match heartbeat.poll(now()) {
 ///         Pulse::Ping => sink.send("PING").await?,
@@ -120,9 +119,16 @@ const LATE: u64 = nanos(Duration::from_secs(1));
 const DOUBT: u64 = nanos(Duration::from_secs(5));
 
 impl Heartbeat {
-    /// The machine of a connection that has come up now. The seed decides the jitter,
-    /// so it must differ from client to client.
-    pub fn new(liveness: Liveness, seed: u64, now: Duration) -> Self {
+    /// The machine of a connection that has come up now. Its silences are drawn with
+    /// fresh entropy.
+    #[cfg(feature = "std")]
+    pub fn new(liveness: Liveness, now: Duration) -> Self {
+        Self::from_seed(liveness, crate::entropy::fresh(), now)
+    }
+
+    /// As [`new`](Self::new), with the same silences for the same seed. The seed must
+    /// differ from client to client.
+    pub fn from_seed(liveness: Liveness, seed: u64, now: Duration) -> Self {
         let now = nanos(now);
         Self {
             liveness,

@@ -25,7 +25,7 @@ fn exact(liveness: Liveness) -> Liveness {
 }
 
 fn up(liveness: Liveness) -> Heartbeat {
-    Heartbeat::new(exact(liveness), 1, Duration::ZERO)
+    Heartbeat::from_seed(exact(liveness), 1, Duration::ZERO)
 }
 
 fn defaults() -> Heartbeat {
@@ -271,13 +271,13 @@ fn l8_a_late_look_without_pings_looks_once_more() {
 #[test]
 fn l9_and_l18_the_clock_of_a_connection_starts_when_it_is_up() {
     // The handshake took 50 s of the caller's clock.
-    let mut heartbeat = Heartbeat::new(exact(Liveness::new()), 1, seconds(50));
+    let mut heartbeat = Heartbeat::from_seed(exact(Liveness::new()), 1, seconds(50));
     says(
         &mut heartbeat,
         &[(50.0, Asleep(75.0)), (75.0, Ping), (90.0, Dead)],
     );
     // The next connection knows nothing of the ping that was out.
-    let mut next = Heartbeat::new(exact(Liveness::new()), 1, seconds(91));
+    let mut next = Heartbeat::from_seed(exact(Liveness::new()), 1, seconds(91));
     says(
         &mut next,
         &[

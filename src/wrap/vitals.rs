@@ -60,7 +60,7 @@ impl Vitals {
         let off = Liveness::new().idle(Duration::MAX);
         Self {
             liveness: off,
-            heartbeat: Heartbeat::new(off, 0, Duration::ZERO),
+            heartbeat: Heartbeat::from_seed(off, 0, Duration::ZERO),
             monitor: None,
             heard: false,
             is_blocked: false,
@@ -86,7 +86,7 @@ impl Vitals {
             monitor.take_next()
         });
         let liveness = own.unwrap_or(self.liveness);
-        self.heartbeat = Heartbeat::new(liveness, redial.random(), self.stopwatch.elapsed());
+        self.heartbeat = Heartbeat::from_seed(liveness, redial.random(), self.stopwatch.elapsed());
         redial.take_doubt();
         (self.heard, self.is_blocked) = (false, false);
     }

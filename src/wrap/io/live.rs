@@ -4,9 +4,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+
+use std::io;
 
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,6 +35,10 @@ pub(super) struct Live {
     pub(super) vitals: Vitals,
     /// Where it asks for pings.
     requests: Option<Arc<Requests>>,
+    /// A read or a write has begun, and was not pending since. So it has read or
+    /// written something: what fails, or ends, ends the connection. This is how a
+    /// connection that is not watched pays nothing.
+    began: [bool; 2],
     /// What the writer found in a last look, for the reader.
     pub(super) unread: Vec<u8>,
     /// The loss that was a silence, by its number.
@@ -202,6 +209,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
             Box::new(Live {
                 vitals: Vitals::new(),
                 requests: None,
+                began: [false; 2],
                 unread: Vec::new(),
                 silent: None,
             })
@@ -219,29 +227,23 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     pub(super) fn begin_watch(&mut self) {
         if let Some(live) = &mut self.live {
             live.vitals.begin(&mut self.halves.redial);
+            live.began = [false; 2];
             live.unread.clear();
             live.answered();
-        }
-    }
-
-    /// Bytes were read.
-    #[cold]
-    pub(super) fn note_read(&mut self) {
-        if let Some(live) = &mut self.live {
-            live.vitals.heard = true;
-        }
-    }
-
-    /// Bytes were written.
-    #[cold]
-    pub(super) fn note_written(&mut self) {
-        if let Some(live) = &mut self.live {
-            live.vitals.wrote(true);
         }
     }
 }
 
 impl Live {
+    /// Notes what was read and written since the last look.
+    fn note(&mut self) {
+        let [read, written] = mem::take(&mut self.began);
+        self.vitals.heard |= read;
+        if written {
+            self.vitals.wrote(true);
+        }
+    }
+
     /// No ping is needed any more.
     fn answered(&self) {
         if let Some(requests) = &self.requests {
@@ -255,21 +257,52 @@ where
     C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
-    /// `half` is pending on its side of the connection. Ready if the connection is
-    /// gone.
+    /// A read begins. True if it has ended already, with what a last look has found.
+    pub(super) fn begin_read(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(live) = &mut self.live else {
+            return false;
+        };
+        live.note();
+        let bytes = buf.remaining().min(live.unread.len());
+        buf.put_slice(&live.unread[..bytes]);
+        live.unread.drain(..bytes);
+        live.began[Half::Read as usize] = bytes == 0;
+        bytes > 0
+    }
+
+    /// A write begins. Fails if the connection turns out to be dead.
+    pub(super) fn begin_write(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.live.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.watch(Half::Write, cx).is_ready() {
+            self.seam(Half::Write)?;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some(live) = &mut self.live {
+            live.began[Half::Write as usize] = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// `half` is pending on its side of the connection.
     #[cold]
-    pub(super) fn pend(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn pend(&mut self, half: Half, cx: &Context<'_>) {
         self.halves.pend(half, cx);
         let Some(live) = &mut self.live else {
-            return Poll::Pending;
+            return;
         };
+        live.began[half as usize] = false;
         live.vitals.is_blocked |= matches!(half, Half::Write);
-        self.watch(half, cx)
+        if self.watch(half, cx).is_ready() {
+            // The next poll reports it.
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// Looks whether the connection lives. Ready if it is gone.
-    #[cold]
-    pub(super) fn watch(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
+    fn watch(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
         if self.live.is_none() || self.halves.redial.connection.is_none() {
             return Poll::Pending;
         }
@@ -283,6 +316,7 @@ where
             let Some(live) = &mut self.live else {
                 return Poll::Pending;
             };
+            live.note();
             if live.vitals.has_heard() {
                 live.answered();
             }

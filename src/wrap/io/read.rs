@@ -19,59 +19,15 @@ where
     P: Policy,
 {
     /// True once there is a connection to read from. False if none is needed: the
-    /// buffer is empty, or the stream has ended.
+    /// buffer is empty, or the stream has ended, or a last look has found bytes.
     #[cold]
-    fn poll_readable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_readable(&mut self, buf: &mut ReadBuf<'_>, cx: &Context<'_>) -> Poll<io::Result<bool>> {
         self.seam(Half::Read)?;
-        if empty || matches!(self.end, End::ReadOut | End::Over) {
+        if buf.remaining() == 0 || matches!(self.end, End::ReadOut | End::Over) {
             return Poll::Ready(Ok(false));
         }
-        self.poll_up(Half::Read, cx).map_ok(|()| true)
-    }
-
-    /// A read after news of the connection, or on one that is watched.
-    #[cold]
-    fn poll_read_slowly(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let readable = ready!(self.poll_readable(buf.remaining() == 0, cx))?;
-            if !readable || self.take_unread(buf) {
-                return Poll::Ready(Ok(()));
-            }
-            let before = buf.filled().len();
-            match Pin::new(self.halves.connection()).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) if buf.filled().len() == before => {
-                    return Poll::Ready(self.read_out());
-                }
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(self.failed(Half::Read, error)));
-                }
-                Poll::Ready(read) => {
-                    self.note_read();
-                    return Poll::Ready(read);
-                }
-                Poll::Pending => {
-                    if self.pend(Half::Read, cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads what the writer found in a last look, if there is anything.
-    #[cold]
-    fn take_unread(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let Some(live) = &mut self.live else {
-            return false;
-        };
-        let bytes = buf.remaining().min(live.unread.len());
-        buf.put_slice(&live.unread[..bytes]);
-        live.unread.drain(..bytes);
-        bytes > 0
+        ready!(self.poll_up(Half::Read, cx))?;
+        Poll::Ready(Ok(!self.begin_read(buf)))
     }
 
     /// The reading side of the connection has ended.
@@ -101,10 +57,13 @@ where
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.halves.is_settled(Half::Read) {
-            return this.poll_read_slowly(cx, buf);
-        }
-        if buf.remaining() == 0 {
+        let empty = buf.remaining() == 0;
+        let readable = if this.halves.is_settled(Half::Read) {
+            !empty
+        } else {
+            ready!(this.poll_readable(buf, cx))?
+        };
+        if !readable {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -113,7 +72,7 @@ where
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Read, error))),
             Poll::Ready(read) => Poll::Ready(read),
             Poll::Pending => {
-                this.halves.pend(Half::Read, cx);
+                this.pend(Half::Read, cx);
                 Poll::Pending
             }
         }

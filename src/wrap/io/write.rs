@@ -27,12 +27,7 @@ where
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_up(Half::Write, cx))?;
-        if self.watch(Half::Write, cx).is_ready() {
-            self.seam(Half::Write)?;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
+        self.begin_write(cx)
     }
 
     /// One write, plain or vectored.
@@ -44,56 +39,24 @@ where
         write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if !self.halves.is_settled(Half::Write) {
-            return self.poll_written_slowly(cx, empty, write);
+            ready!(self.poll_writable(empty, cx))?;
         }
         if empty {
             return Poll::Ready(Ok(0));
         }
         match write(Pin::new(self.halves.connection()), cx) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.takes_no_more())),
+            // The connection takes no more bytes, and will take none later.
+            Poll::Ready(Ok(0)) => {
+                let error = ErrorKind::WriteZero.into();
+                Poll::Ready(Err(self.failed(Half::Write, error)))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
             Poll::Ready(written) => Poll::Ready(written),
             Poll::Pending => {
-                self.halves.pend(Half::Write, cx);
+                self.pend(Half::Write, cx);
                 Poll::Pending
             }
         }
-    }
-
-    /// A write after news of the connection, or on one that is watched.
-    #[cold]
-    fn poll_written_slowly(
-        &mut self,
-        cx: &mut Context<'_>,
-        empty: bool,
-        write: impl FnOnce(Pin<&mut C::Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_writable(empty, cx))?;
-        if empty {
-            return Poll::Ready(Ok(0));
-        }
-        match write(Pin::new(self.halves.connection()), cx) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.takes_no_more())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(Half::Write, error))),
-            Poll::Ready(written) => {
-                self.note_written();
-                Poll::Ready(written)
-            }
-            Poll::Pending => {
-                if self.pend(Half::Write, cx).is_ready() {
-                    // The connection is gone, and that is reported first.
-                    ready!(self.poll_writable(empty, cx))?;
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    /// The connection takes no more bytes, and will take none later.
-    #[cold]
-    fn takes_no_more(&mut self) -> io::Error {
-        self.failed(Half::Write, ErrorKind::WriteZero.into())
     }
 }
 
@@ -142,7 +105,10 @@ where
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Write, error))),
             Poll::Ready(flushed) => Poll::Ready(flushed),
-            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.seam(Half::Write)),
+            Poll::Pending => {
+                this.pend(Half::Write, cx);
+                Poll::Pending
+            }
         }
     }
 
@@ -169,7 +135,10 @@ where
                 // lost what was written to it.
                 Poll::Ready(this.seam(Half::Write))
             }
-            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.seam(Half::Write)),
+            Poll::Pending => {
+                this.pend(Half::Write, cx);
+                Poll::Pending
+            }
         }
     }
 }

@@ -38,13 +38,16 @@ impl<E, F: Future<Output = Result<(), E>> + MaybeSend> Answer<E> for F {}
 pub(super) type BoxAnswer<E> = Pin<Box<dyn Answer<E>>>;
 
 /// What must be dropped, but not under the lock: its `Drop` may use the `Shared`.
-pub(super) struct Trash<C: Connect> {
+/// In a box, because most often there is nothing.
+pub(super) type Trash<C> = Option<Box<Dropped<C>>>;
+
+pub(super) struct Dropped<C: Connect> {
     connection: Option<C::Connection>,
     answers: Vec<BoxAnswer<C::Error>>,
     certificate: Option<Certificate>,
 }
 
-impl<C: Connect> Default for Trash<C> {
+impl<C: Connect> Default for Dropped<C> {
     fn default() -> Self {
         Self {
             connection: None,
@@ -115,7 +118,7 @@ where
     where
         Fut: Future<Output = Result<T, C::Error>> + MaybeSend + 'static,
     {
-        let mut trash = Trash::default();
+        let mut trash = None;
         let mut state = lock(&self.inner.state);
         let live = state.live();
         live.ask = Some(Box::new(move |connection| {
@@ -162,11 +165,13 @@ impl<C: Connect, P: Policy> State<C, P> {
     }
 
     /// A connection has come up.
+    #[cold]
     pub(super) fn begin_watch(&mut self, trash: &mut Trash<C>) {
         if let Some(live) = &mut self.live {
             live.vitals.begin(&mut self.redial);
-            trash.answers.extend(live.answer.take());
-            trash.certificate = mem::replace(&mut live.certificate, live.vitals.certificate());
+            let dropped = trash.get_or_insert_default();
+            dropped.answers.extend(live.answer.take());
+            dropped.certificate = mem::replace(&mut live.certificate, live.vitals.certificate());
         }
     }
 
@@ -185,16 +190,17 @@ impl<C: Connect, P: Policy> State<C, P> {
         if certificate.as_mut().poll(&mut cx).is_pending() {
             return false;
         }
-        trash.certificate = live.certificate.take();
+        trash.get_or_insert_default().certificate = live.certificate.take();
         self.lose(Ending::Lost(Verdict::default()), None, trash);
         true
     }
 
     fn lose(&mut self, ending: Ending, error: Option<C::Error>, trash: &mut Trash<C>) {
+        let dropped = trash.get_or_insert_default();
         if let Some(live) = &mut self.live {
-            trash.answers.extend(live.answer.take());
+            dropped.answers.extend(live.answer.take());
         }
-        trash.connection = self.redial.connection.take();
+        dropped.connection = self.redial.connection.take();
         match error {
             Some(error) => self.redial.lost_with(error),
             None => self.redial.end(ending, None),
@@ -218,7 +224,10 @@ impl<C: Connect<Connection: Clone>, P: Policy> State<C, P> {
                 .as_mut()
                 .map_or(Poll::Pending, |answer| answer.as_mut().poll(&mut cx));
             if let Poll::Ready(answer) = answered {
-                trash.answers.extend(live.answer.take());
+                trash
+                    .get_or_insert_default()
+                    .answers
+                    .extend(live.answer.take());
                 if let Err(error) = answer {
                     self.lose(Ending::Lost(Verdict::default()), Some(error), trash);
                     return Health::Lost;
@@ -235,7 +244,10 @@ impl<C: Connect<Connection: Clone>, P: Policy> State<C, P> {
                     if let (Some(ask), Some(connection)) = (&mut live.ask, &self.redial.connection)
                     {
                         let connection = connection.clone();
-                        trash.answers.extend(live.answer.replace(ask(connection)));
+                        trash
+                            .get_or_insert_default()
+                            .answers
+                            .extend(live.answer.replace(ask(connection)));
                         live.is_hurried = false;
                     }
                 }

@@ -20,7 +20,7 @@ use crate::policy::{Policy, Stratified};
 use crate::sync::{Mutex, lock};
 
 pub use lent::Lent;
-use live::{Live, Trash};
+use live::Live;
 pub use ready::SharedReady;
 pub use watch::Watching;
 
@@ -150,7 +150,7 @@ where
     pub fn get(&self) -> Option<Lent<C, P>> {
         // Declared before the lock, and dropped after it: see `Lent::report`.
         let _gone;
-        let mut trash = Trash::default();
+        let mut trash = None;
         let mut state = lock(&self.inner.state);
         _gone = state.redial.obey();
         if state.has_died(&self.inner.waker, &mut trash) {

@@ -6,7 +6,7 @@ use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::live::{Health, Trash};
+use super::live::Health;
 use super::{Lent, Shared, State};
 use crate::driver::{Connect, Error};
 use crate::policy::Policy;
@@ -76,7 +76,7 @@ where
         inner.waiting.wait(&mut waiter.seat, cx.waker());
         // Declared before the lock, and so dropped after it: see `Lent::report`.
         let gone;
-        let mut trash = Trash::default();
+        let mut trash = None;
         let mut guard = lock(&inner.state);
         let state = &mut *guard;
         if let (true, Some(error)) = (state.given_up > waiter.given_up, &state.error) {
@@ -111,7 +111,9 @@ where
                 match state.redial.poll_connection(&mut all) {
                     Poll::Ready(Ok(())) => {
                         state.generation += 1;
-                        state.begin_watch(&mut trash);
+                        if state.live.is_some() {
+                            state.begin_watch(&mut trash);
+                        }
                     }
                     Poll::Ready(Err(error)) => break (Err(error), true),
                     Poll::Pending => {
@@ -123,6 +125,9 @@ where
                         return Poll::Pending;
                     }
                 }
+            }
+            if state.live.is_none() {
+                break (Ok(()), fresh);
             }
             match state.watch(&inner.waker, true, &mut trash) {
                 Health::Up => break (Ok(()), fresh),

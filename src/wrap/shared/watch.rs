@@ -6,7 +6,7 @@ use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::live::{Health, Trash};
+use super::live::Health;
 use super::{Inner, Lent, Shared};
 use crate::driver::Connect;
 use crate::policy::{Policy, Stratified};
@@ -89,7 +89,7 @@ where
         waiting.wait(&mut this.seat, cx.waker());
         // Declared before the lock, and so dropped after it: see `Lent::report`.
         let gone;
-        let mut trash = Trash::default();
+        let mut trash = None;
         let mut state = lock(&inner.state);
         if !mem::replace(&mut this.begun, true) {
             state.disarm();
