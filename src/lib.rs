@@ -27,7 +27,8 @@
 //!   so an address that drops packets does not keep a client offline.
 //! - **[`Session`]** (items), **[`RedialIo`]** (bytes) and **[`Shared`]** (a
 //!   client that many tasks clone) stay while connections come and go. They
-//!   report each change of connection.
+//!   report each change of connection. They notice a dead connection, if they are
+//!   asked to: see [`Session::keep_alive`].
 //! - A **[`TokenBucket`]** limits how often many connections reconnect together.
 //! - **`storm`**, a feature, simulates what a fleet of your clients does to your
 //!   server.
@@ -71,14 +72,11 @@
 //! # What is missing
 //!
 //! - Retries of single requests. This crate handles outages, not calls.
-//! - The detection of dead connections. Pings and read timeouts belong to the
-//!   protocol; if your code finds a connection dead, it calls
-//!   [`lost`](Redial::lost), from another task [`Handle::lost`]. After a device has slept, the present wait is cut
-//!   short, but a connection is not checked.
 //! - Timers of other runtimes. [`Outage`] needs none.
 //!
 //! # Pages
 //!
+//! - [While offline](_offline)
 //! - [How to judge the codes of a protocol](_codes)
 //! - [How a server hands out slots](_slots)
 //! - [How spread is proven](_spread)
@@ -210,6 +208,10 @@ pub mod future {
     not(target_has_atomic = "64")
 ))]
 compile_error!("redial's features `tokio` and `storm` need a target with 64-bit atomics");
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/offline.md")]
+pub mod _offline {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/codes.md")]
