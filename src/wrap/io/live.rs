@@ -40,7 +40,9 @@ pub(super) struct Live {
     /// connection that is not watched pays nothing.
     began: [bool; 2],
     /// What the writer found in a last look, for the reader.
-    pub(super) unread: Vec<u8>,
+    unread: Vec<u8>,
+    /// So much of that the reader has got.
+    taken: usize,
     /// The loss that was a silence, by its number.
     pub(super) silent: Option<(u64, Silent)>,
 }
@@ -211,6 +213,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
                 requests: None,
                 began: [false; 2],
                 unread: Vec::new(),
+                taken: 0,
                 silent: None,
             })
         })
@@ -229,6 +232,7 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
             live.vitals.begin(&mut self.halves.redial);
             live.began = [false; 2];
             live.unread.clear();
+            live.taken = 0;
             live.answered();
         }
     }
@@ -257,17 +261,28 @@ where
     C: Connect<Connection: AsyncRead + AsyncWrite + Unpin>,
     P: Policy,
 {
-    /// A read begins. True if it has ended already, with what a last look has found.
-    pub(super) fn begin_read(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    /// A read begins. False if there is something [unread](Self::take_unread).
+    pub(super) fn begin_read(&mut self) -> bool {
         let Some(live) = &mut self.live else {
-            return false;
+            return true;
         };
         live.note();
-        let bytes = buf.remaining().min(live.unread.len());
-        buf.put_slice(&live.unread[..bytes]);
-        live.unread.drain(..bytes);
-        live.began[Half::Read as usize] = bytes == 0;
-        bytes > 0
+        live.unread.drain(..mem::take(&mut live.taken));
+        let begins = live.unread.is_empty();
+        live.began[Half::Read as usize] = begins;
+        begins
+    }
+
+    /// What a last look has found, for the read that has just begun. The caller copies
+    /// it, because a read that hands its buffer to another function is slower.
+    #[cold]
+    pub(super) fn take_unread(&mut self, room: usize) -> &[u8] {
+        let Some(live) = &mut self.live else {
+            return &[];
+        };
+        live.unread.drain(..live.taken);
+        live.taken = room.min(live.unread.len());
+        &live.unread[..live.taken]
     }
 
     /// A write begins. Fails if the connection turns out to be dead.

@@ -21,13 +21,13 @@ where
     /// True once there is a connection to read from. False if none is needed: the
     /// buffer is empty, or the stream has ended, or a last look has found bytes.
     #[cold]
-    fn poll_readable(&mut self, buf: &mut ReadBuf<'_>, cx: &Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_readable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<bool>> {
         self.seam(Half::Read)?;
-        if buf.remaining() == 0 || matches!(self.end, End::ReadOut | End::Over) {
+        if empty || matches!(self.end, End::ReadOut | End::Over) {
             return Poll::Ready(Ok(false));
         }
         ready!(self.poll_up(Half::Read, cx))?;
-        Poll::Ready(Ok(!self.begin_read(buf)))
+        Poll::Ready(Ok(self.begin_read()))
     }
 
     /// The reading side of the connection has ended.
@@ -61,9 +61,10 @@ where
         let readable = if this.halves.is_settled(Half::Read) {
             !empty
         } else {
-            ready!(this.poll_readable(buf, cx))?
+            ready!(this.poll_readable(empty, cx))?
         };
         if !readable {
+            buf.put_slice(this.take_unread(buf.remaining()));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -8,7 +8,7 @@ use core::task::{Context, Poll, Waker};
 
 use super::{Shared, State};
 use crate::control::Ending;
-use crate::driver::{Connect, MaybeSend};
+use crate::driver::{Connect, Error, MaybeSend};
 use crate::liveness::Liveness;
 use crate::policy::Policy;
 use crate::sync::lock;
@@ -209,6 +209,34 @@ impl<C: Connect, P: Policy> State<C, P> {
 }
 
 impl<C: Connect<Connection: Clone>, P: Policy> State<C, P> {
+    /// Waits until there is a connection that lives. True if it is another one than
+    /// before, or if one was lost.
+    #[cold]
+    pub(super) fn poll_watched(
+        &mut self,
+        cx: &mut Context<'_>,
+        trash: &mut Trash<C>,
+    ) -> (Poll<Result<(), Error<C::Error>>>, bool) {
+        let mut changed = false;
+        loop {
+            if self.redial.connection.is_none() {
+                match self.redial.poll_connection(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return (Poll::Ready(Err(error)), true),
+                    Poll::Pending => return (Poll::Pending, changed),
+                }
+                changed = true;
+                self.generation += 1;
+                self.begin_watch(trash);
+            }
+            match self.watch(cx.waker(), true, trash) {
+                Health::Up => return (Poll::Ready(Ok(())), changed),
+                Health::Asked => return (Poll::Pending, changed),
+                Health::Lost => changed = true,
+            }
+        }
+    }
+
     /// Looks how the connection is. `hurries` says whether somebody waits for it.
     pub(super) fn watch(&mut self, waker: &Waker, hurries: bool, trash: &mut Trash<C>) -> Health {
         if self.has_died(waker, trash) {

@@ -4,9 +4,8 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
-use super::live::Health;
 use super::{Lent, Shared, State};
 use crate::driver::{Connect, Error};
 use crate::policy::Policy;
@@ -102,42 +101,25 @@ where
         // The attempt wakes all tasks, because the one that polled it last may be
         // gone by then.
         let mut all = Context::from_waker(&inner.waker);
-        let mut lost = false;
-        let (up, fresh) = loop {
-            let fresh = state.redial.connection.is_none();
-            // A connection that a handle has ended since is lent once more, because it
-            // must not be dropped here, under the lock.
-            if fresh {
-                match state.redial.poll_connection(&mut all) {
-                    Poll::Ready(Ok(())) => {
-                        state.generation += 1;
-                        if state.live.is_some() {
-                            state.begin_watch(&mut trash);
-                        }
-                    }
-                    Poll::Ready(Err(error)) => break (Err(error), true),
-                    Poll::Pending => {
-                        drop(guard);
-                        drop((gone, trash));
-                        if lost {
-                            inner.waiting.wake_all();
-                        }
-                        return Poll::Pending;
-                    }
-                }
-            }
-            if state.live.is_none() {
-                break (Ok(()), fresh);
-            }
-            match state.watch(&inner.waker, true, &mut trash) {
-                Health::Up => break (Ok(()), fresh),
-                Health::Asked => {
+        // A connection that a handle has ended since is lent once more, because it
+        // must not be dropped here, under the lock.
+        let (up, changed) = if state.live.is_some() {
+            match state.poll_watched(&mut all, &mut trash) {
+                (Poll::Ready(up), changed) => (up, changed),
+                (Poll::Pending, changed) => {
                     drop(guard);
-                    drop((gone, trash));
+                    if changed {
+                        inner.waiting.wake_all();
+                    }
                     return Poll::Pending;
                 }
-                Health::Lost => lost = true,
             }
+        } else if state.redial.connection.is_none() {
+            let up = ready!(state.redial.poll_connection(&mut all));
+            state.generation += up.is_ok() as u64;
+            (up, true)
+        } else {
+            (Ok(()), false)
         };
         let result = match up {
             Ok(()) => {
@@ -157,7 +139,7 @@ where
         drop((gone, trash));
         inner.waiting.leave(&mut waiter.seat);
         this.waiter = None;
-        if fresh || lost {
+        if changed {
             inner.waiting.wake_all();
         }
         Poll::Ready(result)
