@@ -41,8 +41,6 @@ pub(super) struct Live {
     began: [bool; 2],
     /// What the writer found in a last look, for the reader.
     unread: Vec<u8>,
-    /// So much of that the reader has got.
-    taken: usize,
     /// The loss that was a silence, by its number.
     pub(super) silent: Option<(u64, Silent)>,
 }
@@ -213,7 +211,6 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
                 requests: None,
                 began: [false; 2],
                 unread: Vec::new(),
-                taken: 0,
                 silent: None,
             })
         })
@@ -232,7 +229,6 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
             live.vitals.begin(&mut self.halves.redial);
             live.began = [false; 2];
             live.unread.clear();
-            live.taken = 0;
             live.answered();
         }
     }
@@ -267,22 +263,19 @@ where
             return true;
         };
         live.note();
-        live.unread.drain(..mem::take(&mut live.taken));
         let begins = live.unread.is_empty();
         live.began[Half::Read as usize] = begins;
         begins
     }
 
-    /// What a last look has found, for the read that has just begun. The caller copies
-    /// it, because a read that hands its buffer to another function is slower.
+    /// Reads what a last look has found.
     #[cold]
-    pub(super) fn take_unread(&mut self, room: usize) -> &[u8] {
-        let Some(live) = &mut self.live else {
-            return &[];
-        };
-        live.unread.drain(..live.taken);
-        live.taken = room.min(live.unread.len());
-        &live.unread[..live.taken]
+    pub(super) fn take_unread(&mut self, buf: &mut ReadBuf<'_>) {
+        if let Some(live) = &mut self.live {
+            let bytes = buf.remaining().min(live.unread.len());
+            buf.put_slice(&live.unread[..bytes]);
+            live.unread.drain(..bytes);
+        }
     }
 
     /// A write begins. Fails if the connection turns out to be dead.

@@ -19,7 +19,7 @@ where
     P: Policy,
 {
     /// True once there is a connection to read from. False if none is needed: the
-    /// buffer is empty, or the stream has ended, or a last look has found bytes.
+    /// buffer is empty, the stream has ended, or a last look has found bytes.
     #[cold]
     fn poll_readable(&mut self, empty: bool, cx: &Context<'_>) -> Poll<io::Result<bool>> {
         self.seam(Half::Read)?;
@@ -64,7 +64,7 @@ where
             ready!(this.poll_readable(empty, cx))?
         };
         if !readable {
-            buf.put_slice(this.take_unread(buf.remaining()));
+            this.take_unread(buf);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

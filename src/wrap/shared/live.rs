@@ -57,6 +57,9 @@ impl<C: Connect> Default for Dropped<C> {
     }
 }
 
+/// A connection that is up, or why none is.
+type Up<C> = Result<(), Error<<C as Connect>::Error>>;
+
 /// How the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
@@ -216,7 +219,7 @@ impl<C: Connect<Connection: Clone>, P: Policy> State<C, P> {
         &mut self,
         cx: &mut Context<'_>,
         trash: &mut Trash<C>,
-    ) -> (Poll<Result<(), Error<C::Error>>>, bool) {
+    ) -> (Poll<Up<C>>, bool) {
         let mut changed = false;
         loop {
             if self.redial.connection.is_none() {
