@@ -351,6 +351,9 @@ fn a_client_that_knows_its_phases_leaves_its_dial_after_5_s() {
     let told = heard(silent(14).phases());
     let down = [(0, 0), (1, 6_000), (2, 12_000)];
     assert_eq!(told, down.map(|(attempt, at)| (attempt, at, Cause::Down)));
+    // Sent at 1 s, 2 s, 3 s, 4 s and 5 s.
+    let linear = silent(5).phases().syn_linear_timeouts(4);
+    assert_eq!(back(&linear, &[1, 60]), HANDSHAKE);
     // Others cannot tell.
     let told = heard(silent(14).syn_retries(0));
     assert_eq!(told[1..], [(1, 14_000, Cause::Stalled)]);
@@ -400,6 +403,30 @@ fn a_repeated_syn_may_find_room() {
     let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
     assert_eq!(report.t_full.unwrap().time, secs(17));
     assert_eq!(report.attempts.max, 1);
+}
+
+#[test]
+fn a_queue_that_fills_up_during_a_handshake_takes_data_that_is_sent_again() {
+    let one_way = Duration::from_millis(50);
+    let crowd = |overflow| two_at_once(overflow).network_delay(one_way);
+    // Both SYNs find room, and both clients send data at 1.1 s. The queue takes one, and
+    // has room again from 7.65 s on. The other data is sent again after 0.3 s, 0.6 s and
+    // so on, so it arrives at 10.75 s.
+    let storm = crowd(Overflow::SynDropped).attempt_timeout(secs(20));
+    let report = storm.run(&Sequence::new([secs(1)]).jitter(Jitter::None));
+    assert_eq!(report.t_full.unwrap().time, Duration::from_millis(18_800));
+    assert_eq!(report.attempts.max, 1);
+    // A client that knows its phases does not call it a dial that failed.
+    let told = |storm: Storm| Witness::default().heard(&storm)[2];
+    let stalled = (1, 14_100, Cause::Stalled);
+    assert_eq!(told(crowd(Overflow::SynDropped).phases()), stalled);
+    // Or the kernel resets the connection, and the client hears of it at 1.2 s.
+    for storm in [
+        crowd(Overflow::HandshakeReset),
+        crowd(Overflow::HandshakeReset).phases(),
+    ] {
+        assert_eq!(told(storm), (1, 1_200, Cause::Down));
+    }
 }
 
 #[test]
@@ -481,6 +508,7 @@ fn every_server_serves_every_client_once() {
     for server in [
         Server::lifo(secs(10)),
         Server::stale(secs(10)).overflow(Overflow::SynDropped),
+        Server::stale(secs(10)).overflow(Overflow::HandshakeReset),
         Server::stale(secs(10)).overflow(Overflow::Silent),
         Server::stale(secs(1))
             .overflow(Overflow::SynDropped)

@@ -122,7 +122,9 @@ impl Desk {
     #[inline]
     fn refuse(&mut self, now: u64, client: u32) -> Answer {
         let verdict = match &self.server.refusal {
-            Refusal::Overflow(Overflow::SynDropped) => return Answer::Lost,
+            Refusal::Overflow(Overflow::SynDropped | Overflow::HandshakeReset) => {
+                return Answer::Lost;
+            }
             Refusal::Overflow(Overflow::Unanswered) => return Answer::Unanswered,
             Refusal::Overflow(Overflow::Silent) => return Answer::Silence,
             Refusal::Overflow(Overflow::Reset) => Verdict::Retry(Cause::Down),
@@ -159,6 +161,11 @@ impl Desk {
             _ if self.server.black_hole => Answer::Lost,
             _ => Answer::Refused(Verdict::Retry(Cause::Down)),
         }
+    }
+
+    /// Whether the kernel answers a SYN that arrives now.
+    pub(super) fn has_room(&self, now: u64) -> bool {
+        now >= self.back && self.free - (now as f64) < self.queue
     }
 
     /// Whether a SYN that arrives then is lost for certain.

@@ -23,9 +23,15 @@ const MOST_ATTEMPTS: u64 = 10_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// When the client's kernel sends a SYN again, in seconds after the first: a timeout of
-/// a second (RFC 6298), doubled each time.
-const SYN_REPEATS: [u64; 6] = [1, 3, 7, 15, 31, 63];
+/// When the client's kernel sends a SYN for the nth time again, in seconds after the
+/// first: a second later each time at first, then after a timeout that doubles
+/// (RFC 6298).
+fn syn_repeat(nth: u8, linear: u8) -> u64 {
+    match nth.checked_sub(linear) {
+        Some(doubled) => linear as u64 + (2 << doubled) - 1,
+        None => nth as u64 + 1,
+    }
+}
 
 /// An attempt in flight that is not decided when it begins. Only some server models
 /// have such attempts.
@@ -50,6 +56,9 @@ enum Stage {
     None,
     /// The next event is a repeated SYN.
     Dialing,
+    /// The next event is the arrival of the client's first data, which ends the
+    /// handshake.
+    Opening,
     /// The next event is the end of the client's patience.
     Waiting,
 }
@@ -94,6 +103,8 @@ struct Run<'a, F: Fleet> {
     now: u64,
     /// Whether connections may be lost again.
     is_rough: bool,
+    /// Whether the queue may fill up between a SYN and the end of its handshake.
+    has_handshakes: bool,
 }
 
 impl<'a, F: Fleet> Run<'a, F> {
@@ -118,6 +129,7 @@ impl<'a, F: Fleet> Run<'a, F> {
             end: storm.end(),
             back: storm.back(),
             unit: storm.unit(),
+            has_handshakes: server.drops_syns() && storm.delay > 0,
             is_rough: storm.relapse.is_some() || storm.rolling.is_some(),
             now: 0,
             rng: storm.generator(0),
@@ -199,6 +211,7 @@ impl<'a, F: Fleet> Run<'a, F> {
                 self.clients[number as usize].attempts += is_first_seen as u32;
                 self.arrive_again(time, number, begins, leaves)
             }
+            Stage::Opening => self.open(time, number, begins, leaves),
             Stage::Waiting => {
                 self.stall(number, leaves);
                 false
@@ -242,6 +255,10 @@ impl<'a, F: Fleet> Run<'a, F> {
     #[inline(always)]
     #[allow(clippy::inline_always)] // see `event`
     fn arrive(&mut self, arrival: u64, number: u32, begins: u64, mut leaves: u64) -> bool {
+        if self.has_handshakes && self.desk.has_room(arrival) {
+            self.answer_syn(arrival, number, leaves);
+            return false;
+        }
         let delay = self.storm.delay;
         let heard = arrival.saturating_add(delay);
         let client = &mut self.clients[number as usize];
@@ -334,9 +351,13 @@ impl<'a, F: Fleet> Run<'a, F> {
     /// Whether the client's kernel sends the SYN again. This is its next event then.
     #[cold]
     fn repeats(&mut self, lost: u64, number: u32, begins: u64, leaves: u64) -> bool {
-        let sent = SYN_REPEATS.map(|seconds| begins.saturating_add(seconds * SECOND));
-        let repeats = self.storm.syn_retries as usize;
-        let sent = sent.into_iter().take(repeats);
+        let Storm {
+            syn_retries,
+            syn_linear: linear,
+            ..
+        } = *self.storm;
+        let sent = (0..syn_retries + linear)
+            .map(|nth| begins.saturating_add(syn_repeat(nth, linear) * SECOND));
         let mut sent = sent.take_while(|&sent| sent < leaves);
         let next = sent.find_map(|sent| {
             let arrives = sent.saturating_add(self.storm.delay);
@@ -351,6 +372,74 @@ impl<'a, F: Fleet> Run<'a, F> {
             self.queue.push(arrives, number);
         }
         true
+    }
+
+    /// The listen queue has room for a SYN. It is asked again when the handshake ends.
+    #[cold]
+    fn answer_syn(&mut self, arrival: u64, number: u32, mut leaves: u64) {
+        let heard = arrival.saturating_add(self.storm.delay);
+        let client = &mut self.clients[number as usize];
+        let own = self.fleet.habits(&client.state);
+        let habits = own.as_ref().unwrap_or(&self.storm.habits);
+        let has_phases = habits.phases && self.fleet.timeout(&client.state).is_none();
+        if heard > leaves {
+            // The client has left, so its kernel resets the handshake.
+            let cause = if has_phases {
+                Cause::Down
+            } else {
+                Cause::Stalled
+            };
+            return self.fail(number, leaves, Verdict::Retry(cause));
+        }
+        if has_phases {
+            leaves = limits::established(&mut client.progress, habits, heard, &mut self.other);
+        }
+        self.send(heard, number, heard, leaves);
+    }
+
+    /// The client has sent its first data, first at `begins` and now at `sent`.
+    #[cold]
+    fn send(&mut self, sent: u64, number: u32, begins: u64, leaves: u64) {
+        let flight = &mut self.flights[number as usize];
+        flight.stage = Stage::Opening;
+        (flight.begins, flight.leaves) = (begins, leaves);
+        let arrives = sent.saturating_add(self.storm.delay);
+        if arrives <= self.end {
+            self.queue.push(arrives, number);
+        }
+    }
+
+    /// The client's first data arrives. Returns true if the storm is over.
+    #[cold]
+    fn open(&mut self, arrival: u64, number: u32, begins: u64, leaves: u64) -> bool {
+        let delay = self.storm.delay;
+        let heard = arrival.saturating_add(delay);
+        let (told, verdict) = match self.desk.attempt(arrival, number) {
+            Answer::Served(done) if done.saturating_add(delay) <= leaves => {
+                return self.connected(number, done.saturating_add(delay));
+            }
+            Answer::Lost if self.storm.server.resets_handshakes() && heard <= leaves => {
+                (heard, Verdict::Retry(Cause::Down))
+            }
+            Answer::Lost => {
+                // The sample of the handshake, and its variance: RFC 6298, with the 200
+                // ms of Linux. The first repeat is a loss probe (RFC 8985).
+                let round_trip = 2 * delay;
+                let mut after = round_trip + (2 * round_trip).max(SECOND / 5);
+                while begins.saturating_add(after).saturating_add(delay) <= arrival {
+                    after = after.saturating_mul(2);
+                }
+                let sent = begins.saturating_add(after);
+                if sent < leaves {
+                    self.send(sent, number, begins, leaves);
+                    return false;
+                }
+                (leaves, Verdict::Retry(Cause::Stalled))
+            }
+            _ => (leaves, Verdict::Retry(Cause::Stalled)),
+        };
+        self.fail(number, told, verdict);
+        false
     }
 
     /// The attempt waits in the stack. If it is not served, the client's next event is

@@ -55,9 +55,9 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// It is refused at once as `Down`: the kernel resets a connection that its listen
-    /// queue has no room for (`net.ipv4.tcp_abort_on_overflow`), or a load balancer at
-    /// its maximum closes it.
+    /// It is refused at once as `Down`: a load balancer at its maximum resets the
+    /// connection, or nobody listens any more. For a kernel with
+    /// `net.ipv4.tcp_abort_on_overflow`, see [`HandshakeReset`](Self::HandshakeReset).
     Reset,
     /// It is refused at once as `Busy`: a 503.
     Busy,
@@ -65,7 +65,22 @@ pub enum Overflow {
     /// client's kernel sends the SYN again after 1, 3, 7, 15, 31 and 63 s, while the
     /// attempt lasts; see [`Storm::syn_retries`](super::Storm::syn_retries). Each of
     /// them may find room.
+    ///
+    /// If the network has a [delay](super::Storm::network_delay), the queue may fill
+    /// up before the handshake ends. The client then believes that it is connected,
+    /// while the server does not know it. Its first data enters the queue when it
+    /// finds room. The client's kernel sends the data again after one retransmission
+    /// timeout, two, four and so on.
+    ///
+    /// In the model the client speaks first, as in TLS and HTTP. A client that waits
+    /// for a greeting of the server sends nothing again, so it may wait for its whole
+    /// patience: with SYN cookies, which Linux uses if the handshakes are many, the
+    /// server forgets it.
     SynDropped,
+    /// As [`SynDropped`](Self::SynDropped), but if the queue has filled up at the end
+    /// of the handshake, the client is refused as `Down`: Linux with
+    /// `net.ipv4.tcp_abort_on_overflow`. It still drops a SYN that finds the queue full.
+    HandshakeReset,
     /// The transport is never established and nothing is sent again, as if a
     /// middlebox had forgotten the attempt.
     Unanswered,
@@ -345,7 +360,13 @@ impl Server {
     }
 
     pub(super) fn drops_syns(&self) -> bool {
-        matches!(self.refusal, Refusal::Overflow(Overflow::SynDropped))
+        use Overflow::{HandshakeReset, SynDropped};
+
+        matches!(self.refusal, Refusal::Overflow(SynDropped | HandshakeReset))
+    }
+
+    pub(super) fn resets_handshakes(&self) -> bool {
+        matches!(self.refusal, Refusal::Overflow(Overflow::HandshakeReset))
     }
 
     fn new(refusal: Refusal) -> Self {
