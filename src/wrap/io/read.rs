@@ -64,7 +64,7 @@ where
             ready!(this.poll_readable(empty, cx))?
         };
         if !readable {
-            this.take_unread(buf);
+            buf.put_slice(&this.take_unread(buf.remaining()));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
