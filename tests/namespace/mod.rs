@@ -3,6 +3,8 @@
 //! The test binary runs itself again in a new network namespace. The rules and
 //! settings of the machine's own network stay as they are.
 
+#![allow(dead_code)] // each test uses its part
+
 use std::process::Command;
 use std::{env, fs, process};
 

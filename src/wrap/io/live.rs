@@ -140,7 +140,8 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// Both halves then fail with [`ConnectionReset`](std::io::ErrorKind), as after
     /// any loss, and the error says "silent for 60s". `limit` is best longer than two
     /// intervals of a server that pings by itself. Whoever polls either half drives
-    /// it: a write that waits, too. It reads what has arrived before it judges.
+    /// it: a write that waits, too. It reads what has arrived before it judges. These
+    /// bytes count from then on, so if nobody reads, up to twice the time may pass.
     ///
     /// # Panics
     ///

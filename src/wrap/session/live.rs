@@ -171,6 +171,10 @@ where
     /// many are unread, the connection counts as alive; of a session that nobody has
     /// ever read, it keeps the last ones.
     ///
+    /// An item counts from when the session receives it. If nobody reads, that is when
+    /// the time for an answer ends, and a peer that died after its last answer is
+    /// noticed so much later. To be sure of the time, read the session, too.
+    ///
     /// It also pings at once, with five seconds for the answer, if the device slept
     /// (see [`wall_clock`](crate::Redial::wall_clock)), and after a handle's
     /// [`network_changed`](crate::Handle::network_changed) or a long
