@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{SinkExt, Stream, StreamExt};
-use redial::{Heartbeat, Liveness, Pulse};
+use redial::{Heartbeat, Liveness, Pulse, Silent};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Framed;
@@ -124,8 +124,12 @@ impl Stream for Link {
             if let Poll::Ready(Err(error)) = flushed {
                 return Poll::Ready(Some(Err(error.into())));
             }
-            match link.heartbeat.poll(link.start.elapsed()) {
-                Pulse::Dead => return Poll::Ready(Some(Err(ChatError::Silent))),
+            let now = link.start.elapsed();
+            match link.heartbeat.poll(now) {
+                Pulse::Dead => {
+                    let silent = Silent::new(link.heartbeat.silent_for(now));
+                    return Poll::Ready(Some(Err(ChatError::Silent(silent))));
+                }
                 Pulse::Ping => link.say(Message::new("PING", ["redial"]))?,
                 Pulse::Sleep(until) => {
                     link.timer.as_mut().reset(link.start + until);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use redial::{Cause, Verdict};
+use redial::{Cause, Silent, Verdict};
 
 use crate::tls::is_wrong_certificate;
 
@@ -16,8 +16,8 @@ pub(crate) enum ChatError {
     Closed,
     /// The server ended the connection, with this reason.
     Ended(String),
-    /// The server has not answered a PING.
-    Silent,
+    /// The server has not answered a PING, and has said nothing else.
+    Silent(Silent),
     /// There were too many connects, by this client or by all clients.
     TooFast(String),
     /// The server is full. It lets this client in after the given wait.
@@ -63,7 +63,7 @@ impl ChatError {
             Self::Io(error) => Verdict::from(error),
             Self::Closed => Verdict::Retry(Cause::Down),
             Self::Ended(_) | Self::TooFast(_) | Self::NickInUse => Verdict::Retry(Cause::Busy),
-            Self::Silent => Verdict::Retry(Cause::Stalled),
+            Self::Silent(_) => Verdict::Retry(Cause::Stalled),
             Self::Slot(wait) => Verdict::Slot(*wait),
             Self::Password(_) | Self::Banned(_) | Self::Channel(_) | Self::Name(_) => Verdict::Stop,
         }
@@ -93,7 +93,7 @@ impl fmt::Display for ChatError {
             },
             Self::Closed => f.write_str("connection closed"),
             Self::Ended(text) => write!(f, "the server says: {text}"),
-            Self::Silent => f.write_str("the server has gone silent"),
+            Self::Silent(silent) => write!(f, "the server was {silent}"),
             Self::TooFast(text) => write!(f, "the server is busy: {text}"),
             Self::Slot(_) => f.write_str("the server is full and gave us a slot"),
             Self::NickInUse => f.write_str("the nick is in use"),
