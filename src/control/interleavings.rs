@@ -12,6 +12,7 @@ use futures_core::Stream;
 
 use super::{Commands, Control, Ending, Handle, Hold, Status, WaitsFor, Why};
 use crate::clock::Stopwatch;
+use crate::outage::AttemptPhase;
 
 struct Woken(AtomicU32);
 
@@ -50,6 +51,7 @@ fn connecting() -> Status {
     };
     Status::Connecting {
         attempt: 2,
+        phase: AttemptPhase::Unknown,
         since: until,
         why,
     }
@@ -149,6 +151,24 @@ fn a_reported_loss_is_not_lost_between_the_look_at_a_connection_and_its_sleep() 
         assert!(control.is_disturbed());
         assert!(matches!(control.take_ending(), Some(Ending::Lost(_))));
         assert!(!control.is_disturbed() && control.take_ending().is_none());
+    });
+}
+
+#[test]
+fn a_doubt_is_not_lost_between_the_look_at_a_connection_and_its_sleep() {
+    loom::model(|| {
+        let control = Arc::new(Control::new(connected(), 1));
+        let handle = Handle::new(control.clone());
+        let presser = thread::spawn(move || handle.network_changed());
+        // The wrappers look after they have stored their waker.
+        let (count, waker) = woken();
+        control.await_disturbance(&waker);
+        let seen = control.take_doubt();
+        presser.join().unwrap();
+        let again = count.0.load(SeqCst) > 0 && control.take_doubt();
+        // Once, and only once.
+        assert!(seen != again);
+        assert!(!control.take_doubt());
     });
 }
 
