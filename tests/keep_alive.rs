@@ -455,6 +455,39 @@ async fn l7_c3_and_scenario_3_a_change_of_the_network_pings_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn scenario_3_b_a_reset_after_a_sleep_is_a_loss_and_leads_to_one_early_attempt() {
+    let (mut session, mut links, ahead) = sleeper();
+    let handle = session.handle();
+    assert_eq!(next(&mut session).await, SessionEvent::Up);
+    let link = links.next().await;
+    assert!(timeout(5 * SECOND, next(&mut session)).await.is_err());
+    ahead.store(8 * 3600, SeqCst);
+    // It wakes, and hears of its network a second later. The peer's reset follows.
+    sleep(SECOND).await;
+    handle.network_changed();
+    let start = Instant::now();
+    link.pinged().await_while(&mut session).await;
+    assert_eq!(link.received()[0].0, start);
+    sleep(seconds(0.1)).await;
+    link.hang_up();
+    let down = next(&mut session).await;
+    is_within(start.elapsed(), 0.1..0.1);
+    // It ended by itself, and nothing is said about a silence.
+    match down {
+        SessionEvent::Down { silent: None, .. } => {}
+        event => panic!("{event:?}"),
+    }
+    assert_eq!(links.made(), 1);
+    assert_eq!(next(&mut session).await, SessionEvent::Up);
+    // Within the first window of the policy, and the doubts of the old one are gone.
+    is_within(start.elapsed(), 0.1..1.1);
+    assert_eq!(links.made(), 2);
+    let second = links.next().await;
+    assert!(timeout(12 * SECOND, next(&mut session)).await.is_err());
+    assert!(second.received().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn c3_a_burst_of_changes_leads_to_two_pings() {
     let (mut session, mut links) = session();
     let handle = session.handle();
