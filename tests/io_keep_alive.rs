@@ -263,3 +263,47 @@ async fn l12_the_connector_sets_the_limit_of_one_connection() {
         io.write_all(b"x").await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn l17_a_slow_link_that_takes_something_is_not_dead() {
+    let (io, mut servers) = io();
+    let (mut read, mut write) = split(io.idle_timeout(LIMIT));
+    write.write_all(b"x").await.unwrap();
+    let mut server = servers.recv().await.unwrap();
+    // 64 bytes fit, and the server takes as many each 50 s. It never says a word.
+    let writer = tokio::spawn(async move { write.write_all(&[0; 64 * 40]).await });
+    let slow = tokio::spawn(async move {
+        let mut bytes = [0; 64];
+        for _ in 0..40 {
+            sleep(50 * SECOND).await;
+            server.read_exact(&mut bytes).await.unwrap();
+        }
+        (server, Instant::now())
+    });
+    let mut reader = tokio::spawn(async move { read.read_u8().await });
+    let (_half_open, stopped) = slow.await.unwrap();
+    assert!((&mut reader).now_or_never().is_none());
+    writer.await.unwrap().unwrap();
+    // The last write that it let through was a sign of life. It counts from the next
+    // look on, which the deadline of the one before brings 10 s later.
+    is_silence(&reader.await.unwrap().unwrap_err(), 60.0);
+    took(stopped, 70.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l17_a_link_that_stops_within_a_write_is_dead() {
+    let (io, mut servers) = io();
+    let mut io = io.idle_timeout(LIMIT);
+    let slow = tokio::spawn(async move {
+        let mut server = servers.recv().await.unwrap();
+        let mut bytes = [0; 64];
+        for _ in 0..10 {
+            sleep(50 * SECOND).await;
+            server.read_exact(&mut bytes).await.unwrap();
+        }
+        (server, Instant::now())
+    });
+    is_silence(&io.write_all(&[0; 64 * 40]).await.unwrap_err(), 60.0);
+    let (_half_open, stopped) = slow.await.unwrap();
+    took(stopped, 60.0);
+}

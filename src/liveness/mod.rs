@@ -241,6 +241,12 @@ impl Heartbeat {
         }
     }
 
+    /// Whether it matters when something was sent.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn must_speak(&self) -> bool {
+        self.liveness.speak != NEVER
+    }
+
     /// Whether a ping is out.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_asked(&self) -> bool {

@@ -93,8 +93,11 @@ impl Vitals {
 
     /// A write was not blocked any more, or never. Something was sent if `sent`.
     pub(super) fn wrote(&mut self, sent: bool) {
-        self.heard |= mem::take(&mut self.is_blocked);
-        if sent {
+        // The time matters, and a look may not follow for long. Both are rare.
+        if mem::take(&mut self.is_blocked) {
+            self.heartbeat.heard(self.stopwatch.elapsed());
+        }
+        if sent && self.heartbeat.must_speak() {
             self.heartbeat.sent(self.stopwatch.elapsed());
         }
     }
