@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use redial::{Liveness, Monitor, Redial, Shared, Status};
+use redial::{Jitter, Liveness, Monitor, Redial, Sequence, Shared, Status};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -251,4 +251,53 @@ async fn without_liveness_a_connection_is_lent_unasked() {
     let start = Instant::now();
     assert_eq!(shared.ready().await.unwrap().number, 1);
     assert_eq!((start.elapsed(), lent.pings()), (Duration::ZERO, 0));
+}
+
+/// An attempt that hangs, and then a wait, each with a timer of the task that waits.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_begins_leaves_the_timer_of_a_task_that_waits() {
+    let mut number = 0;
+    let shared = Redial::new(move || {
+        number += 1;
+        let number = number;
+        async move {
+            if number == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, io::Error>(number)
+        }
+    })
+    .attempt_timeout(5 * SECOND)
+    .policy(Sequence::new([5 * SECOND]).jitter(Jitter::None))
+    .into_shared();
+    let waits = {
+        let shared = shared.clone();
+        tokio::spawn(async move { *shared.ready().await.unwrap() })
+    };
+    let start = Instant::now();
+    for at in [1, 6] {
+        sleep(at * SECOND - start.elapsed()).await;
+        assert!(shared.watch().now_or_never().is_none());
+    }
+    let number = timeout(60 * SECOND, waits).await.expect("it goes on");
+    assert_eq!(number.unwrap(), 2);
+    took(start, 10.0, 10.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_old_connection_leaves_the_timer_of_a_wait() {
+    let monitor = Monitor::new();
+    let shared = Redial::new(connector(&monitor))
+        .policy(Sequence::new([5 * SECOND]).jitter(Jitter::None))
+        .into_shared();
+    let old = shared.ready().await.unwrap();
+    old.lost();
+    let waits = {
+        let shared = shared.clone();
+        tokio::spawn(async move { shared.ready().await.unwrap().number })
+    };
+    sleep(SECOND).await;
+    old.gone().await;
+    let number = timeout(60 * SECOND, waits).await.expect("it goes on");
+    assert_eq!(number.unwrap(), 2);
 }

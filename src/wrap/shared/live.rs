@@ -162,6 +162,11 @@ impl<C: Connect, P: Policy> State<C, P> {
     /// Another task times what is waited for.
     pub(super) fn disarm(&mut self) {
         self.redial.disarm();
+        self.disarm_watch();
+    }
+
+    /// Another task times the next look at the connection.
+    pub(super) fn disarm_watch(&mut self) {
         if let Some(live) = &mut self.live {
             live.vitals.disarm();
         }

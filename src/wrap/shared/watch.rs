@@ -92,7 +92,9 @@ where
         let mut trash = None;
         let mut state = lock(&inner.state);
         if !mem::replace(&mut this.begun, true) {
-            state.disarm();
+            // Only the timer that it sets itself below: the one of a wait or of an
+            // attempt belongs to the task that waits in `ready`.
+            state.disarm_watch();
         }
         // It looks again after it has registered, or a press would be missed.
         let _ = state.redial.await_disturbance(&inner.waker);
