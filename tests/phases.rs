@@ -2,16 +2,18 @@
 
 use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt;
 use redial::{
     AttemptInfo, AttemptPhase, Cause, Connect, Event, Exponential, Handle, Jitter, Next, Outage,
     Redial, Sequence, Status, Stratified, Verdict, with_info,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Interval, interval, sleep, timeout};
 
 const DOWN: Verdict = Verdict::Retry(Cause::Down);
 const STALLED: Verdict = Verdict::Retry(Cause::Stalled);
@@ -178,6 +180,113 @@ async fn the_limit_of_an_outage_also_ends_a_dial() {
     assert_eq!(start.elapsed().as_secs(), 8);
     assert_eq!(error.timed_out(), Some(secs(2)));
     assert_eq!(*failures.lock().unwrap(), [(5_000, DOWN), (8_000, DOWN)]);
+}
+
+/// The first attempt begins the outage, so both of its phases count.
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_an_outage_spans_the_phases_of_its_first_attempt() {
+    let (redial, failures) = watched(two_steps(&[(Some((4, true)), HANGS)]));
+    let start = Instant::now();
+    let mut redial = redial.max_elapsed(secs(10));
+    redial.ready().await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(10));
+    assert_eq!(*failures.lock().unwrap(), [(10_000, STALLED)]);
+}
+
+/// An attempt that hangs, is polled each second, and is in another phase each time.
+struct Flips {
+    phases: &'static [AttemptPhase],
+    polls: usize,
+}
+
+impl Connect for Flips {
+    type Connection = ();
+    type Error = io::Error;
+    type Attempt = Interval;
+
+    fn connect(&mut self) -> Interval {
+        interval(secs(1))
+    }
+
+    fn poll_attempt(
+        &mut self,
+        mut attempt: Pin<&mut Interval>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while attempt.poll_tick(cx).is_ready() {
+            self.polls += 1;
+        }
+        Poll::Pending
+    }
+
+    fn phase(&self, _: &Interval) -> AttemptPhase {
+        self.phases[self.polls % self.phases.len()]
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_goes_back_has_no_new_time() {
+    use AttemptPhase::{Dialing, Established, Unknown};
+    for phases in [
+        &[Dialing, Established][..],
+        &[Unknown, Dialing],
+        &[Unknown, Established],
+        &[Established, Unknown, Dialing],
+    ] {
+        let (redial, failures) = watched(Flips { phases, polls: 0 });
+        let established = Arc::new(Mutex::new(0));
+        let seen = established.clone();
+        let mut redial = redial.max_attempts(1).observe(move |event| {
+            if let Event::Established { .. } = event {
+                *seen.lock().unwrap() += 1;
+            }
+        });
+        let outcome = timeout(secs(100), redial.ready()).await;
+        outcome.expect("it ends").unwrap_err();
+        let is_established = phases.contains(&Established);
+        assert_eq!(*established.lock().unwrap(), u32::from(is_established));
+        let cause = if is_established { STALLED } else { DOWN };
+        assert_eq!(failures.lock().unwrap()[0].1, cause, "{phases:?}");
+    }
+}
+
+/// A connector that panics when it is asked how far its first attempt is.
+struct Panics(u32);
+
+impl Connect for Panics {
+    type Connection = ();
+    type Error = io::Error;
+    type Attempt = u32;
+
+    fn connect(&mut self) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+
+    fn poll_attempt(
+        &mut self,
+        attempt: Pin<&mut u32>,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if *attempt > 1 {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    fn phase(&self, _: &u32) -> AttemptPhase {
+        panic!("it does not know")
+    }
+}
+
+/// Otherwise such an attempt would have neither a deadline nor somebody to wake it.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_phase_panics_is_dropped_and_has_stalled() {
+    let (mut redial, failures) = watched(Panics(0));
+    let panicked = AssertUnwindSafe(redial.ready()).catch_unwind().await;
+    assert!(panicked.is_err());
+    redial.ready().await.unwrap();
+    assert_eq!(*failures.lock().unwrap(), [(0, STALLED)]);
 }
 
 /// A dial that limits itself, as `redial::tcp` does.
@@ -458,6 +567,15 @@ fn a_restart_does_not_make_windows_narrower() {
         }
     }
     assert!(longest > secs(300), "{longest:?}");
+}
+
+#[test]
+fn an_attempt_that_turns_out_to_dial_has_begun_before() {
+    let mut outage = Outage::from_seed(one_second(), 1);
+    outage.connecting(secs(10));
+    outage.dialing(secs(12));
+    let _ = outage.failed(secs(14), DOWN);
+    assert_eq!(outage.elapsed(secs(14)), secs(4));
 }
 
 /// What 0.1 wrote has no cost: it is read as before.

@@ -193,7 +193,9 @@ pub trait Connect {
     ) -> Poll<Result<Self::Connection, Self::Error>>;
 
     /// How far an attempt is. The driver asks after each poll that was pending, and
-    /// sets the deadline of the attempt anew when its phase changes. By default it is
+    /// sets the deadline of the attempt anew when it enters a later phase. An attempt
+    /// does not go back: if an established one dials once more, perhaps at another
+    /// address, it still counts as established. By default the phase is
     /// [`Unknown`](AttemptPhase::Unknown).
     #[inline]
     fn phase(&self, attempt: &Self::Attempt) -> AttemptPhase {

@@ -7,6 +7,7 @@ use pin_project_lite::pin_project;
 
 use super::connect::Connect;
 use crate::clock::{Instant, Sleep};
+use crate::outage::AttemptPhase;
 
 pin_project! {
     /// The parts of a driver that must be pinned.
@@ -51,7 +52,7 @@ impl<A> Flight<A> {
     }
 }
 
-/// Polls an attempt, which must be there.
+/// Polls an attempt, which must be there. If it is pending, says how far it is.
 ///
 /// A future must not be polled after it panicked. So an attempt that panics is
 /// dropped, and the driver's task is woken to go on without it.
@@ -59,7 +60,7 @@ pub(super) fn poll_or_drop<C: Connect>(
     connector: &mut C,
     attempt: Pin<&mut Option<C::Attempt>>,
     cx: &mut Context<'_>,
-) -> Poll<Result<C::Connection, C::Error>> {
+) -> (Poll<Result<C::Connection, C::Error>>, AttemptPhase) {
     struct Guard<'a, A> {
         attempt: Pin<&'a mut Option<A>>,
         waker: Option<&'a Waker>,
@@ -80,6 +81,10 @@ pub(super) fn poll_or_drop<C: Connect>(
     };
     let attempt = guard.attempt.as_mut().as_pin_mut();
     let outcome = connector.poll_attempt(attempt.expect("an attempt is made"), cx);
+    let phase = match (&outcome, guard.attempt.as_ref().as_pin_ref()) {
+        (Poll::Pending, Some(attempt)) => connector.phase(attempt.get_ref()),
+        _ => AttemptPhase::Unknown,
+    };
     guard.waker = None;
-    outcome
+    (outcome, phase)
 }

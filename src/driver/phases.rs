@@ -244,16 +244,13 @@ impl<E, P: Policy> Core<E, P> {
             // With the `connect()` that held it, or by a panic.
             return Poll::Ready(Err(Failure::Dropped));
         }
-        let outcome = match poll_or_drop(connector, attempt.as_mut(), cx) {
+        let (polled, phase) = poll_or_drop(connector, attempt.as_mut(), cx);
+        let outcome = match polled {
             Poll::Ready(outcome) => outcome.map_err(Failure::Error),
             Poll::Pending => {
-                let attempt = attempt.as_ref().as_pin_ref();
-                let phase = attempt.map_or(AttemptPhase::Unknown, |attempt| {
-                    connector.phase(attempt.get_ref())
-                });
                 // Only now: an attempt that is ready at once needs no timer.
                 let begins = self.timers.get(Timer::Attempt).is_none();
-                if begins || self.outage.attempt_phase() != phase {
+                if begins || phase.is_beyond(self.outage.attempt_phase()) {
                     self.attempt_enters(phase, connector.limits_its_dial());
                 }
                 let timer = if self.is_due(Timer::Wait) {

@@ -19,3 +19,11 @@ pub enum AttemptPhase {
     /// in", for people.
     Established,
 }
+
+impl AttemptPhase {
+    /// Whether an attempt in this phase has come further than in the other one. An
+    /// attempt does not go back: it would never end if each change were new time.
+    pub(crate) fn is_beyond(self, other: Self) -> bool {
+        self as u8 > other as u8
+    }
+}

@@ -93,9 +93,13 @@ impl Progress {
         self.begins(Phase::Connecting, now);
     }
 
-    /// An attempt begins with its dial.
+    /// An attempt begins with its dial, or one whose phase was not known dials.
     pub(crate) fn dialing(&mut self, now: u64) {
-        self.begins(Phase::Dialing, now);
+        if self.phase == Phase::Connecting {
+            self.phase = Phase::Dialing;
+        } else {
+            self.begins(Phase::Dialing, now);
+        }
     }
 
     fn begins(&mut self, phase: Phase, now: u64) {
@@ -397,7 +401,13 @@ impl Progress {
         if config.max_elapsed == u64::MAX {
             return Some(u64::MAX);
         }
-        let left = config.max_elapsed.checked_sub(self.elapsed(now))?;
+        // The first attempt may begin an outage, which then is as old as the attempt.
+        let elapsed = if self.is_attempt() {
+            now.saturating_sub(self.began)
+        } else {
+            self.elapsed(now)
+        };
+        let left = config.max_elapsed.checked_sub(elapsed)?;
         (left > 0).then_some(left)
     }
 
