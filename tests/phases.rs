@@ -534,25 +534,28 @@ fn a_dial_is_saved_as_a_failure_that_cost_nothing() {
     assert!(timeout_after(established) > secs(45), "patience has grown");
 }
 
+/// The outage of a client that stalled for hours, and the time.
+fn stalled_for_hours(seed: u64) -> (Outage<Stratified>, Duration) {
+    let mut outage = Outage::from_seed(Stratified::default(), seed);
+    let mut now = Duration::ZERO;
+    while now < secs(3 * 3600) {
+        let Next::Wait(wait) = outage.failed(now, STALLED) else {
+            unreachable!()
+        };
+        now += wait;
+    }
+    (outage, now)
+}
+
 /// The windows of a client that stalled for an hour are ten minutes wide. A restart of
 /// its program does not make them half a minute again.
 #[test]
 fn a_restart_does_not_make_windows_narrower() {
-    let stalled_for_hours = |seed| {
-        let mut outage = Outage::from_seed(Stratified::default(), seed);
-        let mut now = Duration::ZERO;
-        while now < secs(3 * 3600) {
-            let Next::Wait(wait) = outage.failed(now, STALLED) else {
-                unreachable!()
-            };
-            now += wait;
-        }
-        outage.save(now).unwrap()
-    };
     let mut longest = Duration::ZERO;
     for seed in 0..20 {
         let mut outage = Outage::from_seed(Stratified::default(), seed + 100);
-        let saved = stalled_for_hours(seed);
+        let (before, now) = stalled_for_hours(seed);
+        let saved = before.save(now).unwrap();
         let Next::Wait(left) = outage.restore(&saved, Duration::ZERO, Duration::ZERO) else {
             unreachable!()
         };
@@ -567,6 +570,34 @@ fn a_restart_does_not_make_windows_narrower() {
         }
     }
     assert!(longest > secs(300), "{longest:?}");
+}
+
+/// Neither on the first attempt after the restart, nor on the last one before it.
+#[test]
+fn a_connection_beside_a_restart_makes_windows_narrow_again() {
+    for seed in 0..100 {
+        let (mut before, mut now) = stalled_for_hours(seed);
+        let stalled = before.save(now).unwrap();
+        before.connecting(now);
+        before.connected(now);
+        now += secs(5);
+        let connected = before.save(now).unwrap();
+
+        let mut outage = Outage::from_seed(Stratified::default(), seed + 100);
+        let Next::Wait(left) = outage.restore(&stalled, Duration::ZERO, Duration::ZERO) else {
+            unreachable!()
+        };
+        outage.connecting(left);
+        outage.connected(left);
+        let after = outage.lost(left + secs(5));
+        let before = outage.restore(&connected, Duration::ZERO, Duration::ZERO);
+        for next in [after, before] {
+            let Next::Wait(wait) = next else {
+                unreachable!()
+            };
+            assert!(wait <= Duration::from_millis(37_500), "{wait:?}");
+        }
+    }
 }
 
 #[test]

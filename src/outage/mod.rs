@@ -567,7 +567,12 @@ impl Shift {
         Failed {
             attempt: failed.attempt.saturating_sub(self.waits),
             elapsed: failed.elapsed.saturating_sub(self.elapsed),
-            cause: failed.cause.max(worst),
+            // A connection since then is news about the server.
+            cause: if failed.after_connection {
+                failed.cause
+            } else {
+                failed.cause.max(worst)
+            },
             ..*failed
         }
     }

@@ -151,6 +151,7 @@ impl Progress {
         self.phase = Phase::Up;
         self.up_since = now;
         self.stalled = 0;
+        self.worst = Cause::Down;
         if self.is_ongoing() {
             self.count_attempt();
         }
