@@ -949,3 +949,22 @@ async fn a_close_that_waits_for_a_dead_peer_ends() {
     let _ = session.close().await;
     is_within(start.elapsed(), 27.5..40.0);
 }
+
+/// A session without `keep_alive` has no ping to send.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_cannot_ping_takes_no_liveness_that_pings() {
+    let monitor = Monitor::new();
+    let (mut connector, _links) = links();
+    let mut session = Redial::new({
+        let monitor = monitor.clone();
+        move || {
+            monitor.set(Liveness::new());
+            connector()
+        }
+    })
+    .into_session()
+    .monitor(&monitor);
+    assert_eq!(next(&mut session).await, SessionEvent::Up);
+    let event = timeout(3600 * SECOND, next(&mut session)).await;
+    assert!(event.is_err(), "{event:?}");
+}

@@ -95,6 +95,12 @@ impl Liveness {
         expect(Self::try_listen_only(limit))
     }
 
+    /// Whether it is of use to a wrapper that cannot ping.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn only_listens(&self) -> bool {
+        !self.pings
+    }
+
     /// As [`listen_only`](Self::listen_only).
     ///
     /// # Errors

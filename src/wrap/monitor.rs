@@ -79,7 +79,8 @@ impl Monitor {
     }
 
     /// Sets the liveness of the connection that the connector makes. Those after it
-    /// have that of the wrapper again.
+    /// have that of the wrapper again. A wrapper without a `keep_alive` cannot ping, so
+    /// it takes only one that [only listens](Liveness::listen_only).
     pub fn set(&self, liveness: Liveness) {
         *lock(&self.shared.next) = Some(liveness);
     }

@@ -79,12 +79,14 @@ impl Vitals {
         self.liveness = liveness;
     }
 
-    /// A connection has come up.
-    pub(super) fn begin<C: Connect, P: Policy>(&mut self, redial: &mut Redial<C, P>) {
+    /// A connection has come up. `pings` says whether the wrapper can ping it.
+    pub(super) fn begin<C: Connect, P: Policy>(&mut self, redial: &mut Redial<C, P>, pings: bool) {
         let own = self.monitor.as_ref().and_then(|monitor| {
             monitor.take_heard(); // during the handshake
             monitor.take_next()
         });
+        // A ping that nobody sends has no answer.
+        let own = own.filter(|own| pings || own.only_listens());
         let liveness = own.unwrap_or(self.liveness);
         self.heartbeat = Heartbeat::from_seed(liveness, redial.random(), self.stopwatch.elapsed());
         redial.take_doubt();

@@ -227,7 +227,8 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// A connection has come up.
     pub(super) fn begin_watch(&mut self) {
         if let Some(live) = &mut self.live {
-            live.vitals.begin(&mut self.halves.redial);
+            live.vitals
+                .begin(&mut self.halves.redial, live.requests.is_some());
             live.began = [false; 2];
             live.unread.clear();
             live.answered();

@@ -268,7 +268,8 @@ where
     /// A connection has come up.
     pub(super) fn begin_watch(&mut self) {
         if let Some(live) = &mut self.live {
-            live.vitals.begin(&mut self.halves.redial);
+            live.vitals
+                .begin(&mut self.halves.redial, live.pings.is_some());
             if let Some(pings) = &mut live.pings {
                 pings.forget();
             }

@@ -176,7 +176,7 @@ impl<C: Connect, P: Policy> State<C, P> {
     #[cold]
     pub(super) fn begin_watch(&mut self, trash: &mut Trash<C>) {
         if let Some(live) = &mut self.live {
-            live.vitals.begin(&mut self.redial);
+            live.vitals.begin(&mut self.redial, live.ask.is_some());
             let dropped = trash.get_or_insert_default();
             dropped.answers.extend(live.answer.take());
             dropped.certificate = mem::replace(&mut live.certificate, live.vitals.certificate());
