@@ -119,6 +119,7 @@ extern crate alloc;
 extern crate std;
 
 // Pure: no clock, no runtime, no std.
+mod advice;
 #[cfg(target_has_atomic = "64")]
 mod bucket;
 pub mod codes;

@@ -61,9 +61,7 @@
 // Products such as MySQL are no code.
 #![allow(clippy::doc_markdown)]
 
-mod advice;
 mod date;
-mod repeat;
 mod text;
 
 pub mod amqp;
@@ -84,8 +82,7 @@ pub mod tls;
 pub mod websocket;
 pub mod xmpp;
 
-pub use advice::{Actor, Advice};
-pub use repeat::StopOnRepeat;
+pub use crate::advice::{Actor, Advice, StopOnRepeat};
 
 use core::time::Duration;
 
@@ -96,27 +93,27 @@ use crate::policy::Cause;
 /// Nothing was spent, or a connection that was up is gone.
 const DOWN: Advice = Advice::retry(Cause::Down);
 /// Somebody answered.
-const BUSY: Advice = Advice::retry(Cause::Busy);
+pub(crate) const BUSY: Advice = Advice::retry(Cause::Busy);
 /// Our own timer ended a handshake.
 const STALLED: Advice = Advice::retry(Cause::Stalled);
 /// A setting or the code of the client is wrong.
-const STOP: Advice = Advice::stop(Actor::Here);
+pub(crate) const STOP: Advice = Advice::stop(Actor::Here);
 /// The server's operator must act.
-const STOP_THERE: Advice = Advice::stop(Actor::There);
+pub(crate) const STOP_THERE: Advice = Advice::stop(Actor::There);
 /// The client's settings, at the second answer.
-const TWICE: Advice = STOP.if_repeated(2, HALF_A_MINUTE);
+pub(crate) const TWICE: Advice = STOP.if_repeated(2, HALF_A_MINUTE);
 /// The server's operator, at the second answer.
-const TWICE_THERE: Advice = STOP_THERE.if_repeated(2, HALF_A_MINUTE);
+pub(crate) const TWICE_THERE: Advice = STOP_THERE.if_repeated(2, HALF_A_MINUTE);
 /// One side or the other, at the second answer.
-const TWICE_EITHER: Advice = Advice::stop(Actor::Either).if_repeated(2, HALF_A_MINUTE);
+pub(crate) const TWICE_EITHER: Advice = Advice::stop(Actor::Either).if_repeated(2, HALF_A_MINUTE);
 /// A refused login. Each attempt may count against the account, so there is only one
 /// more: secrets rotate, replicas lag and clocks are wrong, but retries lock accounts.
-const LOGIN: Advice = TWICE.spaced();
+pub(crate) const LOGIN: Advice = TWICE.spaced();
 /// A place that the server does not know. A deploy registers it in a minute or two.
-const MISSING: Advice = STOP_THERE.if_repeated(3, Duration::from_secs(120));
+pub(crate) const MISSING: Advice = STOP_THERE.if_repeated(3, Duration::from_secs(120));
 /// Another client took the place of this one. The first time it is often our own
 /// next connection, after a change of network.
-const TAKEN_OVER: Advice = STOP.if_again_within(Duration::from_secs(600));
+pub(crate) const TAKEN_OVER: Advice = STOP.if_again_within(Duration::from_secs(600));
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);

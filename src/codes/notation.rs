@@ -5,8 +5,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Debug;
 
-use super::advice::Proof;
 use super::{Actor, Advice};
+use crate::advice::Proof;
 use crate::policy::Cause;
 use crate::verdict::Verdict;
 

@@ -1,13 +1,20 @@
-//! The answer of a table.
+//! What an error means for the next attempt, and what that rests on.
+
+mod repeat;
 
 use core::time::Duration;
 
 use crate::policy::Cause;
 use crate::verdict::Verdict;
 
+pub use repeat::StopOnRepeat;
+
+/// How often an unattended program comes back, if only the server's operator can act.
+const UNATTENDED: Duration = Duration::from_secs(300);
+
 /// What a code means for the next attempt: a [`Verdict`] and what it rests on.
 ///
-/// Tables of your own can build one, so that [`StopOnRepeat`](super::StopOnRepeat)
+/// Tables of your own can build one, so that [`StopOnRepeat`]
 /// judges them as it judges these:
 ///
 /// ```
@@ -49,7 +56,7 @@ pub enum Actor {
 
 /// How often a stop must come before it is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Proof {
+pub(crate) enum Proof {
     /// Once is enough.
     Once,
     /// So many times, with at least this time from the first to the last.
@@ -156,7 +163,7 @@ impl Advice {
     }
 
     /// Whether a single answer is too little to stop for; see
-    /// [`StopOnRepeat`](super::StopOnRepeat).
+    /// [`StopOnRepeat`].
     pub const fn needs_repeat(self) -> bool {
         matches!(self.verdict, Verdict::Stop) && !matches!(self.proof, Proof::Once)
     }
@@ -170,13 +177,13 @@ impl Advice {
         match self.actor {
             Some(Actor::There | Actor::Either) => Self {
                 is_elsewhere: self.is_elsewhere,
-                ..Self::after(super::FIVE_MINUTES)
+                ..Self::after(UNATTENDED)
             },
             Some(Actor::Here) | None => self,
         }
     }
 
-    pub(super) const fn proof(self) -> Proof {
+    pub(crate) const fn proof(self) -> Proof {
         self.proof
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::advice::{Advice, Proof};
+use super::{Advice, Proof};
 use crate::policy::Cause;
 use crate::verdict::Verdict;
 
@@ -41,45 +41,8 @@ use crate::verdict::Verdict;
 /// assert_eq!(stops.judge(wrong_method, at(3640)), Verdict::Stop);
 /// ```
 ///
-/// # In a classifier
-///
-/// The driver's observer reports the connections:
-///
-/// ```
-/// # #[cfg(feature = "tokio")] {
-/// use redial::codes::{StopOnRepeat, http};
-/// use redial::{Cause, Event, Redial, Verdict};
-/// use std::sync::{Arc, Mutex};
-/// use std::time::Instant;
-///
-/// /// The server refused the upgrade with this status.
-/// #[derive(Debug)]
-/// struct Refused(u16);
-///
-/// async fn upgrade() -> Result<(), Refused> {
-///     // …
-/// #   Ok(())
-/// }
-///
-/// let begun = Instant::now();
-/// let stops = Arc::new(Mutex::new(StopOnRepeat::new()));
-/// let redial = Redial::new(upgrade)
-///     .observe({
-///         let stops = Arc::clone(&stops);
-///         move |event| {
-///             if let Event::Connected { .. } = event {
-///                 stops.lock().unwrap().connected(begun.elapsed());
-///             }
-///         }
-///     })
-///     .classify(move |Refused(status)| match http::upgrade(*status) {
-///         Some(advice) => stops.lock().unwrap().judge(advice, begun.elapsed()),
-///         None => Verdict::Retry(Cause::Down),
-///     });
-/// # }
-/// ```
-///
-/// For a program that nobody watches, judge
+/// A [`Redial`](crate::Redial) with [`advise`](crate::Redial::advise) does all this by
+/// itself. This type is for loops of your own. For a program that nobody watches, judge
 /// [`advice.unattended()`](Advice::unattended). When a person has changed the settings,
 /// begin with a new `StopOnRepeat`.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +88,12 @@ impl StopOnRepeat {
         self.clear_after_lasting(now);
         self.was_connected = true;
         self.up_since = Some(now);
+    }
+
+    /// The connection is gone. Without this call it counts as up until the next call of
+    /// another method.
+    pub fn lost(&mut self, now: Duration) {
+        self.clear_after_lasting(now);
     }
 
     /// The verdict on an advice that comes now.
@@ -310,6 +279,15 @@ mod tests {
         assert_eq!(stops.judge(TWICE, at(3600)), RETRY);
         stops.connected(at(3629));
         assert_eq!(stops.judge(TWICE, at(3630)), Verdict::Stop);
+    }
+
+    #[test]
+    fn the_time_after_a_loss_is_no_part_of_the_connection() {
+        let mut stops = connected();
+        assert_eq!(stops.judge(TWICE, at(3600)), RETRY);
+        stops.connected(at(3610));
+        stops.lost(at(3611));
+        assert_eq!(stops.judge(TWICE, at(3700)), Verdict::Stop);
     }
 
     #[test]
