@@ -2,6 +2,7 @@
 
 mod repeat;
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::policy::Cause;
@@ -52,6 +53,17 @@ pub enum Actor {
     /// The code does not tell. A certificate of an unknown issuer is an example: a root
     /// may be missing here, or an intermediate there.
     Either,
+}
+
+impl fmt::Display for Actor {
+    /// The side in words, for a sentence such as "the server's operator must act".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => "this side",
+            Self::There => "the server's operator",
+            Self::Either => "this side or the server's operator",
+        })
+    }
 }
 
 /// How often a stop must come before it is believed.
@@ -192,6 +204,21 @@ impl From<Advice> for Verdict {
     /// As [`Advice::verdict`].
     fn from(advice: Advice) -> Self {
         advice.verdict()
+    }
+}
+
+impl From<Verdict> for Advice {
+    /// The advice that rests on nothing else: a stop counts at once, and names nobody.
+    fn from(verdict: Verdict) -> Self {
+        Self::new(verdict, None)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<&std::io::Error> for Advice {
+    /// As [`Verdict::from`].
+    fn from(error: &std::io::Error) -> Self {
+        Verdict::from(error).into()
     }
 }
 

@@ -83,6 +83,12 @@ impl StopOnRepeat {
         }
     }
 
+    /// The client was connected at some time.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn was_connected(&mut self) {
+        self.was_connected = true;
+    }
+
     /// The client is connected.
     pub fn connected(&mut self, now: Duration) {
         self.clear_after_lasting(now);

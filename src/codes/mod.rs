@@ -23,8 +23,8 @@
 //! table does not know never stops a client: the answer is a retry.
 //!
 //! The functions are plain tables: no clock, no registry, no allocation. Your program
-//! links only the tables that it calls. [How to use them in a
-//! classifier](crate::_codes) has a page of its own, with the traps of each protocol.
+//! links only the tables that it calls. [How to use them with a
+//! driver](crate::_codes) has a page of its own, with the traps of each protocol.
 //!
 //! # The tables
 //!
@@ -49,7 +49,9 @@
 //! who starts the client again. If a client was connected with the same settings
 //! before, a refused login is more often a deploy, a rotated secret or a wrong clock
 //! than a wrong password. Therefore most stops of these tables need a second answer.
-//! [`StopOnRepeat`] waits for it.
+//! A driver with
+//! [`advise`](crate::Redial::advise) waits for it, and so does [`StopOnRepeat`] in a loop of
+//! your own.
 //!
 //! # Sources
 //!

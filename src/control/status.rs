@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
+use crate::advice::Actor;
 use crate::clock::Instant;
 use crate::outage::{AttemptPhase, Reason};
 use crate::verdict::Verdict;
@@ -131,6 +132,7 @@ pub struct Why(Option<Arc<Trouble>>);
 struct Trouble {
     error: Option<Arc<str>>,
     verdict: Option<Verdict>,
+    actor: Option<Actor>,
     /// How long the outage had lasted at that instant, or in all if it is over.
     elapsed: Duration,
     at: Option<Instant>,
@@ -140,11 +142,13 @@ impl Why {
     pub(crate) fn new(
         error: Option<Arc<str>>,
         verdict: Option<Verdict>,
+        actor: Option<Actor>,
         elapsed: Duration,
     ) -> Self {
         Self(Some(Arc::new(Trouble {
             error,
             verdict,
+            actor,
             elapsed,
             at: Some(Instant::now()),
         })))
@@ -153,7 +157,7 @@ impl Why {
     /// The same in an outage that has lasted so long by now.
     pub(crate) fn later(&self, elapsed: Duration) -> Self {
         let error = self.0.as_ref().and_then(|trouble| trouble.error.clone());
-        Self::new(error, self.verdict(), elapsed)
+        Self::new(error, self.verdict(), self.actor(), elapsed)
     }
 
     /// The same, of an outage that is over.
@@ -162,6 +166,7 @@ impl Why {
             Arc::new(Trouble {
                 error: trouble.error.clone(),
                 verdict: trouble.verdict,
+                actor: trouble.actor,
                 elapsed: self.elapsed(),
                 at: None,
             })
@@ -184,6 +189,13 @@ impl Why {
         self.0.as_ref()?.verdict
     }
 
+    /// Who must act before the client can connect, if [advice](crate::Redial::advise) on
+    /// the last error says so. The driver may try again all the same: the
+    /// [`verdict`](Self::verdict) tells.
+    pub fn actor(&self) -> Option<Actor> {
+        self.0.as_ref()?.actor
+    }
+
     /// How long the outage has lasted by now, or lasted in all if the driver gave up;
     /// zero if nothing went wrong yet.
     pub fn elapsed(&self) -> Duration {
@@ -199,6 +211,7 @@ impl fmt::Debug for Why {
         f.debug_struct("Why")
             .field("error", &self.error())
             .field("verdict", &self.verdict())
+            .field("actor", &self.actor())
             .field("elapsed", &self.elapsed())
             .finish()
     }

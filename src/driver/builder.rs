@@ -9,6 +9,7 @@ use super::connect::Connect;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
 use super::state::Phase;
+use crate::advice::Advice;
 use crate::bucket::TokenBucket;
 use crate::clock::WallTime;
 use crate::outage::{SavedOutage, config_setters};
@@ -66,12 +67,90 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// [`Cause::Stalled`](crate::Cause::Stalled), or [`Cause::Down`](crate::Cause::Down)
     /// if the connector tells that it still dials.
     ///
-    /// Takes effect with the next error.
+    /// Replaces [`advise`](Self::advise). Takes effect with the next error.
     pub fn classify(
         mut self,
         classify: impl FnMut(&C::Error) -> Verdict + MaybeSend + 'static,
     ) -> Self {
-        self.core.extras().classify = Some(Box::new(classify));
+        let extras = self.core.extras();
+        extras.advised = None;
+        extras.classify = Some(Box::new(classify));
+        self
+    }
+
+    /// Judges errors by advice: `advise` finds the code in an error, and asks a table of
+    /// [`codes`](crate::codes) for it.
+    ///
+    /// `None` means that the error has no code, or none that concerns the connection. It
+    /// is judged as if there were no closure; for an error type of your own, that is
+    /// `Retry(Down)`. If such a type has an `io::Error` among its sources,
+    /// `Some(Verdict::of(error).into())` is the advice.
+    ///
+    /// ```
+    /// use redial::codes::{Advice, redis};
+    /// use redial::Redial;
+    /// use std::io;
+    ///
+    /// enum Failure {
+    ///     Io(io::Error),
+    ///     /// The server answers with an error, such as `WRONGPASS`.
+    ///     Refused(String),
+    /// }
+    ///
+    /// impl Failure {
+    ///     fn advice(&self) -> Option<Advice> {
+    ///         match self {
+    ///             Self::Io(error) => Some(error.into()),
+    ///             Self::Refused(reply) => redis::error(reply),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// async fn log_in() -> Result<(), Failure> {
+    ///     // …
+    /// #   Ok(())
+    /// }
+    ///
+    /// let redial = Redial::new(log_in).advise(Failure::advice);
+    /// ```
+    ///
+    /// # Stops that must come twice
+    ///
+    /// Most stops of the tables [need a second answer](Advice::needs_repeat). The driver
+    /// counts them, as [`StopOnRepeat`](crate::codes::StopOnRepeat) describes:
+    ///
+    /// - On a client that was never connected, the first one stops the driver.
+    /// - On a client that was connected, the first one is a retry. An outage that was
+    ///   [restored](Self::restore) counts as one of such a client, and so does one that
+    ///   goes on when this setting is made.
+    /// - A person at a button watches. So in an attempt that follows
+    ///   [`Handle::retry_now`](crate::Handle::retry_now), or
+    ///   [`Handle::reconnect`](crate::Handle::reconnect) after settings have changed, the
+    ///   first one stops the driver, too. A later attempt is again as before.
+    ///
+    /// Who must act is in [`Error::actor`](crate::Error::actor), in
+    /// [`Why::actor`](crate::Why::actor) of the status, and in the events. The status has
+    /// it also while the driver tries again.
+    ///
+    /// Replaces [`classify`](Self::classify). Takes effect with the next error.
+    pub fn advise(
+        mut self,
+        advise: impl FnMut(&C::Error) -> Option<Advice> + MaybeSend + 'static,
+    ) -> Self {
+        self.core.advise(Box::new(advise));
+        self
+    }
+
+    /// Never stops for what the other side must mend: for a program that nobody watches.
+    ///
+    /// An [advised](Self::advise) stop becomes a retry after five minutes, unless only
+    /// this side can act; see [`Advice::unattended`]. A server's operator mends an expired
+    /// certificate at night, and the clients come back by themselves.
+    ///
+    /// Verdicts of [`classify`](Self::classify) do not say who must act, so without
+    /// `advise` this does nothing. Takes effect with the next error.
+    pub fn unattended(mut self) -> Self {
+        self.core.extras().unattended = true;
         self
     }
 

@@ -6,6 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::outcome::Last;
+use crate::advice::Actor;
 use crate::nanos::readable;
 use crate::outage::Reason;
 
@@ -67,6 +68,7 @@ struct Inner<E> {
     attempts: u32,
     elapsed: Duration,
     last: Last<E>,
+    actor: Option<Actor>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +78,19 @@ enum Kind {
 }
 
 impl<E> Error<E> {
-    pub(super) fn gave_up(reason: Reason, attempts: u32, elapsed: Duration, last: Last<E>) -> Self {
+    pub(super) fn gave_up(
+        reason: Reason,
+        attempts: u32,
+        elapsed: Duration,
+        last: Last<E>,
+        actor: Option<Actor>,
+    ) -> Self {
         Self(Box::new(Inner {
             kind: Kind::GaveUp(reason),
             attempts,
             elapsed,
             last,
+            actor,
         }))
     }
 
@@ -91,6 +100,7 @@ impl<E> Error<E> {
             attempts,
             elapsed,
             last: Last::Unknown,
+            actor: None,
         }))
     }
 
@@ -116,6 +126,12 @@ impl<E> Error<E> {
             Kind::GaveUp(reason) => Some(reason),
             Kind::Closed => None,
         }
+    }
+
+    /// Who must act before another attempt can help, if [advice](crate::Redial::advise)
+    /// on the last error says so.
+    pub fn actor(&self) -> Option<Actor> {
+        self.0.actor
     }
 
     /// How many attempts the outage had.
@@ -176,6 +192,7 @@ impl<E> Error<E> {
             attempts,
             elapsed,
             last,
+            actor,
         } = *self.0;
         Error(Box::new(Inner {
             kind,
@@ -186,6 +203,7 @@ impl<E> Error<E> {
                 Last::TimedOut(timeout) => Last::TimedOut(timeout),
                 Last::Unknown => Last::Unknown,
             },
+            actor,
         }))
     }
 }
@@ -198,6 +216,7 @@ impl<E: fmt::Debug> fmt::Debug for Error<E> {
             .field("elapsed", &self.0.elapsed)
             .field("last", &self.last())
             .field("timed_out", &self.timed_out())
+            .field("actor", &self.actor())
             .finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::advice::Actor;
 use crate::liveness::Silent;
 use crate::outage::Reason;
 use crate::verdict::Verdict;
@@ -49,6 +50,8 @@ pub enum Event<'a, E> {
         error: Option<&'a E>,
         /// What the failure means for the next attempt.
         verdict: Verdict,
+        /// Who must act, if [advice](crate::Redial::advise) on the error says so.
+        actor: Option<Actor>,
     },
     /// The connection is gone.
     #[non_exhaustive]
@@ -60,6 +63,8 @@ pub enum Event<'a, E> {
         /// How long nothing was received, if the connection was dropped for that. The
         /// verdict is `Retry(Down)`.
         silent: Option<Silent>,
+        /// Who must act, if [advice](crate::Redial::advise) on the error says so.
+        actor: Option<Actor>,
     },
     /// The server asked for a longer wait than
     /// [`hint_cap`](crate::Config::hint_cap) allows, so the client comes back sooner.
@@ -86,5 +91,7 @@ pub enum Event<'a, E> {
     GaveUp {
         /// Why.
         reason: Reason,
+        /// Who must act, if [advice](crate::Redial::advise) on the last error says so.
+        actor: Option<Actor>,
     },
 }

@@ -5,11 +5,13 @@ use alloc::string::String;
 use core::mem;
 use core::time::Duration;
 
+use super::advised::Advised;
 use super::budget::Budget;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
 use super::outcome::Last;
 use super::state::Core;
+use crate::advice::Actor;
 use crate::clock::{self, WallTime};
 use crate::outage::SavedOutage;
 use crate::policy::Policy;
@@ -22,6 +24,12 @@ pub(super) struct Extras<E> {
     /// The outage to go on with, until the driver is polled.
     pub(super) restored: Option<SavedOutage>,
     pub(super) classify: Option<Box<dyn Classify<E>>>,
+    /// In a box of its own, as few programs have it and it counts.
+    pub(super) advised: Option<Box<Advised<E>>>,
+    /// A stop that needs another side to act is a slow retry.
+    pub(super) unattended: bool,
+    /// Who must act, as the advice on the last error says.
+    pub(super) actor: Option<Actor>,
     pub(super) wall_clock: Option<Box<dyn WallClock>>,
     pub(super) observe: Option<Box<dyn Observe<E>>>,
     pub(super) describe: Option<Box<dyn Describe<E>>>,
@@ -40,6 +48,9 @@ impl<E> Default for Extras<E> {
             budget: Budget::default(),
             restored: None,
             classify: None,
+            advised: None,
+            unattended: false,
+            actor: None,
             wall_clock: None,
             observe: None,
             describe: None,
@@ -79,10 +90,11 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    /// Whether a handle or an observer sees what the driver does.
+    /// Whether a handle or an observer sees what the driver does, or a count of stops.
     pub(super) fn is_watched(&self) -> bool {
         let extras = self.extras.as_ref();
-        self.control().is_some() || extras.is_some_and(|extras| extras.observe.is_some())
+        self.control().is_some()
+            || extras.is_some_and(|extras| extras.observe.is_some() || extras.advised.is_some())
     }
 
     /// What an error means for the next attempt.
@@ -92,6 +104,9 @@ impl<E, P: Policy> Core<E, P> {
                 classify: Some(classify),
                 ..
             }) => classify(error),
+            Some(Extras {
+                advised: Some(_), ..
+            }) => self.judge_advised(error),
             _ => (self.judge)(error, None),
         }
     }

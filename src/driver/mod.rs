@@ -9,8 +9,10 @@
 //! - an attempt or a timer is left behind: [`flight`];
 //! - a call hangs, or loses something when it is dropped: [`future`], [`run`];
 //! - a press has no effect, or a status is wrong: [`pressed`], and `control`;
+//! - a stop is believed too early or too late: [`advised`];
 //! - a limit is ignored: `outage`. The driver only does what `outage` says.
 
+mod advised;
 mod boxed;
 mod budget;
 mod builder;
@@ -102,7 +104,8 @@ pub use then::{Then, ThenAttempt};
 /// | [`stable_after`](Self::stable_after) | 10 s |
 /// | [`max_attempts`](Self::max_attempts), [`max_elapsed`](Self::max_elapsed) | no limit |
 /// | [`hint_cap`](Self::hint_cap) | 1 h |
-/// | [`classify`](Self::classify) | by the kind of `io::Error`, see [`Verdict`] |
+/// | [`classify`](Self::classify) or [`advise`](Self::advise) | by the kind of `io::Error`, see [`Verdict`] |
+/// | [`unattended`](Self::unattended) | somebody watches |
 /// | [`budget`](Self::budget) | none |
 /// | [`spread_first`](Self::spread_first), [`pay_first`](Self::pay_first) | the first connect is made at once, and is free |
 /// | [`press_interval`](Self::press_interval) | 1 s |

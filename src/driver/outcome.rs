@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::advised::What;
 use super::error::Error;
 use super::event::Event;
 use super::state::{Core, Noted, Over, Phase, Plan};
@@ -79,10 +80,16 @@ impl<E, P: Policy> Core<E, P> {
         if self.control().is_some_and(Control::take_healed) {
             self.outage.healed();
         }
+        self.count(What::Lost);
+        if error.is_none() {
+            self.clear_actor();
+        }
+        let actor = self.actor();
         self.tell(&Event::Lost {
             error,
             verdict,
             silent,
+            actor,
         });
         self.tell_of_cut(verdict);
         let now = self.now();
@@ -103,16 +110,22 @@ impl<E, P: Policy> Core<E, P> {
             Failure::TimedOut(timeout) => (None, Some(timeout)),
             Failure::Pressed | Failure::Dropped => (None, None),
         };
-        let verdict = match &error {
-            Some(error) => self.judge(error),
+        let verdict = if let Some(error) = &error {
+            self.judge(error)
+        } else {
+            self.clear_actor();
+            if !pressed {
+                self.count(What::NoAnswer);
+            }
             // What was cut short in its dial has cost the server nothing.
-            None => Verdict::Retry(self.outage.cause_of_silence()),
+            Verdict::Retry(self.outage.cause_of_silence())
         };
-        let attempt = self.attempt_number();
+        let (attempt, actor) = (self.attempt_number(), self.actor());
         self.tell(&Event::Failed {
             attempt,
             error: error.as_ref(),
             verdict,
+            actor,
         });
         self.tell_of_cut(verdict);
         let now = self.now();
@@ -197,6 +210,8 @@ impl<E, P: Policy> Core<E, P> {
         self.enter(Phase::Up {
             since: Noted::NEVER,
         });
+        self.clear_actor();
+        self.count(What::Connected);
         if let Some(control) = self.control() {
             control.connected();
             self.note_since();
@@ -233,7 +248,8 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 // Before the observer, which may panic: nothing else says it.
                 self.publish(|why| Status::GaveUp { reason, why });
-                self.tell(&Event::GaveUp { reason });
+                let actor = self.actor();
+                self.tell(&Event::GaveUp { reason, actor });
             }
         }
     }
@@ -252,7 +268,10 @@ impl<E, P: Policy> Core<E, P> {
         let now = Duration::from_nanos(self.now());
         let (attempts, elapsed) = (self.outage.attempts(), self.outage.elapsed(now));
         match over {
-            Over::GaveUp(reason) => Error::gave_up(reason, attempts, elapsed, self.take_last()),
+            Over::GaveUp(reason) => {
+                let (last, actor) = (self.take_last(), self.actor());
+                Error::gave_up(reason, attempts, elapsed, last, actor)
+            }
             Over::Closed if self.outage.save(now).is_some() => Error::closed(attempts, elapsed),
             Over::Closed => Error::closed(0, Duration::ZERO),
         }

@@ -215,6 +215,7 @@ impl<E, P: Policy> Core<E, P> {
     #[cold]
     fn begin_again(&mut self, press: Option<Press>) {
         self.outage.reset();
+        self.clear_actor();
         if let Some(control) = self.control() {
             control.note(Why::default());
         }

@@ -6,6 +6,7 @@ use core::pin::Pin;
 use core::task::Context;
 use core::time::Duration;
 
+use super::advised::What;
 use super::event::Event;
 use super::flight::Flight;
 use super::state::{Core, Phase, Plan};
@@ -118,7 +119,8 @@ impl<E, P: Policy> Core<E, P> {
         let now = Duration::from_nanos(self.now());
         let elapsed = self.outage.elapsed(now);
         if let Some(control) = self.control() {
-            control.note(Why::new(text.map(Arc::from), Some(verdict), elapsed));
+            let (error, actor) = (text.map(Arc::from), self.actor());
+            control.note(Why::new(error, Some(verdict), actor, elapsed));
         }
     }
 
@@ -168,6 +170,7 @@ impl<E, P: Policy> Core<E, P> {
         if self.control().is_some_and(Control::take_healed) {
             self.outage.healed();
         }
+        self.count(What::Lost);
         let now = self.now();
         self.outage.suspended(Duration::from_nanos(now));
         self.note_suspension();
@@ -197,6 +200,9 @@ impl<E, P: Policy> Core<E, P> {
     /// A handle asks for an attempt.
     pub(super) fn press(&mut self, press: Press) {
         let now = self.now();
+        if let Press::Now | Press::Reconnect = press {
+            self.count(What::AskedFor);
+        }
         match press {
             Press::Now => {
                 let at = now.max(self.press_floor());

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::advised::What;
 use super::outcome::Last;
 use super::state::{Core, Phase, Plan};
 use crate::clock::Stopwatch;
@@ -16,6 +17,8 @@ impl<E, P: Policy> Core<E, P> {
         self.refund();
         self.set_last(Last::Unknown);
         self.enter(Phase::Restored);
+        self.clear_actor();
+        self.count(What::Restored);
         self.extras().restored = Some(saved);
         if let Some(control) = self.control() {
             control.note(Why::default());

@@ -42,7 +42,7 @@ impl<E, P: Policy> Core<E, P> {
         let elapsed = self.outage.elapsed(now);
         if let Some(control) = self.control() {
             let text = Arc::from(silent.to_string());
-            control.note(Why::new(Some(text), Some(verdict), elapsed));
+            control.note(Why::new(Some(text), Some(verdict), None, elapsed));
         }
     }
 }
