@@ -52,6 +52,8 @@ impl<A> Flight<A> {
     }
 }
 
+type Outcome<C> = Result<<C as Connect>::Connection, <C as Connect>::Error>;
+
 /// Polls an attempt, which must be there. If it is pending, says how far it is.
 ///
 /// A future must not be polled after it panicked. So an attempt that panics is
@@ -60,7 +62,7 @@ pub(super) fn poll_or_drop<C: Connect>(
     connector: &mut C,
     attempt: Pin<&mut Option<C::Attempt>>,
     cx: &mut Context<'_>,
-) -> (Poll<Result<C::Connection, C::Error>>, AttemptPhase) {
+) -> (Poll<Outcome<C>>, AttemptPhase) {
     struct Guard<'a, A> {
         attempt: Pin<&'a mut Option<A>>,
         waker: Option<&'a Waker>,
