@@ -70,7 +70,7 @@ async fn falls_silent<T, E>(
 
 type Socket = WebSocketStream<DuplexStream>;
 
-/// A driver of WebSockets, and the server's ends of their pipes.
+/// A driver of `WebSocket`s, and the server's ends of their pipes.
 fn websockets() -> (
     Redial<impl redial::Connect<Connection = Socket, Error = tungstenite::Error>>,
     mpsc::UnboundedReceiver<Socket>,
@@ -240,7 +240,7 @@ async fn mqtt_is_pinged_as_often_as_the_client_said_and_its_answers_need_no_trea
         let up = session.next().await;
         assert!(matches!(up, Some(Ok(SessionEvent::Up))), "{up:?}");
         let broker = accepted.recv().await.unwrap();
-        let mut server = tokio::spawn(serves(broker, 3600 * SECOND, news));
+        let mut serving = tokio::spawn(serves(broker, 3600 * SECOND, news));
         let received = items(&mut session, Instant::now() + 3598 * SECOND).await;
         if news {
             assert!((3655..=3660).contains(&received), "{received}");
@@ -249,7 +249,7 @@ async fn mqtt_is_pinged_as_often_as_the_client_said_and_its_answers_need_no_trea
         let (_half_open, pings) = loop {
             tokio::select! {
                 _ = session.next() => {}
-                served = &mut server => break served.unwrap(),
+                outcome = &mut serving => break outcome.unwrap(),
             }
         };
         let expected = if news { 59..=60 } else { 143..=180 };

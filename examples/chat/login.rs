@@ -338,9 +338,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_client_stops_reading_if_the_server_takes_no_answers() {
+        const PATIENCE: Duration = Duration::from_secs(12);
         let (mut link, mut server) = log_in_to(&WELCOME).await.unwrap();
         expect(&mut server, &["JOIN #room"]).await;
-        const PATIENCE: Duration = Duration::from_secs(12);
         let flood = async {
             let mut pings = 0;
             // The test reads no answers, so the link stops reading in the end.
