@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use redial::{Liveness, Monitor, Redial, RedialIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex, split};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -306,4 +306,29 @@ async fn l17_a_link_that_stops_within_a_write_is_dead() {
     is_silence(&io.write_all(&[0; 64 * 40]).await.unwrap_err(), 60.0);
     let (_half_open, stopped) = slow.await.unwrap();
     took(stopped, 60.0);
+}
+
+/// The bytes go into a buffer, behind a flush that is blocked. No acknowledgement has
+/// made room for them.
+#[tokio::test(start_paused = true)]
+async fn bytes_behind_a_blocked_flush_are_no_sign_of_life() {
+    let mut peers = Vec::new();
+    let mut io = Redial::new(move || {
+        let (ours, theirs) = duplex(16);
+        peers.push(theirs);
+        std::future::ready(Ok::<_, io::Error>(BufStream::new(ours)))
+    })
+    .into_io()
+    .idle_timeout(LIMIT);
+    let start = Instant::now();
+    while start.elapsed() < 3 * LIMIT {
+        if io.write_all(b"more").await.is_err() || io.write_all(b"of it").await.is_err() {
+            break;
+        }
+        if let Ok(Err(_)) = timeout(SECOND, io.flush()).await {
+            break;
+        }
+    }
+    let time = start.elapsed();
+    assert!((LIMIT..LIMIT + 3 * SECOND).contains(&time), "{time:?}");
 }

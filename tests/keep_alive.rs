@@ -968,3 +968,18 @@ async fn a_session_that_cannot_ping_takes_no_liveness_that_pings() {
     let event = timeout(3600 * SECOND, next(&mut session)).await;
     assert!(event.is_err(), "{event:?}");
 }
+
+/// The items go into a buffer, behind a flush that is blocked. No acknowledgement has
+/// made room for them.
+#[tokio::test(start_paused = true)]
+async fn l17_items_behind_a_blocked_flush_are_no_sign_of_life() {
+    let (mut session, mut links) = session();
+    assert_eq!(next(&mut session).await, SessionEvent::Up);
+    let start = Instant::now();
+    let link = links.next().await;
+    link.holds_flushes();
+    while !link.is_dropped() && start.elapsed() < 100 * SECOND {
+        let _ = timeout(SECOND, session.send("more".into())).await;
+    }
+    is_within(start.elapsed(), 27.5..41.0);
+}

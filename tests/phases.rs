@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use redial::{
-    AttemptInfo, AttemptPhase, Cause, Connect, Event, Exponential, Handle, Jitter, Next, Outage,
-    Redial, Sequence, Status, Stratified, Verdict, with_info,
+    AttemptInfo, AttemptPhase, Cause, Connect, Event, Handle, Jitter, Next, Outage, Redial,
+    Sequence, Status, Stratified, Verdict, with_info,
 };
 use tokio::time::{Instant, Interval, interval, sleep, timeout};
 
@@ -616,7 +616,7 @@ fn an_outage_that_an_older_version_wrote_is_read() {
     let written = r#"{"elapsed":{"secs":100,"nanos":0},"attempts":3,"stalled":2,"eager":false,
         "wait":{"secs":4,"nanos":0}}"#;
     let saved: redial::SavedOutage = serde_json::from_str(written).unwrap();
-    let mut outage = Outage::from_seed(Exponential::new(secs(1), secs(60)), 1);
+    let mut outage = Outage::from_seed(one_second(), 1);
     assert_eq!(
         outage.restore(&saved, secs(1), secs(0)),
         Next::Wait(secs(3))

@@ -31,6 +31,8 @@ pub(super) struct Vitals {
     pub(super) heard: bool,
     /// The connection takes nothing that is written.
     pub(super) is_blocked: bool,
+    /// A flush waits. More may still go into a buffer in front of it.
+    pub(super) is_flushing: bool,
     stopwatch: Stopwatch,
     timer: Pin<Box<Sleep>>,
     /// When the timer goes off.
@@ -64,6 +66,7 @@ impl Vitals {
             monitor: None,
             heard: false,
             is_blocked: false,
+            is_flushing: false,
             stopwatch: Stopwatch::start(),
             timer: Box::pin(Sleep::unset()),
             armed: None,
@@ -90,7 +93,7 @@ impl Vitals {
         let liveness = own.unwrap_or(self.liveness);
         self.heartbeat = Heartbeat::from_seed(liveness, redial.random(), self.stopwatch.elapsed());
         redial.take_doubt();
-        (self.heard, self.is_blocked) = (false, false);
+        (self.heard, self.is_blocked, self.is_flushing) = (false, false, false);
     }
 
     /// A write was not blocked any more, or never. Something was sent if `sent`.
@@ -102,6 +105,12 @@ impl Vitals {
         if sent && self.heartbeat.must_speak() {
             self.heartbeat.sent(self.stopwatch.elapsed());
         }
+    }
+
+    /// A flush was not blocked any more, or never. Something was sent if `sent`.
+    pub(super) fn flushed(&mut self, sent: bool) {
+        self.is_blocked |= mem::take(&mut self.is_flushing);
+        self.wrote(sent);
     }
 
     pub(super) fn stopwatch(&self) -> Stopwatch {

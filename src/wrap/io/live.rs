@@ -302,12 +302,33 @@ where
     /// `half` is pending on its side of the connection.
     #[cold]
     pub(super) fn pend(&mut self, half: Half, cx: &Context<'_>) {
+        if let Some(live) = &mut self.live {
+            live.began[half as usize] = false;
+            live.vitals.is_blocked |= matches!(half, Half::Write);
+        }
+        self.pend_watched(half, cx);
+    }
+
+    /// A flush is pending. What goes into a buffer behind it says nothing about the
+    /// peer.
+    #[cold]
+    pub(super) fn pend_flush(&mut self, cx: &Context<'_>) {
+        if let Some(live) = &mut self.live {
+            live.vitals.is_flushing = true;
+        }
+        self.pend_watched(Half::Write, cx);
+    }
+
+    /// A flush has ended.
+    #[cold]
+    pub(super) fn flushed(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.vitals.flushed(false);
+        }
+    }
+
+    fn pend_watched(&mut self, half: Half, cx: &Context<'_>) {
         self.halves.pend(half, cx);
-        let Some(live) = &mut self.live else {
-            return;
-        };
-        live.began[half as usize] = false;
-        live.vitals.is_blocked |= matches!(half, Half::Write);
         if self.watch(half, cx).is_ready() {
             // The next poll reports it.
             cx.waker().wake_by_ref();
@@ -335,7 +356,8 @@ where
             }
             if let Some(requests) = &live.requests {
                 let now = live.vitals.now();
-                let delay = requests.delay(now, live.vitals.is_blocked);
+                let is_blocked = live.vitals.is_blocked || live.vitals.is_flushing;
+                let delay = requests.delay(now, is_blocked);
                 live.vitals.put_off(delay);
             }
             match live.vitals.look(&mut self.halves.redial, &waker) {

@@ -94,7 +94,8 @@ where
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.halves.is_settled(Half::Write) {
+        let settled = this.halves.is_settled(Half::Write);
+        if !settled {
             this.seam(Half::Write)?;
             ready!(this.poll_closed(Half::Write, cx))?;
         }
@@ -104,9 +105,14 @@ where
         };
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.failed(Half::Write, error))),
-            Poll::Ready(flushed) => Poll::Ready(flushed),
+            Poll::Ready(Ok(())) => {
+                if !settled {
+                    this.flushed();
+                }
+                Poll::Ready(Ok(()))
+            }
             Poll::Pending => {
-                this.pend(Half::Write, cx);
+                this.pend_flush(cx);
                 Poll::Pending
             }
         }
@@ -136,7 +142,7 @@ where
                 Poll::Ready(this.seam(Half::Write))
             }
             Poll::Pending => {
-                this.pend(Half::Write, cx);
+                this.pend_flush(cx);
                 Poll::Pending
             }
         }

@@ -295,12 +295,19 @@ where
         }
     }
 
-    /// The connection has taken an item, or a flush. `sent` says whether anything was
-    /// sent.
+    /// The connection has room for an item.
     #[cold]
-    pub(super) fn wrote(&mut self, sent: bool) {
+    pub(super) fn has_room(&mut self) {
         if let Some(live) = &mut self.live {
-            live.vitals.wrote(sent);
+            live.vitals.wrote(false);
+        }
+    }
+
+    /// The connection is flushed. `sent` says whether anything was sent.
+    #[cold]
+    pub(super) fn flushed(&mut self, sent: bool) {
+        if let Some(live) = &mut self.live {
+            live.vitals.flushed(sent);
         }
     }
 
@@ -314,6 +321,18 @@ where
         };
         live.vitals.is_blocked |= matches!(half, Half::Write);
         self.watch(half, cx)
+    }
+
+    /// As [`pend`](Self::pend), in a flush: what goes into a buffer behind it says
+    /// nothing about the peer.
+    #[cold]
+    pub(super) fn pend_flush(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.halves.pend(Half::Write, cx);
+        let Some(live) = &mut self.live else {
+            return Poll::Pending;
+        };
+        live.vitals.is_flushing = true;
+        self.watch(Half::Write, cx)
     }
 
     /// Looks whether the connection lives. Ready if it is gone.

@@ -123,7 +123,7 @@ where
             match Pin::new(this.halves.connection()).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     if !settled {
-                        this.wrote(false);
+                        this.has_room();
                     }
                     this.sending.ready = true;
                     return Poll::Ready(Ok(()));
@@ -173,7 +173,7 @@ where
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 if !settled {
-                    this.wrote(this.sending.unflushed > 0);
+                    this.flushed(this.sending.unflushed > 0);
                 }
                 this.kept.flushed(mem::take(&mut this.sending.unflushed));
                 Poll::Ready(Ok(()))
@@ -183,7 +183,7 @@ where
                 Poll::Ready(this.report(true))
             }
             // What it lost is reported if the connection turns out to be dead.
-            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.report(true)),
+            Poll::Pending => this.pend_flush(cx).map(|()| this.report(true)),
         }
     }
 
@@ -208,7 +208,7 @@ where
                 Poll::Ready(this.report(true))
             }
             // What it lost is reported if the connection turns out to be dead.
-            Poll::Pending => this.pend(Half::Write, cx).map(|()| this.report(true)),
+            Poll::Pending => this.pend_flush(cx).map(|()| this.report(true)),
         }
     }
 }
