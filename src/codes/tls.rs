@@ -26,9 +26,11 @@ pub const fn alert(code: u8) -> Advice {
         // handshake_failure: nothing in common, a client certificate that is missing,
         // or an old node in the middle of an upgrade.
         40 => TWICE_EITHER,
-        // bad_certificate, unsupported_certificate, certificate_revoked,
-        // certificate_unknown: ours.
-        42..=44 | 46 => STOP,
+        // bad_certificate, unsupported_certificate, certificate_revoked: ours.
+        42..=44 => STOP,
+        // certificate_unknown: ours, for no reason in particular. Java's servers say it
+        // for all that fails in a check, also if their OCSP responder is away.
+        46 => TWICE_EITHER,
         // certificate_expired: ours, or the server's clock is wrong.
         45 => TWICE_EITHER,
         // unknown_ca: the server does not know our issuer. It may change its list.
@@ -198,7 +200,8 @@ mod tests {
         (&[0, 90], "Down"),
         (&[10, 20, 22, 50], "Busy"),
         (&[40], "Stop(2) either"),
-        (&[42, 43, 44, 46], "Stop"),
+        (&[42, 43, 44], "Stop"),
+        (&[46], "Stop(2) either"),
         (&[45], "Stop(2) either"),
         (&[48], "Stop(2) there"),
         (&[49], "Stop there"),
