@@ -983,3 +983,25 @@ async fn l17_items_behind_a_blocked_flush_are_no_sign_of_life() {
     }
     is_within(start.elapsed(), 27.5..41.0);
 }
+
+/// A program waits until it can send, and then has nothing to send.
+#[tokio::test(start_paused = true)]
+async fn trap_1_a_ping_that_waits_for_a_promised_place_needs_no_answer_yet() {
+    let (mut session, mut links) = session();
+    assert_eq!(next(&mut session).await, SessionEvent::Up);
+    let link = links.next().await;
+    link.answers_after(SECOND / 10);
+    poll_fn(|cx| Pin::new(&mut session).poll_ready(cx))
+        .await
+        .unwrap();
+    let event = timeout(3600 * SECOND, next(&mut session)).await;
+    assert!(event.is_err(), "{event:?}");
+    // Once the place is taken, the ping goes out, and the peer can die.
+    Pin::new(&mut session).start_send("mine".into()).unwrap();
+    link.block();
+    let start = Instant::now();
+    while !link.is_dropped() && start.elapsed() < 100 * SECOND {
+        let _ = timeout(SECOND, next(&mut session)).await;
+    }
+    assert!(start.elapsed() < 60 * SECOND, "{:?}", start.elapsed());
+}

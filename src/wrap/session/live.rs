@@ -36,6 +36,20 @@ pub(super) struct Live<C: Connect<Connection: TryStream>> {
     hears: Option<Box<dyn Hears<Item<C>>>>,
     /// How many items were received since the last look.
     items: u8,
+    /// When the session last looked at a ping that waits for a place that the program
+    /// was promised.
+    held: Option<Duration>,
+}
+
+impl<C: Connect<Connection: TryStream>> Live<C> {
+    /// A ping that could not be sent yet needs no answer yet.
+    fn put_off_held(&mut self) {
+        if let Some(since) = self.held.take() {
+            let now = self.vitals.now();
+            self.vitals.put_off(now.saturating_sub(since));
+            self.held = Some(now);
+        }
+    }
 }
 
 /// A closure that says whether an item counts.
@@ -48,6 +62,8 @@ trait Pings<N, E>: MaybeSend {
     fn forget(&mut self);
     /// A ping is due.
     fn ask(&mut self);
+    /// Whether a ping is due that has not begun.
+    fn is_due(&self) -> bool;
     /// Goes on with the ping, if there is one. It begins only if the place for the
     /// next item is `free`. Ready with true if it was blocked before.
     fn poll(
@@ -87,6 +103,10 @@ where
 
     fn ask(&mut self) {
         self.step = Step::Due;
+    }
+
+    fn is_due(&self) -> bool {
+        self.step == Step::Due
     }
 
     fn poll(
@@ -183,7 +203,9 @@ where
     /// # What is sent
     ///
     /// A ping is no item of the program's: no [`SendError`](super::SendError) counts it.
-    /// It waits while the program was promised the next place. The
+    /// It waits while the program was promised the next place, and so does the end of the
+    /// time for its answer: a program that holds a place, and neither sends nor waits,
+    /// keeps a connection that only looks alive. The
     /// answer arrives as an item, if the connection does not handle it itself; no
     /// special treatment is needed. Whenever something was received, the session also
     /// flushes its connection, because WebSocket libraries queue their answer to a
@@ -254,6 +276,7 @@ where
                 pings: None,
                 hears: None,
                 items: 0,
+                held: None,
             })
         })
     }
@@ -270,6 +293,7 @@ where
         if let Some(live) = &mut self.live {
             live.vitals
                 .begin(&mut self.halves.redial, live.pings.is_some());
+            live.held = None;
             if let Some(pings) = &mut live.pings {
                 pings.forget();
             }
@@ -285,6 +309,7 @@ where
         if live.items == MANY_ITEMS {
             live.items = 0;
             // A connection with so many items does not end here.
+            live.put_off_held();
             let waker = self.halves.wait_for_both(Half::Read, cx);
             if let Poll::Ready(Vital::Ping) = live.vitals.look(&mut self.halves.redial, &waker) {
                 if let Some(pings) = &mut live.pings {
@@ -348,6 +373,7 @@ where
                 return Poll::Pending;
             };
             live.items = 0;
+            live.put_off_held();
             let has_heard = live.vitals.has_heard();
             if has_heard && self.flush(&waker).is_err() {
                 return Poll::Ready(());
@@ -450,6 +476,7 @@ where
         let Some(pings) = &mut live.pings else {
             return Ok(());
         };
+        live.held = (!free && pings.is_due()).then(|| live.vitals.now());
         match pings.poll(connection, &mut Context::from_waker(waker), free) {
             // What was blocked has moved.
             Poll::Ready(Ok(moved)) => live.vitals.heard |= moved,
