@@ -39,6 +39,8 @@ pub(super) struct Live<C: Connect<Connection: TryStream>> {
     /// When the session last looked at a ping that waits for a place that the program
     /// was promised.
     held: Option<Duration>,
+    /// A ping could not be sent yet.
+    has_ping: bool,
 }
 
 impl<C: Connect<Connection: TryStream>> Live<C> {
@@ -277,6 +279,7 @@ where
                 hears: None,
                 items: 0,
                 held: None,
+                has_ping: false,
             })
         })
     }
@@ -288,12 +291,17 @@ where
         }
     }
 
+    /// Whether a ping could not be sent yet.
+    pub(super) fn has_ping(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.has_ping)
+    }
+
     /// A connection has come up.
     pub(super) fn begin_watch(&mut self) {
         if let Some(live) = &mut self.live {
             live.vitals
                 .begin(&mut self.halves.redial, live.pings.is_some());
-            live.held = None;
+            (live.held, live.has_ping) = (None, false);
             if let Some(pings) = &mut live.pings {
                 pings.forget();
             }
@@ -477,7 +485,9 @@ where
             return Ok(());
         };
         live.held = (!free && pings.is_due()).then(|| live.vitals.now());
-        match pings.poll(connection, &mut Context::from_waker(waker), free) {
+        let pinged = pings.poll(connection, &mut Context::from_waker(waker), free);
+        live.has_ping = pinged.is_pending();
+        match pinged {
             // What was blocked has moved.
             Poll::Ready(Ok(moved)) => live.vitals.heard |= moved,
             Poll::Ready(Err(error)) => {

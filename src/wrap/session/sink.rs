@@ -164,7 +164,10 @@ where
         let settled = this.halves.is_settled(Half::Write);
         if !settled {
             this.note_handles(cx);
-            let _ = this.watch(Half::Write, cx);
+            // If the flush has to wait, it looks anyway; if not, the next call does.
+            if this.has_ping() {
+                let _ = this.watch(Half::Write, cx);
+            }
             this.report(true)?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
