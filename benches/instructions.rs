@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use futures::{Sink, SinkExt, Stream, StreamExt, TryStreamExt};
 use redial::{
-    Cause, Connect, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial, Sequence,
-    SessionEvent, Stratified, TokenBucket, Verdict,
+    Cause, Connect, Decorrelated, Exponential, Jitter, Liveness, Next, Outage, Policy, Redial,
+    Sequence, Session, SessionEvent, Stratified, TokenBucket, Verdict,
 };
 use redial_benches::{Loopback, attempts, complete};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
@@ -119,6 +119,24 @@ const PATHS: &[Path] = &[
             complete(black_box(&mut session).send(item)).unwrap();
         }
     }),
+    ("item received, Session kept alive", |n| {
+        in_a_runtime(|| {
+            let mut session = kept_alive();
+            for _ in 0..n {
+                black_box(complete(black_box(&mut session).next()));
+            }
+        });
+    }),
+    ("item sent, Session kept alive", |n| {
+        in_a_runtime(|| {
+            let mut session = kept_alive();
+            let up = complete(session.next());
+            assert!(matches!(up, Some(Ok(SessionEvent::Up))));
+            for item in 0..n {
+                complete(black_box(&mut session).send(item)).unwrap();
+            }
+        });
+    }),
     ("8 B written and read, bare", |n| {
         written_and_read(n, Loopback::default());
     }),
@@ -178,6 +196,23 @@ fn outage(n: u64) {
 
 fn loopback() -> impl Connect<Connection = Loopback, Error = std::io::Error> {
     || ready(Ok(Loopback::default()))
+}
+
+/// Its type is its own, so that the compiler still inlines the others.
+fn kept_alive() -> Session<impl Connect<Connection = Loopback, Error = std::io::Error>> {
+    let connect = || ready(Ok(Loopback::default()));
+    let session = Redial::new(connect).into_session();
+    session.keep_alive(Liveness::new(), || 0)
+}
+
+/// Timers need one.
+fn in_a_runtime(path: impl FnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    path();
 }
 
 fn written_and_read(n: u64, mut io: impl AsyncReadExt + AsyncWriteExt + Unpin) {

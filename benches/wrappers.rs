@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use futures::{SinkExt, StreamExt};
-use redial::{Connect, Redial, SessionEvent};
+use redial::{Connect, Liveness, Redial, SessionEvent};
 use redial_benches::median;
 use serde_json::json;
 use stubborn_io::tokio::{StubbornIo, UnderlyingIo};
@@ -29,6 +29,8 @@ const PAGE: usize = 4096;
 /// The step between the places of two rounds within a page. In the end the rounds
 /// have used every place that an allocation can have.
 const PLACE: usize = 17 * 16;
+/// No silence lasts so long.
+const LIMIT: Duration = Duration::from_secs(3600);
 const BULK_TURN: u64 = PAGE as u64 / 16;
 
 /// The other side of an echo: a task on the same thread.
@@ -196,7 +198,7 @@ fn leave(group: &str, name: &str, turn: u64, times: &[u64]) {
     fs::write(place.join("sample.json"), sample.to_string()).unwrap();
 }
 
-/// Measures a bare connection, `RedialIo` and stubborn-io. Each uses a new pair from
+/// Measures a bare connection, `RedialIo`, the same with an idle timeout, and stubborn-io. Each uses a new pair from
 /// `pair`, and `theirs` runs the other side of the pair.
 macro_rules! three_ways {
     ($connection:ty, $group:expr, $runtime:expr, $turn:expr, $pair:expr, $theirs:expr, $round:expr) => {{
@@ -211,11 +213,15 @@ macro_rules! three_ways {
         let (ours, theirs) = pair();
         let redial = (Redial::new(once(ours)).into_io(), theirs);
         let (ours, theirs) = pair();
+        let watched = Redial::new(once(ours)).into_io().idle_timeout(LIMIT);
+        let watched = (watched, theirs);
+        let (ours, theirs) = pair();
         let stubborn = runtime.block_on(StubbornIo::<$connection, _>::connect(Once::new(ours)));
         let stubborn = (stubborn.unwrap(), theirs);
         let variants = vec![
             ("limit", rounds(runtime, bare, $round)),
             ("redial", rounds(runtime, redial, $round)),
+            ("watched", rounds(runtime, watched, $round)),
             ("stubborn-io", rounds(runtime, stubborn, $round)),
         ];
         in_turns($group, $turn, variants);
@@ -284,28 +290,39 @@ where
         })
     };
 
-    let mut connection = Some(lines());
-    let connect = move || {
-        let connection = connection.take().ok_or(io::Error::other("lost"));
-        ready(connection.map_err(LinesCodecError::from))
-    };
-    let mut session = Redial::new(connect).into_session();
-    let up = runtime.block_on(session.next());
-    assert!(matches!(up, Some(Ok(SessionEvent::Up))));
-    let wrapped = rounds(runtime, session, async |session, count| {
-        for _ in 0..count {
-            session.send(LINE).await.unwrap();
-            let event = session.next().await.unwrap().unwrap();
-            assert!(matches!(event, SessionEvent::Item(_)));
+    let mut wrapped = |is_kept_alive: bool| {
+        let mut connection = Some(lines());
+        let connect = move || {
+            let connection = connection.take().ok_or(io::Error::other("lost"));
+            ready(connection.map_err(LinesCodecError::from))
+        };
+        let mut session = Redial::new(connect).into_session();
+        if is_kept_alive {
+            session = session.keep_alive(Liveness::new(), || String::from("PING"));
         }
-    });
+        let up = runtime.block_on(session.next());
+        assert!(matches!(up, Some(Ok(SessionEvent::Up))));
+        rounds(runtime, session, async |session, count| {
+            for _ in 0..count {
+                session.send(LINE).await.unwrap();
+                let event = session.next().await.unwrap().unwrap();
+                assert!(matches!(event, SessionEvent::Item(_)));
+            }
+        })
+    };
+    let (redial, kept_alive) = (wrapped(false), wrapped(true));
     let bare = rounds(runtime, lines(), async |lines, count| {
         for _ in 0..count {
             lines.send(LINE).await.unwrap();
             lines.next().await.unwrap().unwrap();
         }
     });
-    in_turns(group, turn, vec![("limit", bare), ("redial", wrapped)]);
+    let variants = vec![
+        ("limit", bare),
+        ("redial", redial),
+        ("kept alive", kept_alive),
+    ];
+    in_turns(group, turn, variants);
 }
 
 fn main() {
