@@ -47,8 +47,9 @@ pub fn sasl_failure(condition: &str) -> Advice {
     match condition {
         // Some servers say it if their user database is down.
         "not-authorized" => LOGIN,
-        "account-disabled"
-        | "credentials-expired"
+        // Disabled for a time, as the RFC says.
+        "account-disabled" => TWICE_THERE,
+        "credentials-expired"
         | "encryption-required"
         | "incorrect-encoding"
         | "invalid-authzid"
@@ -125,9 +126,9 @@ mod tests {
             &[
                 (&["aborted", "temporary-auth-failure"], "Busy"),
                 (&["not-authorized"], "Login"),
+                (&["account-disabled"], "Stop(2) there"),
                 (
                     &[
-                        "account-disabled",
                         "credentials-expired",
                         "encryption-required",
                         "invalid-authzid",

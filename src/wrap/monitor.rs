@@ -79,14 +79,16 @@ impl Monitor {
     }
 
     /// Sets the liveness of the connection that the connector makes. Those after it
-    /// have that of the wrapper again. A wrapper without a `keep_alive` cannot ping, so
+    /// have that of the wrapper again. If the attempt fails after it, the next attempt
+    /// that connects has it, so let an attempt set it last. A wrapper without a `keep_alive` cannot ping, so
     /// it takes only one that [only listens](Liveness::listen_only).
     pub fn set(&self, liveness: Liveness) {
         *lock(&self.shared.next) = Some(liveness);
     }
 
     /// Hands over a future that ends when the connection that the connector makes dies:
-    /// what it returns does not matter. For a [`Shared`](crate::Shared), which then never
+    /// what it returns does not matter. An attempt should do it last, when nothing of it
+    /// can fail any more. For a [`Shared`](crate::Shared), which then never
     /// lends a connection that is known to be dead.
     ///
     /// Clients that multiplex requests come with such a future, which must run in a

@@ -56,6 +56,9 @@ where
     /// [`monitor`](Self::monitor) say. It makes no attempt: a task that waits in
     /// [`ready`](Self::ready) does. It ends when the driver is closed or when the last
     /// `Shared` is dropped, which it does not prevent.
+    ///
+    /// Use the `Shared` in one runtime then: a `ready` in another one takes the timer of
+    /// this future with it.
     pub fn watch(&self) -> Watching<C, P> {
         Watching::new(Arc::downgrade(&self.inner), None)
     }
