@@ -1,8 +1,8 @@
 //! Does a driver treat a dial and what follows it as the two things that they are?
 
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
 use std::io::{self, ErrorKind};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -287,6 +287,28 @@ async fn an_attempt_whose_phase_panics_is_dropped_and_has_stalled() {
     assert!(panicked.is_err());
     redial.ready().await.unwrap();
     assert_eq!(*failures.lock().unwrap(), [(0, STALLED)]);
+}
+
+/// Otherwise the attempt would go on without a deadline, and without anybody to wake it.
+#[tokio::test(start_paused = true)]
+async fn a_driver_goes_on_after_an_observer_panicked_at_a_phase() {
+    let mut panics = true;
+    let (redial, failures) = watched(two_steps(&[(AT_ONCE, HANGS), (AT_ONCE, AT_ONCE)]));
+    let mut redial = redial.attempt_timeout(secs(20)).observe(move |event| {
+        if let Event::Established { .. } = event {
+            assert!(!std::mem::take(&mut panics), "the observer");
+        }
+    });
+    // As in a task whose executor catches panics, and polls it again when it is woken.
+    let ready = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| redial.poll_ready(cx).map_ok(drop)));
+        polled.unwrap_or(Poll::Pending)
+    });
+    timeout(secs(60), ready)
+        .await
+        .expect("it is woken")
+        .unwrap();
+    assert_eq!(*failures.lock().unwrap(), [(20_000, STALLED)]);
 }
 
 /// A dial that limits itself, as `redial::tcp` does.

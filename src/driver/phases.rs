@@ -10,8 +10,9 @@
 //!
 //! A failure or a loss that reaches a limit leads to `GivingUp` instead.
 
+use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 
 use super::connect::Connect;
@@ -25,6 +26,16 @@ use crate::control::{Control, Ending, Hold, Press, WaitsFor, Why};
 use crate::outage::{AttemptPhase, Reason};
 use crate::policy::Policy;
 use crate::verdict::Verdict;
+
+/// Wakes the driver's task if an observer panics: no timer may be set by then, and
+/// nothing else would wake it.
+struct WakeOnPanic<'a>(&'a Waker);
+
+impl Drop for WakeOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.wake_by_ref();
+    }
+}
 
 impl<E, P: Policy> Core<E, P> {
     /// Attempts and waits, until there is a connection to hand out or no
@@ -72,7 +83,10 @@ impl<E, P: Policy> Core<E, P> {
     where
         C: Connect<Error = E>,
     {
-        let outcome = ready!(self.poll_phases(connector, flight.as_mut(), cx));
+        let on_panic = WakeOnPanic(cx.waker());
+        let outcome = self.poll_phases(connector, flight.as_mut(), cx);
+        mem::forget(on_panic);
+        let outcome = ready!(outcome);
         // Or it would fire while the connection is up, and wake its task.
         flight.disarm();
         Poll::Ready(outcome)
