@@ -50,8 +50,9 @@ pub const fn discord_opcode(opcode: u8) -> Option<Advice> {
 /// Source: as [`discord`].
 pub const fn discord_voice(code: u16) -> Advice {
     match code {
-        // Authentication, protocol, encryption; kicked, or the main session ended.
-        4004 | 4012 | 4014 | 4016 | 4017 => STOP,
+        // Authentication, protocol, encryption; kicked, or the main session ended; too
+        // many requests; the call is over. Discord asks for no reconnect.
+        4004 | 4012 | 4014 | 4016 | 4017 | 4021 | 4022 => STOP,
         // The session is no longer valid, or timed out; the server crashed.
         4006 | 4009 | 4015 => DOWN,
         _ => close(code),
@@ -238,7 +239,7 @@ mod tests {
     ];
     const DISCORD_VOICE: Rows = &[
         (&[4001, 4002, 4003, 4005, 4011], "Busy"),
-        (&[4004, 4012, 4014, 4016, 4017], "Stop"),
+        (&[4004, 4012, 4014, 4016, 4017, 4021, 4022], "Stop"),
         (&[4006, 4009, 4015], "Down"),
         (&[4013, 4020], "Busy"),
     ];
