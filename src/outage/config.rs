@@ -45,7 +45,6 @@ use crate::policy::fixed_point::jittered;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Config {
     // In nanoseconds; `MAX` is no limit.
-    pub(crate) stable_after: u64,
     pub(crate) max_elapsed: u64,
     /// Zero if it was not set: the default depends on the attempt.
     attempt_timeout: u64,
@@ -53,6 +52,7 @@ pub struct Config {
     patience: u64,
     pub(crate) max_attempts: u32,
     // In milliseconds, so that each fits half a word; `MAX` is no limit.
+    stable_after: u32,
     hint_cap: u32,
     dial_timeout: u32,
 }
@@ -77,9 +77,8 @@ impl Config {
     /// The defaults.
     #[inline]
     pub const fn new() -> Self {
-        const SECOND: u64 = 1_000_000_000;
         Self {
-            stable_after: 10 * SECOND,
+            stable_after: 10_000,
             max_elapsed: u64::MAX,
             attempt_timeout: 0,
             patience: 0,
@@ -194,10 +193,11 @@ impl Config {
     }
 
     /// A connection that has been up for so long ends the outage before it:
-    /// 10 s by default.
+    /// 10 s by default. Times of more than 49 days count as no limit. The unit is a
+    /// millisecond, rounded up.
     pub const fn stable_after(self, uptime: Duration) -> Self {
         Self {
-            stable_after: nanos(uptime),
+            stable_after: milliseconds(uptime),
             ..self
         }
     }
@@ -272,6 +272,12 @@ impl Config {
         time(self.hint_cap)
     }
 
+    /// How long a connection must be up to end the outage, in nanoseconds.
+    #[inline]
+    pub(super) fn stable_uptime(&self) -> u64 {
+        nanos(time(self.stable_after))
+    }
+
     /// How long a dial may take, in nanoseconds.
     #[inline]
     pub(super) fn dial_limit(&self) -> u64 {
@@ -342,7 +348,7 @@ impl fmt::Debug for Config {
             .field("dial_timeout", &time(self.dial_limit()))
             .field("attempt_timeout", &or_default(self.attempt_timeout))
             .field("patience", &or_default(self.patience))
-            .field("stable_after", &time(self.stable_after))
+            .field("stable_after", &time(self.stable_uptime()))
             .field("max_attempts", &attempts)
             .field("max_elapsed", &time(self.max_elapsed))
             .field("hint_cap", &time(nanos(self.most_of_a_hint())))

@@ -329,11 +329,7 @@ impl Progress {
             Verdict::Retry(cause) => (cause, None),
             Verdict::Stop => return None,
         };
-        self.worst = if after_connection {
-            cause
-        } else {
-            self.worst.max(cause)
-        };
+        self.worst = self.worst.max(cause);
         let mut failed = Failed::new(self.waits(), Duration::from_nanos(elapsed), cause);
         failed.after_connection = after_connection;
         let own = ask.next_delay(&failed)?;
@@ -380,7 +376,7 @@ impl Progress {
 
     /// A connection has been up for long enough to end the outage.
     fn has_healed(&self, config: &Config, now: u64) -> bool {
-        self.phase == Phase::Up && now.saturating_sub(self.up_since) >= config.stable_after
+        self.phase == Phase::Up && now.saturating_sub(self.up_since) >= config.stable_uptime()
     }
 
     pub(super) fn elapsed(&self, now: u64) -> u64 {
