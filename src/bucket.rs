@@ -9,6 +9,8 @@ use core::time::Duration;
 
 #[cfg(feature = "std")]
 use crate::clock::Stopwatch;
+#[cfg(feature = "tokio")]
+use crate::clock::{Instant, after};
 use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::nanos;
 use crate::policy::BucketPolicy;
@@ -181,7 +183,15 @@ impl TokenBucket {
     /// [give it back](Self::give_back).
     #[cfg(feature = "std")]
     pub fn reserve(&self) -> Reserved {
-        self.reserve_at(self.now())
+        let now = self.now();
+        #[cfg_attr(not(feature = "tokio"), allow(unused_mut))]
+        let mut reserved = self.reserve_at(now);
+        #[cfg(feature = "tokio")]
+        if reserved.wait > 0 {
+            let due = after(nanos(now), reserved.wait());
+            reserved.at = Some(self.shared.age.instant(due));
+        }
+        reserved
     }
 
     /// As [`reserve`](Self::reserve), at `now`.
@@ -206,7 +216,11 @@ impl TokenBucket {
             due,
             wait,
             full_at,
-            bucket: Arc::as_ptr(&self.shared) as usize,
+            owner: Arc::as_ptr(&self.shared) as usize,
+            #[cfg(feature = "tokio")]
+            at: None,
+            #[cfg(feature = "tokio")]
+            source: Source::Local,
         }
     }
 
@@ -224,7 +238,7 @@ impl TokenBucket {
     /// A token of another bucket is ignored.
     #[allow(clippy::needless_pass_by_value)] // by value: it is given back once
     pub fn give_back(&self, unused: Reserved) {
-        if unused.bucket != Arc::as_ptr(&self.shared) as usize {
+        if unused.owner != Arc::as_ptr(&self.shared) as usize {
             return;
         }
         // The last token of the queue: as if it had not been reserved. No other
@@ -292,11 +306,11 @@ fn wait_for_token(full_at: u64, latest: u64) -> Duration {
     })
 }
 
-/// A token that was taken from a [`TokenBucket`] and is there from an instant
-/// on; made by [`TokenBucket::reserve`].
+/// A token that was reserved and is there from an instant on: made by
+/// [`TokenBucket::reserve`], or by any other [budget](crate::Redial::budget).
 ///
-/// To use the token, wait for [`wait`](Self::wait) and drop this. It cannot be
-/// cloned, so a token is [given back](TokenBucket::give_back) once at most.
+/// To use the token, wait until it is there and drop this. It cannot be cloned,
+/// so a token is [given back](TokenBucket::give_back) once at most.
 #[derive(Debug)]
 #[must_use = "the token is there only after its wait"]
 pub struct Reserved {
@@ -308,8 +322,26 @@ pub struct Reserved {
     /// What the reservation left in the bucket's word; [`CLOSED`] if it was a
     /// token that somebody had given back, or if time has ended.
     full_at: u64,
-    /// The address of the bucket's shared part.
-    bucket: usize,
+    /// The address of what made it; 0 if it can be any budget.
+    owner: usize,
+    /// When the token is there, if that is known, and not at once.
+    #[cfg(feature = "tokio")]
+    at: Option<Instant>,
+    #[cfg(feature = "tokio")]
+    source: Source,
+}
+
+/// Where a [reserved](Reserved) token comes from.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// A bucket of this process, such as a [`TokenBucket`].
+    Local,
+    /// The bucket that many processes share.
+    Shared,
+    /// The local bucket that answers while the shared one does not.
+    Fallback,
 }
 
 impl Reserved {
@@ -318,6 +350,36 @@ impl Reserved {
     #[inline]
     pub fn wait(&self) -> Duration {
         Duration::from_nanos(self.wait)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Reserved {
+    /// A token that is there after `wait` from now: for a
+    /// [`Budget`](crate::Budget) of your own.
+    pub fn after(wait: Duration, source: Source) -> Self {
+        let wait = nanos(wait);
+        let until = after(0, Duration::from_nanos(wait));
+        Self {
+            due: CLOSED,
+            wait,
+            full_at: CLOSED,
+            owner: 0,
+            at: (wait > 0).then(|| Stopwatch::start().instant(until)),
+            source,
+        }
+    }
+
+    /// When the token is there. `None` if it was there at once, or if it was
+    /// reserved by [`reserve_at`](TokenBucket::reserve_at), whose clock is the
+    /// caller's.
+    pub fn due(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Where the token comes from.
+    pub fn source(&self) -> Source {
+        self.source
     }
 }
 

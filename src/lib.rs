@@ -143,6 +143,10 @@ mod clock;
 #[cfg(feature = "std")]
 mod entropy;
 
+// Budgets, for the driver.
+#[cfg(feature = "tokio")]
+pub mod budget;
+
 // The driver, on tokio's clock.
 #[cfg(feature = "tokio")]
 mod control;
@@ -180,6 +184,11 @@ pub use verdict::AsError;
 pub use verdict::Verdict;
 
 #[cfg(feature = "tokio")]
+pub use bucket::Source;
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use budget::{AnyBudget, Budget};
+#[cfg(feature = "tokio")]
 pub use clock::Instant;
 #[cfg(feature = "tokio")]
 pub use control::{Handle, Status, WaitsFor, Watch, Why};
@@ -200,6 +209,7 @@ pub use wrap::{
 /// types.
 #[cfg(feature = "tokio")]
 pub mod future {
+    pub use crate::budget::AnyReserve;
     pub use crate::driver::{Connecting, Ready, ThenAttempt};
     pub use crate::wrap::{SharedReady, Watching};
 }

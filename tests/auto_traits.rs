@@ -10,14 +10,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use redial::future::{Connecting, Ready as RedialReady, SharedReady, Watching};
+use redial::future::{AnyReserve, Connecting, Ready as RedialReady, SharedReady, Watching};
 use redial::policy::BucketPolicy;
 use redial::{
-    BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays, Error,
-    Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness, Monitor,
-    Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, SavedOutage, SendError,
-    Sequence, Session, SessionEvent, Shared, Silent, Status, Stratified, TokenBucket, Verdict,
-    Watch, tcp,
+    AnyBudget, BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays,
+    Error, Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness,
+    Monitor, Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, Reserved,
+    SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Silent, Status, Stratified,
+    TokenBucket, Verdict, Watch, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -108,6 +108,9 @@ facts! {
     Decorrelated: + Send, + Sync, + Unpin;
     Sequence: + Send, + Sync, + Unpin;
     TokenBucket: + Send, + Sync, + Unpin;
+    AnyBudget: + Send, + Sync, + Unpin;
+    AnyReserve: + Send, - Sync, + Unpin;
+    Reserved: + Send, + Sync, + Unpin;
     Outage<Stratified>: + Send, + Sync, + Unpin;
 
     // Liveness.

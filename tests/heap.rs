@@ -19,8 +19,8 @@ use std::time::Duration;
 use allocation_counter::measure;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use redial::{
-    Cause, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial, Sequence, SessionEvent,
-    Stratified, TokenBucket, Verdict,
+    AnyBudget, Budget, Cause, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial,
+    Sequence, SessionEvent, Stratified, TokenBucket, Verdict,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -104,6 +104,21 @@ fn a_token_allocates_nothing_and_its_bucket_once() {
             let _ = mine.try_take();
             let reserved = mine.reserve();
             mine.give_back(reserved);
+        }
+    });
+    assert_eq!(taken, 0);
+}
+
+#[test]
+fn a_token_of_a_bucket_behind_any_budget_allocates_nothing() {
+    let bucket = TokenBucket::new(2, SECOND);
+    let any = AnyBudget::from(&bucket);
+    let taken = allocations(|| {
+        for _ in 0..100 {
+            let reserved = now(Budget::reserve(&bucket));
+            bucket.give_back(reserved);
+            let reserved = now(any.reserve());
+            any.give_back(reserved);
         }
     });
     assert_eq!(taken, 0);

@@ -86,6 +86,12 @@ impl Stopwatch {
     pub(crate) fn instant(&self, time: u64) -> Instant {
         Instant(self.0 + Duration::from_nanos(time))
     }
+
+    /// What it shows at `instant`, in nanoseconds; zero before it was started.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shows(&self, instant: Instant) -> u64 {
+        nanos(instant.0.saturating_duration_since(self.0))
+    }
 }
 
 /// The end of a wait that begins at `now`, in nanoseconds.

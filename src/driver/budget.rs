@@ -1,14 +1,18 @@
 //! The budget: a token for each reconnect.
 
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
+use super::flight::Flight;
 use super::state::{Core, Phase, Plan};
-use crate::bucket::{Reserved, TokenBucket};
+use crate::bucket::Reserved;
+use crate::budget::{AnyBudget, AnyReserve, Budget};
 use crate::clock::{Timer, after};
 use crate::control::WaitsFor;
 use crate::policy::Policy;
 
-/// How late an attempt may be for the token that it reserved, if the bucket's
+/// How late an attempt may be for the token that it reserved, if the budget's
 /// period is shorter.
 ///
 /// An attempt that is later would be one of many: of all clients that were
@@ -16,85 +20,153 @@ use crate::policy::Policy;
 /// comes due, so a lateness of a period adds one attempt at most.
 const TOKEN_SLACK: Duration = Duration::from_secs(1);
 
-/// The bucket that reconnects are paid from.
-#[derive(Default)]
-pub(super) struct Budget {
-    pub(super) bucket: Option<TokenBucket>,
+/// Pays for reconnects.
+pub(super) struct Payer {
+    budget: AnyBudget,
+    /// The question to a budget beyond this process. If it is dropped, its answer
+    /// goes back to the budget.
+    asking: Option<AnyReserve>,
     /// A token that is taken, and not there yet.
     reserved: Option<Reserved>,
 }
 
-impl Budget {
-    /// Takes a token. Returns the wait for it, if it is not there yet.
-    fn reserve(&mut self) -> Option<Duration> {
-        let reserved = self.bucket.as_ref()?.reserve();
-        let wait = reserved.wait();
-        if wait.is_zero() {
-            return None; // and it is used at once
+impl Payer {
+    pub(super) fn new(budget: AnyBudget) -> Self {
+        Self {
+            budget,
+            asking: None,
+            reserved: None,
         }
-        self.reserved = Some(reserved);
-        Some(wait)
+    }
+
+    /// The answer to the question. `None` if there is no question: its future has
+    /// panicked.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reserved>> {
+        // A future must not be polled after it panicked. So it is put back only if
+        // it has not.
+        let Some(mut asking) = self.asking.take() else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(&mut asking).poll(cx);
+        if polled.is_pending() {
+            self.asking = Some(asking);
+        }
+        polled.map(Some)
     }
 
     fn refund(&mut self) {
-        if let (Some(reserved), Some(bucket)) = (self.reserved.take(), &self.bucket) {
-            bucket.give_back(reserved);
+        self.asking = None;
+        if let Some(reserved) = self.reserved.take() {
+            self.budget.give_back(reserved);
         }
-    }
-
-    /// How late an attempt may be for its token.
-    fn slack(&self) -> Duration {
-        let period = self.bucket.as_ref().map(TokenBucket::period);
-        TOKEN_SLACK.max(period.unwrap_or_default())
     }
 }
 
-impl Drop for Budget {
+impl Drop for Payer {
     fn drop(&mut self) {
         self.refund();
     }
 }
 
 impl<E, P: Policy> Core<E, P> {
+    fn payer(&mut self) -> Option<&mut Payer> {
+        self.extras.as_deref_mut()?.payer.as_deref_mut()
+    }
+
     /// The policy's wait is over. Takes a token, and waits for it if it must.
     pub(super) fn pay(&mut self) {
-        let budget = self.extras.as_mut().map(|extras| &mut extras.budget);
-        let Some(wait) = budget.and_then(Budget::reserve) else {
+        let Some(payer) = self.payer() else {
             self.enter(Phase::Due);
             return;
         };
+        let mut question = payer.budget.reserve();
+        if let Some(reserved) = question.take_now() {
+            self.wait_for_token(reserved);
+            return;
+        }
+        payer.asking = Some(question);
+        let bound = payer.budget.bound();
         let now = self.now();
-        self.enter(Phase::Paying { wall: 0 });
-        let until = after(now, wait);
-        self.timers.set(Timer::Budget, until);
-        self.begin_naps(now, until);
-        self.announce_wait(wait);
+        self.enter(Phase::Asking);
+        self.timers.set(Timer::Budget, after(now, bound));
     }
 
-    /// Whether an attempt that begins now is too late for its token, which was
-    /// due then.
-    pub(super) fn is_late(&mut self, due: u64) -> bool {
-        let budget = self.extras.as_ref().map(|extras| &extras.budget);
-        let slack = budget.map_or(TOKEN_SLACK, Budget::slack);
+    /// Waits for the answer of a budget beyond this process, as long as it may take.
+    pub(super) fn poll_asking<A>(
+        &mut self,
+        flight: Pin<&mut Flight<A>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let answer = match self.payer() {
+            Some(payer) => payer.poll_answer(cx),
+            None => Poll::Ready(None),
+        };
+        match answer {
+            Poll::Ready(Some(reserved)) => self.wait_for_token(reserved),
+            Poll::Ready(None) => self.enter(Phase::Due),
+            Poll::Pending => {
+                self.publish_phase();
+                ready!(self.poll_timers(flight, cx));
+                self.refund();
+                self.enter(Phase::Due);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The token is taken. Waits until it is there.
+    pub(super) fn wait_for_token(&mut self, reserved: Reserved) {
+        let now = self.now();
+        let until = match reserved.due() {
+            Some(due) => self.time_of(due),
+            None => after(now, reserved.wait()),
+        };
+        if until <= now {
+            self.enter(Phase::Due); // and the token is used at once
+            return;
+        }
+        let source = reserved.source();
+        if let Some(payer) = self.payer() {
+            payer.reserved = Some(reserved);
+        }
+        self.enter(Phase::Paying { wall: 0 });
+        self.timers.set(Timer::Budget, until);
+        self.begin_naps(now, until);
+        self.announce_wait_of(Duration::from_nanos(until - now), Some(source));
+    }
+
+    /// The token is there. Uses it, or takes another if it was there too long ago.
+    pub(super) fn spend(&mut self) {
+        if self.is_late() {
+            self.refund();
+            self.pay();
+            return;
+        }
+        if let Some(payer) = self.payer() {
+            payer.reserved = None;
+        }
+        self.enter(Phase::Due);
+    }
+
+    /// Whether an attempt that begins now is too late for its token.
+    fn is_late(&mut self) -> bool {
+        let Some(due) = self.timers.get(Timer::Budget) else {
+            return false;
+        };
+        let period = self.payer().map(|payer| payer.budget.period());
+        let slack = TOKEN_SLACK.max(period.unwrap_or_default());
         self.now() > after(due, slack)
     }
 
-    /// The token is used.
-    pub(super) fn spend(&mut self) {
-        if let Some(extras) = &mut self.extras {
-            extras.budget.reserved = None;
-        }
-    }
-
-    /// Gives the reserved token back, if there is one.
+    /// Ends the question, and gives the reserved token back, if there is one.
     pub(super) fn refund(&mut self) {
-        if let Some(extras) = &mut self.extras {
-            extras.budget.refund();
+        if let Some(payer) = self.payer() {
+            payer.refund();
         }
     }
 
     /// Gives the reserved token back, and takes another when the driver is
-    /// polled: of another bucket.
+    /// polled: of another budget.
     pub(super) fn pay_anew(&mut self) {
         self.leave_queue();
         let now = self.now();
@@ -104,7 +176,11 @@ impl<E, P: Policy> Core<E, P> {
     /// Gives the reserved token back and keeps its instant as a plain wait,
     /// after which the driver takes another token.
     pub(super) fn leave_queue(&mut self) {
-        let until = self.timers.get(Timer::Budget);
+        let until = match self.phase {
+            // It never knew its instant.
+            Phase::Asking => Some(self.now()),
+            _ => self.timers.get(Timer::Budget),
+        };
         self.refund();
         self.enter(Phase::Waiting {
             wall: 0,

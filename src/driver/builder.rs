@@ -5,12 +5,13 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::Redial;
+use super::budget::Payer;
 use super::connect::Connect;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
 use super::state::Phase;
 use crate::advice::Advice;
-use crate::bucket::TokenBucket;
+use crate::budget::AnyBudget;
 use crate::clock::WallTime;
 use crate::outage::{SavedOutage, config_setters};
 use crate::policy::Policy;
@@ -37,21 +38,39 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         }
     }
 
-    /// Takes a token from `bucket` for each attempt but the first. So the
-    /// bucket limits how often all drivers that share it reconnect.
+    /// Takes a token from `budget` for each attempt but the first. So the
+    /// budget limits how often all drivers that share it reconnect: a
+    /// [`TokenBucket`](crate::TokenBucket) those of one process, or any other
+    /// [`Budget`](crate::Budget).
+    ///
+    /// ```
+    /// # async fn log_in() -> Result<(), std::io::Error> { Ok(()) }
+    /// use redial::{Redial, TokenBucket};
+    /// use std::time::Duration;
+    ///
+    /// let bucket = TokenBucket::new(1, Duration::from_millis(100));
+    /// let one = Redial::new(log_in).budget(&bucket);
+    /// let another = Redial::new(log_in).budget(&bucket);
+    /// ```
     ///
     /// If there is no token, the attempt waits for its own after the policy's
     /// wait, even if the server gave it a [slot](Verdict::Slot). The first
     /// connect is free.
     ///
+    /// A budget beyond this process must be asked. It has some 200 ms for its
+    /// answer; without one the attempt is made without a token
+    /// ([`Budget::bound`](crate::Budget::bound)).
+    /// [`Handle::retry_now`](crate::Handle::retry_now) ends neither the question nor
+    /// the wait. A pause ends both, and gives the token back.
+    ///
     /// Takes effect at the end of the present wait. If the driver already waits
-    /// for a token of another bucket, it gives that back and asks the new one at
+    /// for a token of another budget, it gives that back and asks the new one at
     /// once.
-    pub fn budget(mut self, bucket: &TokenBucket) -> Self {
-        if let Phase::Paying { .. } = self.core.phase {
+    pub fn budget(mut self, budget: impl Into<AnyBudget>) -> Self {
+        if let Phase::Asking | Phase::Paying { .. } = self.core.phase {
             self.core.pay_anew();
         }
-        self.core.extras().budget.bucket = Some(bucket.clone());
+        self.core.extras().payer = Some(Box::new(Payer::new(budget.into())));
         self
     }
 

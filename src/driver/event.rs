@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::advice::Actor;
+use crate::bucket::Source;
 use crate::liveness::Silent;
 use crate::outage::Reason;
 use crate::verdict::Verdict;
@@ -85,6 +86,8 @@ pub enum Event<'a, E> {
         attempt: u32,
         /// The length of the wait.
         wait: Duration,
+        /// Where the token comes from, if this is the budget's wait.
+        source: Option<Source>,
     },
     /// No attempt follows.
     #[non_exhaustive]

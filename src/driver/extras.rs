@@ -6,7 +6,7 @@ use core::mem;
 use core::time::Duration;
 
 use super::advised::Advised;
-use super::budget::Budget;
+use super::budget::Payer;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
 use super::outcome::Last;
@@ -20,11 +20,12 @@ use crate::verdict::Verdict;
 /// What a driver has only if it was asked for. It is in a box of its own, so that
 /// a driver without any of this is small.
 pub(super) struct Extras<E> {
-    pub(super) budget: Budget,
+    /// In a box of its own, as few programs have it and it counts.
+    pub(super) payer: Option<Box<Payer>>,
     /// The outage to go on with, until the driver is polled.
     pub(super) restored: Option<SavedOutage>,
     pub(super) classify: Option<Box<dyn Classify<E>>>,
-    /// In a box of its own, as few programs have it and it counts.
+    /// In a box of its own, too.
     pub(super) advised: Option<Box<Advised<E>>>,
     /// A stop that needs another side to act is a slow retry.
     pub(super) unattended: bool,
@@ -45,7 +46,7 @@ pub(super) struct Extras<E> {
 impl<E> Default for Extras<E> {
     fn default() -> Self {
         Self {
-            budget: Budget::default(),
+            payer: None,
             restored: None,
             classify: None,
             advised: None,

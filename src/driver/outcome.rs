@@ -6,6 +6,7 @@ use super::advised::What;
 use super::error::Error;
 use super::event::Event;
 use super::state::{Core, Noted, Over, Phase, Plan};
+use crate::bucket::Source;
 use crate::clock::{Timer, after};
 use crate::control::{Control, Status, WaitsFor};
 use crate::liveness::Silent;
@@ -256,10 +257,19 @@ impl<E, P: Policy> Core<E, P> {
 
     /// Tells the handles and the observers of a wait that begins.
     pub(super) fn announce_wait(&mut self, wait: Duration) {
+        self.announce_wait_of(wait, None);
+    }
+
+    /// As [`announce_wait`](Self::announce_wait), of a wait for a token.
+    pub(super) fn announce_wait_of(&mut self, wait: Duration, source: Option<Source>) {
         let attempt = self.attempt_number();
         // The status first, so that an observer can end this wait.
         self.publish_phase();
-        self.tell(&Event::Waiting { attempt, wait });
+        self.tell(&Event::Waiting {
+            attempt,
+            wait,
+            source,
+        });
     }
 
     /// The error that the caller gets.

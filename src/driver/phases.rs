@@ -6,6 +6,8 @@
 //!  |         failed      lost
 //!  |           v           v
 //!  +-- Paying <--- Waiting or Yielding
+//!         ^            |
+//!         +--- Asking <+   a budget beyond this process
 //! ```
 //!
 //! A failure or a loss that reaches a limit leads to `GivingUp` instead.
@@ -162,20 +164,14 @@ impl<E, P: Policy> Core<E, P> {
                         self.pay();
                     }
                 }
+                Phase::Asking => ready!(self.poll_asking(flight.as_mut(), cx)),
                 Phase::Paying { wall } => {
                     self.publish_phase();
                     let timer = ready!(self.poll_timers(flight.as_mut(), cx));
                     if timer == Timer::Nap && self.nap_is_not_the_last(wall) {
                         continue;
                     }
-                    let due = self.timers.get(Timer::Budget);
-                    if due.is_some_and(|due| self.is_late(due)) {
-                        self.refund();
-                        self.pay();
-                    } else {
-                        self.spend();
-                        self.enter(Phase::Due);
-                    }
+                    self.spend();
                 }
                 Phase::GivingUp(reason) => {
                     self.gave_up(reason, commands.press);
@@ -336,7 +332,11 @@ impl<E, P: Policy> Core<E, P> {
     }
 
     /// Sleeps until the earliest deadline, and returns which it was.
-    fn poll_timers<A>(&self, flight: Pin<&mut Flight<A>>, cx: &mut Context<'_>) -> Poll<Timer> {
+    pub(super) fn poll_timers<A>(
+        &self,
+        flight: Pin<&mut Flight<A>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Timer> {
         let Some((timer, at)) = self.timers.next() else {
             return Poll::Pending;
         };

@@ -85,7 +85,7 @@ impl<E, P: Policy> Core<E, P> {
                 by: plan.by,
                 why: why(),
             },
-            Phase::Paying { .. } => Status::Waiting {
+            Phase::Asking | Phase::Paying { .. } => Status::Waiting {
                 attempt,
                 until: instant(self.timers.get(Timer::Budget)),
                 by: WaitsFor::Budget,
@@ -142,7 +142,7 @@ impl<E, P: Policy> Core<E, P> {
         match (hold, self.phase) {
             (Hold::Nothing, _) => return false,
             (_, Phase::Due | Phase::First | Phase::Yielding { .. } | Phase::Waiting { .. }) => {}
-            (_, Phase::Paying { .. }) => self.leave_queue(),
+            (_, Phase::Asking | Phase::Paying { .. }) => self.leave_queue(),
             (Hold::Suspended, Phase::Connecting { .. }) => {
                 flight.end();
                 // The first connect still is one.

@@ -143,6 +143,8 @@ pub(super) enum Phase {
         wall: u64,
         plan: Plan,
     },
+    /// The budget is asked for a token, and has not answered yet.
+    Asking,
     /// The budget's wait. The token is already taken.
     Paying {
         /// As in `Waiting`.
@@ -211,6 +213,13 @@ impl<E, P: Policy> Core<E, P> {
     pub(super) fn instant(&self, time: u64) -> Instant {
         let stopwatch = self.stopwatch.as_ref();
         stopwatch.map_or_else(Instant::now, |stopwatch| stopwatch.instant(time))
+    }
+
+    /// An instant on the driver's stopwatch, in nanoseconds.
+    pub(super) fn time_of(&mut self, instant: Instant) -> u64 {
+        self.stopwatch
+            .get_or_insert_with(Stopwatch::start)
+            .shows(instant)
     }
 
     /// When the present wait ends, if there is one.
