@@ -132,6 +132,9 @@ mod number;
 mod outage;
 pub mod policy;
 mod rng;
+#[cfg(any(feature = "tokio", feature = "storm"))]
+#[allow(dead_code)] // the driver and the storm will run it
+mod roster;
 #[cfg(target_has_atomic = "64")]
 mod sync;
 mod verdict;
