@@ -30,6 +30,7 @@
 //!   report each change of connection. They notice a dead connection, if they are
 //!   asked to: see [`Session::keep_alive`].
 //! - A **[`TokenBucket`]** limits how often many connections reconnect together.
+//! - **`Slots`**, a feature, is the other side: a server tells each client when to come.
 //! - **`storm`**, a feature, simulates what a fleet of your clients does to your
 //!   server.
 //!
@@ -90,11 +91,12 @@
 //! | `tokio` | yes | [`Redial`] and the types that build on it; [`tcp`], except on wasm |
 //! | `std` | with `tokio` | fresh entropy, verdicts on `std::io::Error`, [`TokenBucket`]'s clock |
 //! | `storm` | no | `redial::storm`, the fleet simulator |
+//! | `slots` | no | `redial::Slots`, with which a server hands out slots and tickets |
 //! | `codec` | no | [`Verdict::of`] sees the `io::Error` inside of tokio-util's `LinesCodecError` |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
 //! Without features the crate is `no_std` with `alloc`. On targets without 64-bit
-//! atomics there is no [`TokenBucket`], `tokio` or `storm`. On targets without
+//! atomics there is no [`TokenBucket`], `tokio`, `slots` or `storm`. On targets without
 //! atomic pointers there is no [`Sequence`] or [`AnyPolicy`] either.
 //!
 //! On `wasm32-unknown-unknown` std has neither a clock nor entropy, and panics if
@@ -164,6 +166,10 @@ pub mod tcp;
 #[cfg(feature = "tokio")]
 mod wrap;
 
+// The server's side of slots.
+#[cfg(feature = "slots")]
+mod slots;
+
 // The fleet simulator, on the pure layer.
 #[cfg(feature = "storm")]
 pub mod storm;
@@ -182,6 +188,8 @@ pub use policy::{
     Backoff, Cause, Decorrelated, Delays, Exponential, Failed, Jitter, Policy, Stratified,
 };
 pub use rng::Rng;
+#[cfg(feature = "slots")]
+pub use slots::{Admission, Slots, Ticket};
 #[cfg(feature = "std")]
 pub use verdict::AsError;
 pub use verdict::Verdict;
@@ -218,10 +226,10 @@ pub mod future {
 }
 
 #[cfg(all(
-    any(feature = "tokio", feature = "storm"),
+    any(feature = "tokio", feature = "storm", feature = "slots"),
     not(target_has_atomic = "64")
 ))]
-compile_error!("redial's features `tokio` and `storm` need a target with 64-bit atomics");
+compile_error!("redial's features `tokio`, `storm` and `slots` need a target with 64-bit atomics");
 
 #[cfg(all(any(doc, doctest), feature = "tokio"))]
 #[doc = include_str!("docs/offline.md")]

@@ -160,6 +160,13 @@ facts! {
     Watching<Local>: - Send, - Sync, + Unpin;
 }
 
+#[cfg(feature = "slots")]
+facts! {
+    redial::Slots: + Send, + Sync, + Unpin;
+    redial::Ticket: + Send, + Sync, + Unpin;
+    redial::Admission: + Send, + Sync, + Unpin;
+}
+
 type Backoffs = (
     Delays<Stratified>,
     Delays<Exponential>,
