@@ -93,6 +93,7 @@
 //! | `storm` | no | `redial::storm`, the fleet simulator |
 //! | `slots` | no | `redial::Slots`, with which a server hands out slots and tickets |
 //! | `codec` | no | [`Verdict::of`] sees the `io::Error` inside of tokio-util's `LinesCodecError` |
+//! | `test-util` | no | [`redial::test`](https://docs.rs/redial/latest/redial/test/index.html), a kit for the tests of your program |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
 //! Without features the crate is `no_std` with `alloc`. On targets without 64-bit
@@ -137,6 +138,8 @@ mod rng;
 #[cfg(any(feature = "tokio", feature = "storm"))]
 #[allow(dead_code)] // the driver and the storm will run it
 mod roster;
+#[cfg(feature = "test-util")]
+mod scripted_error;
 #[cfg(target_has_atomic = "64")]
 mod sync;
 mod verdict;
@@ -173,6 +176,10 @@ mod slots;
 // The fleet simulator, on the pure layer.
 #[cfg(feature = "storm")]
 pub mod storm;
+
+// A kit for the tests of programs, on the driver.
+#[cfg(feature = "test-util")]
+pub mod test;
 
 #[cfg(target_has_atomic = "64")]
 pub use bucket::{Reserved, TokenBucket};

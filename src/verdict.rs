@@ -78,6 +78,10 @@ impl From<&std::io::Error> for Verdict {
     fn from(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
 
+        #[cfg(feature = "test-util")]
+        if let Some(scripted) = crate::scripted_error::ScriptedError::within(error) {
+            return scripted.verdict();
+        }
         #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
         if let Some(dial) = crate::dial_error::DialError::of(error) {
             return if dial.is_nonsense() {

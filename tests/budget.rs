@@ -1,35 +1,21 @@
 //! Do drivers that share a budget come back as fast as it allows, and no faster?
-#![cfg(feature = "tokio")]
 
-mod paused;
-
-use std::future::ready;
-use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use futures::future::join_all;
-use paused::paused_runtime;
-use redial::{Connect, Jitter, Redial, Sequence, TokenBucket};
+use redial::test::{Script, Scripted, paused};
+use redial::{Jitter, Redial, Sequence, TokenBucket};
 use tokio::time::{Instant, sleep, timeout};
 
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// A client whose first attempt is refused. It waits for a millisecond, and then for
 /// its token.
-fn refused_once(
-    bucket: &TokenBucket,
-) -> Redial<impl Connect<Connection = (), Error = io::Error> + use<>, Sequence> {
-    let mut attempts = 0;
-    Redial::new(move || {
-        attempts += 1;
-        ready(if attempts == 1 {
-            Err(io::Error::from(ErrorKind::ConnectionRefused))
-        } else {
-            Ok(())
-        })
-    })
-    .policy(Sequence::new([Duration::from_millis(1)]).jitter(Jitter::None))
-    .budget(bucket)
+fn refused_once(bucket: &TokenBucket) -> Redial<Scripted<()>, Sequence> {
+    let (connector, _) = Script::new().refuse().connect().connections(drop);
+    Redial::new(connector)
+        .policy(Sequence::new([Duration::from_millis(1)]).jitter(Jitter::None))
+        .budget(bucket)
 }
 
 /// Each task polls its driver for half a second, and is then busy for three: its
@@ -37,7 +23,7 @@ fn refused_once(
 #[test]
 fn a_client_that_is_polled_late_keeps_its_token_for_a_period() {
     const CLIENTS: usize = 10;
-    let back = paused_runtime().block_on(async {
+    let back = paused(async {
         let bucket = TokenBucket::new(1, PERIOD);
         let began = Instant::now();
         let clients = (0..CLIENTS).map(|client| {
@@ -74,7 +60,7 @@ fn an_attempt_keeps_its_token_for_a_second_if_the_period_is_shorter() {
     let millis = Duration::from_millis;
     let period = millis(100);
     for (late, keeps) in [(900, true), (1_100, false)] {
-        let waited = paused_runtime().block_on(async {
+        let waited = paused(async {
             let bucket = TokenBucket::new(1, period);
             bucket.try_take().unwrap();
             let mut redial = refused_once(&bucket);

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use redial::test::{Recorder, Script, Scripted, Server, Waits};
 use redial::{
-    AttemptInfo, BoxConnect, BoxRedial, Cause, Connect, Event, Exponential, Jitter, Redial,
-    Verdict, with_info,
+    AttemptInfo, BoxConnect, BoxRedial, Cause, Connect, Exponential, Jitter, Redial, Verdict,
+    with_info,
 };
 use tokio::time::{Instant, timeout};
 
@@ -28,23 +29,9 @@ fn refused() -> io::Error {
 }
 
 /// A connector that fails for so many attempts, at once, and counts them.
-fn after_failures(
-    failures: u32,
-) -> (
-    impl FnMut() -> std::future::Ready<io::Result<u32>>,
-    Arc<AtomicU32>,
-) {
-    let attempts = Arc::new(AtomicU32::new(0));
-    let count = attempts.clone();
-    let connector = move || {
-        let attempt = count.fetch_add(1, SeqCst) + 1;
-        ready(if attempt > failures {
-            Ok(attempt)
-        } else {
-            Err(refused())
-        })
-    };
-    (connector, attempts)
+fn after_failures(failures: u32) -> (Scripted<()>, Server<()>) {
+    let script = Script::new().refuse().times(failures);
+    script.connect().forever().connections(drop)
 }
 
 /// Polls once, with a waker that does nothing.
@@ -159,37 +146,31 @@ async fn a_boxed_driver_does_what_it_did_before() {
     assert!((since(start) - 3.0).abs() < 0.01);
 
     // In the middle of a wait, and while it is up.
-    let (connector, attempts) = after_failures(1);
+    let (connector, server) = after_failures(1);
     let mut redial = Redial::new(connector).policy(doubling());
     assert!(poll_once(&mut redial.ready()).is_pending());
     let start = Instant::now();
     let mut redial = redial.boxed();
-    assert_eq!(*redial.ready().await.unwrap(), 2);
+    redial.ready().await.unwrap();
     assert!((since(start) - 1.0).abs() < 0.01);
     let mut redial = redial.boxed();
-    assert_eq!(*redial.ready().await.unwrap(), 2);
-    assert_eq!(attempts.load(SeqCst), 2);
+    redial.ready().await.unwrap();
+    assert_eq!(server.attempts(), 2);
 }
 
 /// The waits of the first minutes, boxed after the first.
-async fn waits(boxed: bool) -> Vec<Duration> {
-    let waits = Arc::new(Mutex::new(Vec::new()));
-    let seen = waits.clone();
+async fn waits(boxed: bool) -> Waits {
+    let recorder = Recorder::new();
     let mut redial = Redial::new(after_failures(100).0)
         .seed(7)
-        .observe(move |event| {
-            if let Event::Waiting { wait, .. } = event {
-                seen.lock().unwrap().push(*wait);
-            }
-        });
+        .observe(recorder.observer());
     assert!(poll_once(&mut redial.ready()).is_pending());
     if boxed {
         let _ = timeout(secs(300), redial.boxed().ready()).await;
     } else {
         let _ = timeout(secs(300), redial.ready()).await;
     }
-    let waits = waits.lock().unwrap();
-    waits.clone()
+    recorder.waits()
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,25 +205,20 @@ async fn a_boxed_driver_drops_the_attempt_that_times_out() {
 #[tokio::test(start_paused = true)]
 async fn boxing_a_driver_drops_its_attempt_which_has_stalled() {
     let alive = Arc::new(());
-    let verdicts = Arc::new(Mutex::new(Vec::new()));
-    let seen = verdicts.clone();
-    let mut redial = Redial::new(Hanging(alive.clone())).observe(move |event| {
-        if let Event::Failed { verdict, .. } = event {
-            seen.lock().unwrap().push(*verdict);
-        }
-    });
+    let recorder = Recorder::new();
+    let mut redial = Redial::new(Hanging(alive.clone())).observe(recorder.observer());
     assert!(timeout(secs(1), redial.ready()).await.is_err());
     let mut redial = redial.boxed();
     assert_eq!(Arc::strong_count(&alive), 2);
     assert!(timeout(secs(0), redial.ready()).await.is_err());
-    assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Stalled)]);
+    assert_eq!(recorder.verdicts(), [Verdict::Retry(Cause::Stalled)]);
 }
 
 #[test]
 #[should_panic(expected = "an attempt is polled by its own connector")]
 fn a_boxed_connector_refuses_the_attempt_of_another() {
     let mut one = BoxConnect::new(after_failures(0).0);
-    let mut other = BoxConnect::new(|| ready(Ok::<u32, io::Error>(1)));
+    let mut other = BoxConnect::new(|| ready(Ok::<(), io::Error>(())));
     let mut attempt = pin!(one.connect());
     let _ = other.poll_attempt(attempt.as_mut(), &mut Context::from_waker(Waker::noop()));
 }

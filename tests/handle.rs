@@ -1,7 +1,5 @@
 //! What does each press do, and what do handles and watchers show?
 
-mod paused;
-
 use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
@@ -14,12 +12,11 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt};
 use redial::policy::from_fn;
+use redial::test::{Script, Scripted, Server, paused};
 use redial::{Event, Exponential, Handle, Jitter, Redial, Status, TokenBucket, Verdict};
 use tokio::io::duplex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
-
-use paused::paused_runtime;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -35,29 +32,9 @@ fn refused() -> io::Error {
 }
 
 /// A connector that takes `time` and then fails, `failures` times, and counts.
-fn after_failures(
-    failures: u32,
-    time: Duration,
-) -> (
-    impl FnMut() -> futures::future::BoxFuture<'static, io::Result<u32>>,
-    Arc<AtomicU32>,
-) {
-    let attempts = Arc::new(AtomicU32::new(0));
-    let count = attempts.clone();
-    let connector = move || {
-        let attempt = count.fetch_add(1, SeqCst) + 1;
-        Box::pin(async move {
-            if !time.is_zero() {
-                sleep(time).await;
-            }
-            if attempt > failures {
-                Ok(attempt)
-            } else {
-                Err(refused())
-            }
-        }) as _
-    };
-    (connector, attempts)
+fn after_failures(failures: u32, time: Duration) -> (Scripted<()>, Server<()>) {
+    let script = Script::new().refuse().after(time).times(failures);
+    script.connect().after(time).forever().connections(drop)
 }
 
 /// Anything that takes longer hangs.
@@ -83,7 +60,7 @@ fn word(status: &Status) -> &'static str {
 
 #[tokio::test(start_paused = true)]
 async fn a_press_while_idle_connecting_or_up_does_not_skip_the_next_wait() {
-    let (connector, attempts) = after_failures(1, secs(1));
+    let (connector, server) = after_failures(1, secs(1));
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
     let start = Instant::now();
@@ -101,7 +78,7 @@ async fn a_press_while_idle_connecting_or_up_does_not_skip_the_next_wait() {
     let lost = Instant::now();
     soon(redial.ready()).await.unwrap();
     assert_eq!(lost.elapsed().as_secs(), 3, "the wait of 2 s, then 1 s");
-    assert_eq!(attempts.load(SeqCst), 3);
+    assert_eq!(server.attempts(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +161,7 @@ async fn a_storm_of_presses_makes_one_attempt_at_a_time_and_pays_for_each() {
 
 #[tokio::test(start_paused = true)]
 async fn a_press_while_paused_does_nothing_then_or_later() {
-    let (connector, attempts) = after_failures(9, Duration::ZERO);
+    let (connector, server) = after_failures(9, Duration::ZERO);
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
     let mut future = pin!(redial.ready());
@@ -194,19 +171,19 @@ async fn a_press_while_paused_does_nothing_then_or_later() {
         handle.retry_now();
         assert!(timeout(secs(1), &mut future).await.is_err());
     }
-    assert_eq!(attempts.load(SeqCst), 1);
+    assert_eq!(server.attempts(), 1);
     handle.resume();
     assert!(timeout(secs(1), &mut future).await.is_err());
-    assert_eq!(attempts.load(SeqCst), 2, "resuming makes one");
+    assert_eq!(server.attempts(), 2, "resuming makes one");
     assert!(timeout(secs(1), &mut future).await.is_err());
-    assert_eq!(attempts.load(SeqCst), 2, "and the next wait is whole");
+    assert_eq!(server.attempts(), 2, "and the next wait is whole");
 }
 
 // ---- pause
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_while_connecting_leaves_the_attempt_and_holds_the_next() {
-    let (connector, attempts) = after_failures(1, secs(2));
+    let (connector, server) = after_failures(1, secs(2));
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
     let mut future = pin!(redial.ready());
@@ -220,9 +197,10 @@ async fn a_pause_while_connecting_leaves_the_attempt_and_holds_the_next() {
     assert_eq!(word(&handle.status()), "connecting");
     assert!(timeout(secs(1000), &mut future).await.is_err());
     assert_eq!(word(&handle.status()), "paused");
-    assert_eq!(attempts.load(SeqCst), 1);
+    assert_eq!(server.attempts(), 1);
     handle.resume();
-    assert_eq!(*soon(future).await.unwrap(), 2);
+    soon(future).await.unwrap();
+    assert_eq!(server.attempts(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +219,7 @@ async fn a_pause_while_connecting_lets_a_connection_come_up() {
 async fn after_a_pause_the_wait_for_the_budget_shows_its_deadline_again() {
     let bucket = TokenBucket::new(1, secs(100));
     bucket.try_take().unwrap();
-    let (connector, attempts) = after_failures(1, Duration::ZERO);
+    let (connector, server) = after_failures(1, Duration::ZERO);
     let mut redial = Redial::new(connector).policy(doubling()).budget(&bucket);
     let handle = redial.handle();
     let start = Instant::now();
@@ -257,7 +235,7 @@ async fn after_a_pause_the_wait_for_the_budget_shows_its_deadline_again() {
     assert_eq!(handle.status(), paying);
     soon(future).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 100, "a resume pays, too");
-    assert_eq!(attempts.load(SeqCst), 2);
+    assert_eq!(server.attempts(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +274,7 @@ async fn clients_that_resume_together_saved_no_tokens_in_the_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_and_a_resume_in_one_instant_change_nothing() {
-    let (connector, attempts) = after_failures(1, Duration::ZERO);
+    let (connector, server) = after_failures(1, Duration::ZERO);
     let mut redial = Redial::new(connector).policy(doubling());
     let handle = redial.handle();
     let start = Instant::now();
@@ -306,7 +284,7 @@ async fn a_pause_and_a_resume_in_one_instant_change_nothing() {
     handle.resume();
     soon(future).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 1, "the policy's wait");
-    assert_eq!(attempts.load(SeqCst), 2);
+    assert_eq!(server.attempts(), 2);
 }
 
 // ---- close
@@ -702,7 +680,7 @@ fn a_handle_says_the_same_whenever_it_was_made() {
         // Each on a clock of its own, from the same instant on.
         let statuses: Vec<_> = (0..=steps)
             .map(|handle_after| {
-                paused_runtime().block_on(async {
+                paused(async {
                     let zero = Instant::now();
                     let status = status_after(steps, handle_after).await;
                     let at = Instant::now() - zero;

@@ -3,12 +3,13 @@
 use std::future::{Ready, ready};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use redial::{Cause, Event, Exponential, Jitter, Redial, Status, Verdict};
+use redial::test::{FaultyIo, Pipe, Recorder, Script, Scripted, Server};
+use redial::{Cause, Exponential, Jitter, Redial, Status, Verdict};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
@@ -17,19 +18,8 @@ use tokio::time::timeout;
 
 /// A connector of connections that hold `size` bytes in each direction, and
 /// their other ends.
-fn server(
-    size: usize,
-) -> (
-    impl FnMut() -> Ready<io::Result<DuplexStream>> + Send + 'static,
-    mpsc::UnboundedReceiver<DuplexStream>,
-) {
-    let (accept, accepted) = mpsc::unbounded_channel();
-    let connector = move || {
-        let (ours, theirs) = duplex(size);
-        let _ = accept.send(theirs);
-        ready(Ok(ours))
-    };
-    (connector, accepted)
+fn server(size: usize) -> (Scripted<FaultyIo<Pipe>>, Server<Pipe>) {
+    Script::new().connect().forever().bytes_with_room(size)
 }
 
 /// A connector that makes one connection, and then fails.
@@ -79,7 +69,7 @@ async fn each_half_gets_one_reset_for_each_loss_and_then_the_next_connection() {
     for generation in 1..=3 {
         soon(io.write_all(b"ping")).await.unwrap();
         assert_eq!(io.generation(), generation);
-        let mut server = accepted.recv().await.unwrap();
+        let mut server = accepted.accept().await;
         assert_eq!(read(&mut server, 4).await.unwrap(), b"ping");
         server.write_all(b"pong").await.unwrap();
         assert_eq!(read(&mut io, 4).await.unwrap(), b"pong");
@@ -95,7 +85,7 @@ async fn a_half_that_did_not_poll_gets_one_reset_for_each_lost_connection() {
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"ping")).await.unwrap();
     for _ in 0..3 {
-        drop(accepted.recv().await.unwrap());
+        drop(accepted.accept().await);
         assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
         assert!(timeout(secs(100), io.read_u8()).await.is_err());
     }
@@ -104,7 +94,7 @@ async fn a_half_that_did_not_poll_gets_one_reset_for_each_lost_connection() {
         assert_eq!(kind(io.write_all(b"x").await), ErrorKind::ConnectionReset);
     }
     io.write_all(b"four").await.unwrap();
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     assert_eq!(read(&mut server, 4).await.unwrap(), b"four");
 }
 
@@ -115,7 +105,7 @@ async fn the_end_of_a_connection_is_a_reset_and_not_the_end_of_the_stream() {
     let mut text = String::new();
     let mut reader = pin!(io.read_to_string(&mut text));
     assert!(timeout(secs(0), &mut reader).await.is_err());
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     server.write_all(b"all of it").await.unwrap();
     server.shutdown().await.unwrap();
     assert_eq!(kind(soon(reader).await), ErrorKind::ConnectionReset);
@@ -127,7 +117,7 @@ async fn a_reset_says_which_connection_it_was() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"x")).await.unwrap();
-    drop(accepted.recv().await.unwrap());
+    drop(accepted.accept().await);
     let error = io.read_u8().await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -156,7 +146,7 @@ async fn a_reader_and_a_writer_that_wait_at_once_are_both_woken() {
         }
     });
     for round in b'1'..=b'3' {
-        let mut server = soon(accepted.recv()).await.unwrap();
+        let mut server = soon(accepted.accept()).await;
         tokio::time::sleep(secs(1)).await;
         server.write_all(&[round]).await.unwrap();
         tokio::time::sleep(secs(1)).await;
@@ -235,7 +225,7 @@ async fn a_zero_length_read_is_not_the_end_of_the_stream() {
     for _ in 0..100 {
         assert_eq!(io.read(&mut []).await.unwrap(), 0);
     }
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     server.write_all(b"still here").await.unwrap();
     assert_eq!(read(&mut io, 10).await.unwrap(), b"still here");
     assert_eq!(io.generation(), 1);
@@ -255,7 +245,7 @@ async fn shutdown_makes_no_connection() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"bye")).await.unwrap();
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     soon(io.shutdown()).await.unwrap();
     assert_eq!(kind(io.write_all(b"x").await), ErrorKind::BrokenPipe);
 
@@ -274,7 +264,7 @@ async fn shutdown_makes_no_connection() {
         io.flush().await.unwrap();
         io.shutdown().await.unwrap();
     }
-    assert!(accepted.try_recv().is_err());
+    assert!(accepted.try_accept().is_none());
     assert_eq!(io.generation(), 1);
     // Closing changes nothing after a shutdown.
     io.handle().close();
@@ -290,7 +280,7 @@ async fn shutdown_while_down_completes_and_does_not_connect() {
     soon(io.shutdown()).await.unwrap();
     assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
     assert_eq!(kind(io.write(b"x").await), ErrorKind::BrokenPipe);
-    assert!(accepted.try_recv().is_err());
+    assert!(accepted.try_accept().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +290,7 @@ async fn shutdown_while_down_ends_a_pending_read() {
     let handle = io.handle();
     let (mut reader, mut writer) = tokio::io::split(io);
     writer.write_all(b"x").await.unwrap();
-    drop(accepted.recv().await.unwrap());
+    drop(accepted.accept().await);
     assert_eq!(kind(reader.read_u8().await), ErrorKind::ConnectionReset);
     let reading = tokio::spawn(async move { reader.read(&mut [0; 8]).await });
     tokio::task::yield_now().await;
@@ -309,7 +299,7 @@ async fn shutdown_while_down_ends_a_pending_read() {
     assert_eq!(kind(writer.shutdown().await), ErrorKind::ConnectionReset);
     assert_eq!(soon(reading).await.unwrap().unwrap(), 0);
     assert_eq!(handle.status(), Status::Closed);
-    assert!(accepted.try_recv().is_err());
+    assert!(accepted.try_accept().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,7 +309,7 @@ async fn a_frame_cut_by_the_loss_is_not_resumed_on_the_new_connection() {
     {
         let mut writing = pin!(io.write_all(b"0123456789abcdef"));
         assert!(timeout(secs(1), &mut writing).await.is_err());
-        let mut server = accepted.recv().await.unwrap();
+        let mut server = accepted.accept().await;
         assert_eq!(read(&mut server, 4).await.unwrap(), b"0123");
         drop(server);
         assert_eq!(kind(soon(writing).await), ErrorKind::ConnectionReset);
@@ -327,7 +317,7 @@ async fn a_frame_cut_by_the_loss_is_not_resumed_on_the_new_connection() {
     soon(io.write_all(b"new")).await.unwrap();
     io.shutdown().await.unwrap();
     let mut got = Vec::new();
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     server.read_to_end(&mut got).await.unwrap();
     assert_eq!(got, b"new");
 }
@@ -339,7 +329,7 @@ async fn a_pending_write_does_not_continue_on_the_next_connection() {
     let io = Redial::new(connector).policy(waits()).into_io();
     let (mut reader, mut writer) = tokio::io::split(io);
     let writing = tokio::spawn(async move { writer.write_all(b"0123456789").await });
-    let server = accepted.recv().await.unwrap();
+    let server = accepted.accept().await;
     let reading = tokio::spawn(async move {
         let first = kind(reader.read_u8().await);
         (first, reader.read_u8().await.unwrap())
@@ -350,7 +340,7 @@ async fn a_pending_write_does_not_continue_on_the_next_connection() {
         kind(soon(writing).await.unwrap()),
         ErrorKind::ConnectionReset
     );
-    let mut server = soon(accepted.recv()).await.unwrap();
+    let mut server = soon(accepted.accept()).await;
     server.write_u8(7).await.unwrap();
     assert_eq!(
         soon(reading).await.unwrap(),
@@ -369,7 +359,7 @@ async fn the_next_call_of_the_writer_reports_a_loss() {
         let (connector, mut accepted) = server(64);
         let mut io = Redial::new(connector).policy(waits()).into_io();
         soon(io.write_all(b"lost")).await.unwrap();
-        drop(accepted.recv().await.unwrap());
+        drop(accepted.accept().await);
         assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
         // The reader has made the next connection.
         assert!(timeout(secs(10), io.read_u8()).await.is_err());
@@ -382,7 +372,7 @@ async fn the_next_call_of_the_writer_reports_a_loss() {
         };
         assert_eq!(kind(outcome), ErrorKind::ConnectionReset, "{call}");
         let mut got = Vec::new();
-        let mut server = accepted.recv().await.unwrap();
+        let mut server = accepted.accept().await;
         let end = timeout(secs(1), server.read_to_end(&mut got)).await;
         assert_eq!(end.is_ok(), call == "shutdown", "a shutdown also closes");
         assert_eq!(got, b"");
@@ -403,7 +393,7 @@ async fn flush_fails_after_a_close() {
     let mut io = Redial::new(connector).into_io();
     let handle = io.handle();
     soon(io.write_all(b"x")).await.unwrap();
-    let _server = accepted.recv().await.unwrap();
+    let _server = accepted.accept().await;
     handle.close();
     assert_eq!(kind(io.flush().await), ErrorKind::NotConnected);
     assert_eq!(kind(io.shutdown().await), ErrorKind::NotConnected);
@@ -502,7 +492,7 @@ async fn a_loss_after_a_shutdown_is_a_reset_and_then_the_end() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).into_io();
     soon(io.write_all(b"x")).await.unwrap();
-    let _server = accepted.recv().await.unwrap();
+    let _server = accepted.accept().await;
     soon(io.shutdown()).await.unwrap();
     io.lost();
     let error = io.read_u8().await.unwrap_err();
@@ -514,24 +504,19 @@ async fn a_loss_after_a_shutdown_is_a_reset_and_then_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_reported_as_ended_is_busy_and_followed_by_another() {
     let (connector, mut accepted) = server(64);
-    let verdicts = Arc::new(Mutex::new(Vec::new()));
-    let seen = verdicts.clone();
+    let recorder = Recorder::new();
     let mut io = Redial::new(connector)
         .policy(waits())
-        .observe(move |event| {
-            if let Event::Lost { verdict, .. } = event {
-                seen.lock().unwrap().push(*verdict);
-            }
-        })
+        .observe(recorder.observer())
         .into_io();
     io.ended(); // without a connection it does nothing
     soon(io.write_all(b"x")).await.unwrap();
-    let _first = accepted.recv().await.unwrap();
+    let _first = accepted.accept().await;
     io.ended();
     assert_eq!(kind(io.write_all(b"y").await), ErrorKind::ConnectionReset);
     soon(io.write_all(b"y")).await.unwrap();
     assert_eq!(io.generation(), 2);
-    assert_eq!(*verdicts.lock().unwrap(), [Verdict::Retry(Cause::Busy)]);
+    assert_eq!(recorder.verdicts(), [Verdict::Retry(Cause::Busy)]);
 }
 
 /// A connection that sends nothing, and gives the same answer to each write.
@@ -583,20 +568,11 @@ async fn a_connection_that_takes_no_more_bytes_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn both_halves_fail_for_good_after_the_driver_gave_up() {
-    let (mut connector, mut accepted) = server(64);
-    let mut attempts = 0;
-    let mut io = Redial::new(move || {
-        attempts += 1;
-        if attempts == 1 {
-            connector()
-        } else {
-            ready(Err(ErrorKind::PermissionDenied.into()))
-        }
-    })
-    .policy(waits())
-    .into_io();
+    let script = Script::new().connect().fail(Verdict::Stop);
+    let (connector, mut accepted) = script.bytes();
+    let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"x")).await.unwrap();
-    drop(accepted.recv().await.unwrap());
+    drop(accepted.accept().await);
     assert_eq!(kind(read(&mut io, 1).await), ErrorKind::ConnectionReset);
     let denied = ErrorKind::PermissionDenied;
     assert_eq!(kind(read(&mut io, 1).await), denied);
@@ -631,7 +607,7 @@ async fn a_close_ends_a_pending_read_of_an_idle_connection() {
     let handle = io.handle();
     let (mut reader, mut writer) = tokio::io::split(io);
     writer.write_all(b"x").await.unwrap();
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     assert_eq!(server.read_u8().await.unwrap(), b'x');
     let reading = tokio::spawn(async move { reader.read_u8().await });
     tokio::task::yield_now().await;
@@ -655,7 +631,7 @@ async fn a_vectored_write_reaches_the_connection_in_one_call() {
     let written = soon(io.write_vectored(&bufs)).await.unwrap();
     assert_eq!(written, 9, "in one call");
     assert!(io.is_write_vectored());
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     assert_eq!(read(&mut server, 9).await.unwrap(), b"head body");
     io.lost();
     assert!(io.is_write_vectored(), "as the previous connection");
@@ -678,7 +654,7 @@ async fn a_connection_that_was_lent_before_is_the_first() {
     assert_eq!(io.generation(), 1);
     assert!(io.is_write_vectored());
     io.write_u8(2).await.unwrap();
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     assert_eq!(read(&mut server, 2).await.unwrap(), [1, 2]);
     io.lost();
     assert!(io.is_write_vectored());
@@ -689,7 +665,7 @@ async fn a_read_appends_to_the_buffer() {
     let (connector, mut accepted) = server(64);
     let mut io = Redial::new(connector).policy(waits()).into_io();
     soon(io.write_all(b"x")).await.unwrap();
-    let mut server = accepted.recv().await.unwrap();
+    let mut server = accepted.accept().await;
     server.write_all(b"world").await.unwrap();
     let mut buf = b"hello ".to_vec();
     assert_eq!(io.read_buf(&mut buf).await.unwrap(), 5);

@@ -28,6 +28,8 @@ use crate::nanos::nanos;
 
 #[cfg(feature = "tokio")]
 pub(crate) use source::Sleep;
+#[cfg(feature = "test-util")]
+pub(crate) use source::on_paused_clock;
 #[cfg(feature = "tokio")]
 pub(crate) use timers::{Timer, Timers};
 

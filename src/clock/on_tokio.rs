@@ -45,3 +45,14 @@ impl Sleep {
         sleep.as_pin_mut().expect("set above").poll(cx)
     }
 }
+
+/// Runs a future in a runtime of its own, whose clock leaps over waits.
+#[cfg(feature = "test-util")]
+pub(crate) fn on_paused_clock<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without sockets needs nothing of the system");
+    runtime.block_on(future)
+}
