@@ -377,6 +377,18 @@ fn a_restarted_server_honours_the_tickets_of_the_one_before() {
 }
 
 #[test]
+fn a_restarted_server_takes_no_ticket_that_may_have_been_used() {
+    let slots = one_a_second();
+    let ticket = ticket(&slots, "ann", 10);
+    let due = NOW + 10 * SECOND;
+    assert!(gets_in(&slots, due, "ann", ticket.as_str()));
+    let restarted = one_a_second();
+    let now = due + 2 * SECOND;
+    let _ = restarted.admit_at(now, "somebody", None);
+    assert!(!gets_in(&restarted, now, "ann", ticket.as_str()));
+}
+
+#[test]
 fn a_server_that_is_full_replaces_a_ticket_whose_slot_has_come() {
     let slots = one_a_second();
     let ticket = ticket(&slots, "ann", 10);
@@ -550,7 +562,7 @@ fn storm(front_ends: &[Slots], clients: u32, per_second: u32) -> (f64, f64) {
 
 #[test]
 fn one_counter_brings_a_fleet_back_at_the_limit_in_two_attempts() {
-    for clients in [2_000, 20_000] {
+    for clients in [2_000, 8_000] {
         let (time, attempts) = storm(&[Slots::new(400, KEY)], clients, 400);
         println!("{clients} clients: {time:.3} times the limit, {attempts:.2} attempts");
         assert!(time <= 1.05 && attempts <= 2.3);

@@ -57,7 +57,8 @@ pub use ticket::Ticket;
 ///   after it, and once.
 /// - A client that comes earlier gets the same ticket and the rest of its wait. It does
 ///   not reserve another slot, so an impatient client makes nobody wait longer.
-/// - A ticket that is too late, of another client, forged or used counts as none.
+/// - A ticket that is too late, of another client, forged or used counts as none. So does
+///   one for a slot before the server began, because nobody knows whether it was used.
 ///
 /// # The client
 ///

@@ -54,7 +54,8 @@ pub(super) enum Judged {
     Due,
     /// Its instant comes after so many ms.
     Early(u64),
-    /// Its instant was too long ago, or the ticket is from the future.
+    /// Its instant was too long ago, or before the server began, or the ticket is from
+    /// the future.
     Void,
 }
 
@@ -70,6 +71,8 @@ pub(super) struct Times {
     before: Option<Before>,
     /// When the last ticket expires that this server knows of, in ticks.
     over: i64,
+    /// When this server first read the time, in ticks.
+    began: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +85,7 @@ struct Before {
 impl Times {
     /// Reads the time.
     pub(super) fn set(&mut self, now: Now) {
+        self.began.get_or_insert(now.ticks);
         let offset = now.time - now.ticks;
         let old = self.offset.replace(offset).unwrap_or(offset);
         if old.abs_diff(offset) > SLACK.unsigned_abs() {
@@ -109,9 +113,10 @@ impl Times {
 
     /// What the time says about a ticket, and the time before a jump.
     pub(super) fn judge(&mut self, now: Now, claim: Claim) -> Judged {
+        let began = self.began.unwrap_or(now.ticks);
         let [time, before] = self
             .offsets(now)
-            .map(|offset| judge(now.ticks + offset, claim));
+            .map(|offset| judge(began + offset, now.ticks + offset, claim));
         let judged = match (time, before) {
             (Judged::Due, _) | (_, Judged::Due) => Judged::Due,
             (Judged::Early(one), Judged::Early(other)) => Judged::Early(one.min(other)),
@@ -139,10 +144,14 @@ impl Times {
     }
 }
 
-/// What a time in µs since 1970 says about a ticket.
-fn judge(time: i64, Claim { due, wait }: Claim) -> Judged {
-    let (left, wait) = (due as i64 * 1000 - time, i64::from(wait) * 1000);
-    if left <= -LATE || left > wait + SLACK {
+/// What a time in µs since 1970 says about a ticket, to a server that began at another.
+fn judge(began: i64, time: i64, Claim { due, wait }: Claim) -> Judged {
+    let (due, wait) = (due as i64 * 1000, i64::from(wait) * 1000);
+    let left = due - time;
+    if due < began - SLACK {
+        // Another server took it, or this one did before a restart.
+        Judged::Void
+    } else if left <= -LATE || left > wait + SLACK {
         Judged::Void
     } else if left <= early(wait) {
         Judged::Due
@@ -168,18 +177,29 @@ mod tests {
     fn a_ticket_counts_from_a_second_and_2_percent_of_its_wait_early_until_a_minute_late() {
         let ten = claim(NOON, 10 * SECOND);
         let early = 1_200_000;
-        assert_eq!(judge(NOON - early - 1, ten), Judged::Early(1_201));
+        assert_eq!(judge(0, NOON - early - 1, ten), Judged::Early(1_201));
         for time in [-early, 0, LATE - 1] {
-            assert_eq!(judge(NOON + time, ten), Judged::Due);
+            assert_eq!(judge(0, NOON + time, ten), Judged::Due);
         }
-        assert_eq!(judge(NOON + LATE, ten), Judged::Void);
+        assert_eq!(judge(0, NOON + LATE, ten), Judged::Void);
     }
 
     #[test]
     fn a_ticket_from_the_future_is_void() {
         let ten = claim(NOON, 10 * SECOND);
-        assert_eq!(judge(NOON - 11 * SECOND, ten), Judged::Early(11_000));
-        assert_eq!(judge(NOON - 11 * SECOND - 1, ten), Judged::Void);
+        assert_eq!(judge(0, NOON - 11 * SECOND, ten), Judged::Early(11_000));
+        assert_eq!(judge(0, NOON - 11 * SECOND - 1, ten), Judged::Void);
+    }
+
+    #[test]
+    fn a_ticket_for_an_instant_before_the_server_began_is_void() {
+        let ten = claim(NOON, 10 * SECOND);
+        for (began, judged) in [
+            (NOON + SLACK, Judged::Due),
+            (NOON + SLACK + 1, Judged::Void),
+        ] {
+            assert_eq!(judge(began, began, ten), judged);
+        }
     }
 
     #[test]
