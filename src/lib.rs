@@ -94,6 +94,8 @@
 //! | `slots` | no | `redial::Slots`, with which a server hands out slots and tickets |
 //! | `codec` | no | [`Verdict::of`] sees the `io::Error` inside of tokio-util's `LinesCodecError` |
 //! | `test-util` | no | [`redial::test`](https://docs.rs/redial/latest/redial/test/index.html), a kit for the tests of your program |
+//! | `tracing` | no | [`redial::observe`](https://docs.rs/redial/latest/redial/observe/index.html): a span of each outage, and events in it |
+//! | `metrics` | no | the same module: counts and lengths of outages, for any exporter |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //!
 //! Without features the crate is `no_std` with `alloc`. On targets without 64-bit
@@ -160,6 +162,10 @@ pub mod budget;
 mod control;
 #[cfg(feature = "tokio")]
 mod driver;
+
+// Observers, for the driver.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+pub mod observe;
 
 // A connector, for the driver. In loom's tests tokio has no sockets.
 #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]

@@ -66,6 +66,10 @@ pub enum Event<'a, E> {
         silent: Option<Silent>,
         /// Who must act, if [advice](crate::Redial::advise) on the error says so.
         actor: Option<Actor>,
+        /// How many attempts the outage has had, if the connection was up for less than
+        /// [`stable_after`](crate::Config::stable_after), so that the outage before it
+        /// goes on. 0 if a new outage begins.
+        attempts: u32,
     },
     /// The server asked for a longer wait than
     /// [`hint_cap`](crate::Config::hint_cap) allows, so the client comes back sooner.
@@ -97,4 +101,7 @@ pub enum Event<'a, E> {
         /// Who must act, if [advice](crate::Redial::advise) on the last error says so.
         actor: Option<Actor>,
     },
+    /// A handle, a wrapper or the driver's own caller has closed the driver. There will
+    /// be no connection and no event any more.
+    Closed,
 }

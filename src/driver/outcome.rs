@@ -85,15 +85,16 @@ impl<E, P: Policy> Core<E, P> {
         if error.is_none() {
             self.clear_actor();
         }
-        let actor = self.actor();
+        let now = self.now();
+        let (attempts, actor) = (self.attempts_before(now), self.actor());
         self.tell(&Event::Lost {
             error,
             verdict,
             silent,
             actor,
+            attempts,
         });
         self.tell_of_cut(verdict);
-        let now = self.now();
         let next = self.outage.lost_with(Duration::from_nanos(now), verdict);
         match silent {
             Some(silent) => self.note_silence(silent, verdict),
@@ -101,6 +102,16 @@ impl<E, P: Policy> Core<E, P> {
         }
         let plan = self.plan(next, verdict);
         self.obey(now, next, plan);
+    }
+
+    /// How many attempts the outage has had that goes on with a loss; 0 if a new one
+    /// begins.
+    fn attempts_before(&self, now: u64) -> u32 {
+        if self.outage.outlasts_connection(Duration::from_nanos(now)) {
+            self.outage.attempts()
+        } else {
+            0
+        }
     }
 
     /// The attempt failed. `keep` says whether the connector wants to know the error.

@@ -282,9 +282,13 @@ impl<E, P: Policy> Core<E, P> {
                 .outage
                 .restore(&saved, Duration::ZERO, Duration::from_nanos(now));
         }
+        let is_first = !matches!(self.phase, Phase::Closed);
         self.enter(Phase::Closed);
         if let Some(control) = self.control() {
             control.finish();
+        }
+        if is_first {
+            self.tell(&Event::Closed);
         }
     }
 }

@@ -336,6 +336,12 @@ impl<P: Policy> Outage<P> {
         self.progress.is_ongoing()
     }
 
+    /// Whether the outage goes on if the connection is lost now.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn outlasts_connection(&self, now: Duration) -> bool {
+        self.progress.is_ongoing() && !self.progress.has_healed(&self.config, self.look(now))
+    }
+
     /// The present outage, to carry it over a restart of the program.
     ///
     /// An attempt in flight is saved as one that stalled, because the program may

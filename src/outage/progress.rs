@@ -375,7 +375,7 @@ impl Progress {
     }
 
     /// A connection has been up for long enough to end the outage.
-    fn has_healed(&self, config: &Config, now: u64) -> bool {
+    pub(super) fn has_healed(&self, config: &Config, now: u64) -> bool {
         self.phase == Phase::Up && now.saturating_sub(self.up_since) >= config.stable_uptime()
     }
 

@@ -101,6 +101,8 @@ pub enum What {
         /// Why.
         reason: Reason,
     },
+    /// The driver is closed.
+    Closed,
     /// An event that a recorder leaves out.
     Other,
 }
@@ -128,6 +130,7 @@ impl<E> From<&Event<'_, E>> for What {
             Event::Suspended => Self::Suspended,
             Event::Waiting { attempt, wait, .. } => Self::Waiting { attempt, wait },
             Event::GaveUp { reason, .. } => Self::GaveUp { reason },
+            Event::Closed => Self::Closed,
             #[allow(unreachable_patterns)] // until there is an event that it leaves out
             _ => Self::Other,
         }
