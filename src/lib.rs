@@ -215,10 +215,10 @@ pub use budget::{AnyBudget, Budget};
 #[cfg(feature = "tokio")]
 pub use clock::Instant;
 #[cfg(feature = "tokio")]
-pub use control::{Handle, Status, WaitsFor, Watch, Why};
+pub use control::{Handle, RenewalHold, Status, WaitsFor, Watch, Why};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    AttemptInfo, BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event,
+    AttemptInfo, AttemptKind, BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event,
     MarkEstablished, MaybeSend, Redial, Then, WithInfo, with_info,
 };
 #[cfg(feature = "tokio")]
@@ -234,7 +234,7 @@ pub use wrap::{
 #[cfg(feature = "tokio")]
 pub mod future {
     pub use crate::budget::AnyReserve;
-    pub use crate::driver::{Connecting, Ready, ThenAttempt};
+    pub use crate::driver::{Connecting, Ready, Renewed, ThenAttempt};
     pub use crate::wrap::{SharedReady, Watching};
 }
 

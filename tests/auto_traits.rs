@@ -10,14 +10,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use redial::future::{AnyReserve, Connecting, Ready as RedialReady, SharedReady, Watching};
+use redial::future::{
+    AnyReserve, Connecting, Ready as RedialReady, Renewed, SharedReady, Watching,
+};
 use redial::policy::BucketPolicy;
 use redial::{
     AnyBudget, BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays,
     Error, Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness,
-    Monitor, Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, Reserved,
-    SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Silent, Status, Stratified,
-    TokenBucket, Verdict, Watch, tcp,
+    Monitor, Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, RenewalHold,
+    Reserved, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Silent, Status,
+    Stratified, TokenBucket, Verdict, Watch, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -139,6 +141,8 @@ facts! {
     Connecting<'static, Dial, Stratified>: + Send, - Sync, - Unpin;
     Connecting<'static, Local, Stratified>: - Send, - Sync, - Unpin;
     Connecting<'static, Immovable, Stratified>: + Send, - Sync, - Unpin;
+    Renewed<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
+    RenewalHold: + Send, + Sync, + Unpin;
     tcp::Dial: + Send, + Sync, + Unpin;
     tcp::Dialing: + Send, - Sync, + Unpin;
     tcp::Target: + Send, + Sync, + Unpin;

@@ -39,6 +39,7 @@ pub struct Advice {
     actor: Option<Actor>,
     proof: Proof,
     is_elsewhere: bool,
+    is_one_at_a_time: bool,
 }
 
 /// Who must act before another attempt can help.
@@ -108,6 +109,7 @@ impl Advice {
             actor,
             proof: Proof::Once,
             is_elsewhere: false,
+            is_one_at_a_time: false,
         }
     }
 
@@ -158,6 +160,16 @@ impl Advice {
         }
     }
 
+    /// The server allows a client one connection at a time, and refused another. A
+    /// [renewal](crate::Redial::max_age) then closes the connection before it makes the
+    /// next one; see `Redial::one_at_a_time`.
+    pub const fn one_at_a_time(self) -> Self {
+        Self {
+            is_one_at_a_time: true,
+            ..self
+        }
+    }
+
     /// The verdict, if a single answer is believed.
     pub const fn verdict(self) -> Verdict {
         self.verdict
@@ -172,6 +184,11 @@ impl Advice {
     /// or the next on the client's list. The verdict is for the server that answered.
     pub const fn is_elsewhere(self) -> bool {
         self.is_elsewhere
+    }
+
+    /// Whether the server allows a client one connection at a time.
+    pub const fn is_one_at_a_time(self) -> bool {
+        self.is_one_at_a_time
     }
 
     /// Whether a single answer is too little to stop for; see
@@ -189,6 +206,7 @@ impl Advice {
         match self.actor {
             Some(Actor::There | Actor::Either) => Self {
                 is_elsewhere: self.is_elsewhere,
+                is_one_at_a_time: self.is_one_at_a_time,
                 ..Self::after(UNATTENDED)
             },
             Some(Actor::Here) | None => self,

@@ -38,6 +38,11 @@ use crate::verdict::Verdict;
 /// [`press_interval`](crate::Redial::press_interval)), and each attempt pays the
 /// [budget](crate::Redial::budget). The limits of the outage go on in all cases.
 ///
+/// # To replace a connection that is about to end
+///
+/// [`renew_within`](Self::renew_within) makes the next connection while this one still
+/// serves, and [`renew_now`](Self::renew_now) does so at a time that the program chooses.
+///
 /// # To hold
 ///
 /// | | [`pause`](Self::pause) | [`suspend`](Self::suspend) | [`close`](Self::close) |
@@ -50,7 +55,7 @@ use crate::verdict::Verdict;
 /// | for | a device that is offline | an app in the background | the end |
 #[derive(Clone)]
 pub struct Handle {
-    control: Arc<Control>,
+    pub(super) control: Arc<Control>,
 }
 
 impl Handle {

@@ -7,9 +7,11 @@
 mod handle;
 #[cfg(all(test, loom))]
 mod interleavings;
+mod renewal;
 mod status;
 mod watch;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Waker};
@@ -24,6 +26,8 @@ use crate::verdict::Verdict;
 use watch::Watchers;
 
 pub use handle::Handle;
+pub use renewal::RenewalHold;
+pub(crate) use renewal::{AskedRenewal, Grace};
 pub use status::{Status, WaitsFor, Why};
 pub use watch::Watch;
 
@@ -62,6 +66,10 @@ struct State {
     hold_seen: bool,
     /// How the present connection is to end, by its generation.
     ending: Option<(u64, Ending)>,
+    /// The renewal that is asked for, and of which connection.
+    asked: Option<(u64, Box<AskedRenewal>)>,
+    /// How many guards hold renewals back.
+    renewal_holds: u32,
     /// The connection that did its work, by its generation.
     healed: u64,
     /// The number of the present connection, or of the last one.
@@ -114,6 +122,8 @@ pub(crate) enum Ending {
     Reconnect,
     /// It is dropped, and none follows for now.
     Suspend,
+    /// It is replaced by one that the server does not allow beside it.
+    MakesRoom,
 }
 
 /// What the handles ask of the driver.
@@ -158,6 +168,8 @@ impl Control {
                 held: None,
                 hold_seen: false,
                 ending: None,
+                asked: None,
+                renewal_holds: 0,
                 healed: 0,
                 generation,
                 changed: false,
@@ -333,7 +345,10 @@ impl Control {
     /// not, calls go straight to it. Each change is flagged under its lock, so that
     /// no flag overtakes another.
     fn flag(&self, state: &State) {
-        let disturbed = state.ending.is_some() || state.hold == Hold::Suspended || self.is_closed();
+        let disturbed = state.ending.is_some()
+            || state.asked.is_some()
+            || state.hold == Hold::Suspended
+            || self.is_closed();
         self.disturbed.store(disturbed, Ordering::Release);
     }
 
@@ -365,11 +380,13 @@ impl Control {
         ) {
             state.press = None;
         }
+        let mut asked = None;
         if let Status::Connected { .. } = status {
             state.changed = false;
         } else {
             // What was asked of a connection that is gone.
             state.ending = None;
+            asked = state.asked.take();
             self.flag(&state);
         }
         let is_new = state.status != status;
@@ -378,7 +395,7 @@ impl Control {
         let before = mem::replace(&mut state.status, status);
         // A waker may run anything, so it is not woken under the lock.
         drop(state);
-        drop(before);
+        drop((before, asked));
         wakers.into_iter().for_each(Waker::wake);
     }
 

@@ -56,6 +56,13 @@ impl<E, P: Policy> Core<E, P> {
         let is_asked_for = mem::take(&mut advised.is_asked_for);
         let advice = (advised.advise)(error);
         extras.actor = advice.and_then(Advice::actor);
+        if advice.is_some_and(Advice::is_one_at_a_time) {
+            self.set_one_at_a_time();
+        }
+        let extras = self.extras();
+        let Some(advised) = &mut extras.advised else {
+            return by_kind(error, None);
+        };
         match advice {
             Some(advice) if extras.unattended => advised.stops.judge(advice.unattended(), now),
             Some(advice) if is_asked_for => advice.verdict(),

@@ -68,6 +68,17 @@ impl Drop for Payer {
     }
 }
 
+/// A token for an attempt beside a connection.
+#[derive(Clone, Copy)]
+pub(super) enum Token {
+    /// It is there, or none is needed.
+    There,
+    /// It is due then.
+    Due(u64),
+    /// The budget was asked, and may take until then to answer.
+    Asked(u64),
+}
+
 impl<E, P: Policy> Core<E, P> {
     fn payer(&mut self) -> Option<&mut Payer> {
         self.extras.as_deref_mut()?.payer.as_deref_mut()
@@ -116,43 +127,87 @@ impl<E, P: Policy> Core<E, P> {
 
     /// The token is taken. Waits until it is there.
     pub(super) fn wait_for_token(&mut self, reserved: Reserved) {
+        let source = reserved.source();
         let now = self.now();
-        let until = match reserved.due() {
-            Some(due) => self.time_of(due),
-            None => after(now, reserved.wait()),
-        };
-        if until <= now {
+        let Some(until) = self.hold_token(now, reserved) else {
             self.enter(Phase::Due); // and the token is used at once
             return;
-        }
-        let source = reserved.source();
-        if let Some(payer) = self.payer() {
-            payer.reserved = Some(reserved);
-        }
+        };
         self.enter(Phase::Paying { wall: 0 });
         self.timers.set(Timer::Budget, until);
         self.begin_naps(now, until);
         self.announce_wait_of(Duration::from_nanos(until - now), Some(source));
     }
 
-    /// The token is there. Uses it, or takes another if it was there too long ago.
-    pub(super) fn spend(&mut self) {
-        if self.is_late() {
+    /// When the token is due. `None` if it is there.
+    fn hold_token(&mut self, now: u64, reserved: Reserved) -> Option<u64> {
+        let until = match reserved.due() {
+            Some(due) => self.time_of(due),
+            None => after(now, reserved.wait()),
+        };
+        if until <= now {
+            return None;
+        }
+        if let Some(payer) = self.payer() {
+            payer.reserved = Some(reserved);
+        }
+        Some(until)
+    }
+
+    /// Takes a token for an attempt beside a connection.
+    pub(super) fn pay_beside(&mut self, now: u64) -> Token {
+        let Some(payer) = self.payer() else {
+            return Token::There;
+        };
+        let mut question = payer.budget.reserve();
+        if let Some(reserved) = question.take_now() {
+            return self.token(now, reserved);
+        }
+        payer.asking = Some(question);
+        Token::Asked(after(now, payer.budget.bound()))
+    }
+
+    /// The answer to a question that was asked for an attempt beside a connection.
+    pub(super) fn poll_asked_beside(&mut self, now: u64, cx: &mut Context<'_>) -> Poll<Token> {
+        let answer = match self.payer() {
+            Some(payer) => ready!(payer.poll_answer(cx)),
+            None => None,
+        };
+        Poll::Ready(match answer {
+            Some(reserved) => self.token(now, reserved),
+            None => Token::There,
+        })
+    }
+
+    fn token(&mut self, now: u64, reserved: Reserved) -> Token {
+        self.hold_token(now, reserved)
+            .map_or(Token::There, Token::Due)
+    }
+
+    /// Uses the token that was due then, unless that is too long ago. Whether it did.
+    pub(super) fn spend_token(&mut self, due: u64) -> bool {
+        if self.is_late(due) {
             self.refund();
-            self.pay();
-            return;
+            return false;
         }
         if let Some(payer) = self.payer() {
             payer.reserved = None;
         }
-        self.enter(Phase::Due);
+        true
+    }
+
+    /// The token is there. Uses it, or takes another if it was there too long ago.
+    pub(super) fn spend(&mut self) {
+        let due = self.timers.get(Timer::Budget);
+        if due.is_none_or(|due| self.spend_token(due)) {
+            self.enter(Phase::Due);
+        } else {
+            self.pay();
+        }
     }
 
     /// Whether an attempt that begins now is too late for its token.
-    fn is_late(&mut self) -> bool {
-        let Some(due) = self.timers.get(Timer::Budget) else {
-            return false;
-        };
+    fn is_late(&mut self, due: u64) -> bool {
         let period = self.payer().map(|payer| payer.budget.period());
         let slack = TOKEN_SLACK.max(period.unwrap_or_default());
         self.now() > after(due, slack)

@@ -71,6 +71,34 @@ pub enum Event<'a, E> {
         /// goes on. 0 if a new outage begins.
         attempts: u32,
     },
+    /// A [renewal](crate::Redial::max_age) is due, and its attempt begins in the next poll
+    /// of the driver, or once the [budget](crate::Redial::budget) has a token.
+    #[non_exhaustive]
+    RenewalDue {
+        /// The number of the attempt, counted from 1 since the last renewal that led to a
+        /// stable connection.
+        attempt: u32,
+    },
+    /// A renewal succeeded: its connection has taken the place of the present one.
+    #[non_exhaustive]
+    Renewed {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// The attempt of a renewal failed. The present connection stays.
+    #[non_exhaustive]
+    RenewalFailed {
+        /// The number of the attempt.
+        attempt: u32,
+        /// The error of the attempt. `None` if it took longer than its timeout, if it
+        /// panicked, or if it was dropped.
+        error: Option<&'a E>,
+        /// What the failure means for the next attempt. After a
+        /// [`Stop`](crate::Verdict::Stop) none follows before the connection has ended.
+        verdict: Verdict,
+        /// Who must act, if [advice](crate::Redial::advise) on the error says so.
+        actor: Option<Actor>,
+    },
     /// The server asked for a longer wait than
     /// [`hint_cap`](crate::Config::hint_cap) allows, so the client comes back sooner.
     #[non_exhaustive]

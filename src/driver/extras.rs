@@ -10,6 +10,7 @@ use super::budget::Payer;
 use super::event::Event;
 use super::maybe_send::MaybeSend;
 use super::outcome::Last;
+use super::renewal::Renewal;
 use super::state::Core;
 use crate::advice::Actor;
 use crate::clock::{self, WallTime};
@@ -38,6 +39,8 @@ pub(super) struct Extras<E> {
     pub(super) spread_first: Duration,
     /// The first connect pays the budget, too.
     pub(super) pay_first: bool,
+    /// In a box of its own, as few programs have it.
+    pub(super) renewal: Option<Box<Renewal>>,
     /// How the last attempt ended, for the caller that is told that the driver
     /// gave up.
     last: Last<E>,
@@ -57,6 +60,7 @@ impl<E> Default for Extras<E> {
             describe: None,
             spread_first: Duration::ZERO,
             pay_first: false,
+            renewal: None,
             last: Last::Unknown,
         }
     }
@@ -91,11 +95,14 @@ impl<E, P: Policy> Core<E, P> {
         }
     }
 
-    /// Whether a handle or an observer sees what the driver does, or a count of stops.
+    /// Whether a handle or an observer sees what the driver does, or a count of stops,
+    /// or the age of its connections.
     pub(super) fn is_watched(&self) -> bool {
         let extras = self.extras.as_ref();
         self.control().is_some()
-            || extras.is_some_and(|extras| extras.observe.is_some() || extras.advised.is_some())
+            || extras.is_some_and(|extras| {
+                extras.observe.is_some() || extras.advised.is_some() || extras.renewal.is_some()
+            })
     }
 
     /// What an error means for the next attempt.

@@ -16,21 +16,57 @@ use crate::outage::AttemptPhase;
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptInfo<'a, E> {
     number: u32,
+    kind: AttemptKind,
     last_error: Option<&'a E>,
+    hint: Option<&'a str>,
     /// Where a connector of [`with_info`] keeps the mark of its attempt.
     mark: Option<&'a OnceLock<MarkEstablished>>,
 }
 
 impl<'a, E> AttemptInfo<'a, E> {
-    pub(super) fn new(number: u32, last_error: Option<&'a E>) -> Self {
+    #[inline]
+    pub(super) fn new(
+        number: u32,
+        kind: AttemptKind,
+        last_error: Option<&'a E>,
+        hint: Option<&'a str>,
+    ) -> Self {
         Self {
             number,
+            kind,
             last_error,
+            hint,
             mark: None,
         }
     }
 
-    /// The number of the attempt, counted from 1 in each outage.
+    /// An attempt of which there is nothing else to know.
+    #[inline]
+    pub(super) fn first(number: u32) -> Self {
+        Self::new(number, AttemptKind::First, None, None)
+    }
+
+    /// The same for a step with another type of error.
+    pub(super) fn for_step<F>(self) -> AttemptInfo<'a, F> {
+        AttemptInfo::new(self.number, self.kind, None, self.hint)
+    }
+
+    /// What the attempt is for. After a renewal, for instance, a server may still have the
+    /// subscriptions of the connection that is replaced.
+    pub fn kind(&self) -> AttemptKind {
+        self.kind
+    }
+
+    /// What the announcer of a renewal gave for this attempt, if it gave something; see
+    /// [`Handle::renew_with_hint`](crate::Handle::renew_with_hint). No other attempt gets
+    /// it.
+    pub fn hint(&self) -> Option<&'a str> {
+        self.hint
+    }
+
+    /// The number of the attempt, counted from 1 in each outage. Attempts of
+    /// [renewals](AttemptKind::Renewal) are counted apart from them, from 1 since the last
+    /// one that led to a stable connection.
     pub fn number(&self) -> u32 {
         self.number
     }
@@ -72,6 +108,22 @@ impl<'a, E> AttemptInfo<'a, E> {
             None => MarkEstablished::default(),
         }
     }
+}
+
+/// What an attempt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttemptKind {
+    /// The first connect, or another try of it. Also the first one after a
+    /// [suspension](crate::Handle::suspend).
+    First,
+    /// The connection was lost, or was closed because the server
+    /// [allows one at a time](crate::Redial::one_at_a_time). Also if the driver has given
+    /// up since.
+    AfterLoss,
+    /// A connection is up, and this one is to take its place; see
+    /// [`Redial::max_age`](crate::Redial::max_age).
+    Renewal,
 }
 
 /// Tells the driver that the transport of an attempt is established; see
@@ -136,7 +188,7 @@ where
     type Attempt = Fut;
 
     fn connect(&mut self) -> Fut {
-        self.connect_with(AttemptInfo::new(1, None))
+        self.connect_with(AttemptInfo::first(1))
     }
 
     fn connect_with(&mut self, info: AttemptInfo<'_, E>) -> Fut {

@@ -69,15 +69,20 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.connection = None;
         if let Phase::Up { .. } = self.core.phase {
             self.core.end(ending, error);
+            // An attempt beside the connection may be that of the outage now.
+            if !matches!(self.core.phase, Phase::Connecting { .. }) {
+                self.end_flight();
+            }
         }
     }
 
     /// What a handle asks of the connection that is up, if anything. The caller
     /// must [end](Self::end) it so.
-    pub(crate) fn take_ending(&self) -> Option<Ending> {
+    pub(crate) fn take_ending(&mut self) -> Option<Ending> {
         if !self.core.is_disturbed() || !matches!(self.core.phase, Phase::Up { .. }) {
             return None;
         }
+        self.take_asked();
         self.core.control()?.take_ending()
     }
 
@@ -94,6 +99,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     #[cold]
     fn obey_now(&mut self) -> Option<C::Connection> {
         if self.core.is_closed() {
+            self.end_flight();
             return self.connection.take();
         }
         let ending = self.take_ending()?;

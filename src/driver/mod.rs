@@ -6,6 +6,7 @@
 //!   the policy;
 //! - an attempt is made too early, twice or never: [`phases`], and [`outcome`] for
 //!   what follows from a failure or a loss;
+//! - a connection is replaced too early, too late or twice: [`renewal`];
 //! - an attempt or a timer is left behind: [`flight`];
 //! - a call hangs, or loses something when it is dropped: [`future`], [`run`];
 //! - a press has no effect, or a status is wrong: [`pressed`], and `control`;
@@ -13,6 +14,7 @@
 //! - a limit is ignored: `outage`. The driver only does what `outage` says.
 
 mod advised;
+mod beside;
 mod boxed;
 mod budget;
 mod builder;
@@ -30,6 +32,8 @@ mod nap;
 mod outcome;
 mod phases;
 mod pressed;
+mod renew;
+mod renewal;
 mod run;
 mod saved;
 mod silence;
@@ -56,8 +60,9 @@ pub use connect::Connect;
 pub use error::{BoxError, Error};
 pub use event::Event;
 pub use future::{Connecting, Ready};
-pub use info::{AttemptInfo, MarkEstablished, WithInfo, with_info};
+pub use info::{AttemptInfo, AttemptKind, MarkEstablished, WithInfo, with_info};
 pub use maybe_send::MaybeSend;
+pub use renew::Renewed;
 pub use then::{Then, ThenAttempt};
 
 /// Keeps one connection up: connects, waits, and connects again.

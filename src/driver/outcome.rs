@@ -78,6 +78,21 @@ impl<E, P: Policy> Core<E, P> {
 
     /// The connection is gone.
     pub(super) fn lost(&mut self, verdict: Verdict, error: Option<&E>, silent: Option<Silent>) {
+        let (now, next) = self.note_loss(verdict, error, silent);
+        if self.adopts(now, next) {
+            return;
+        }
+        let plan = self.plan(next, verdict);
+        self.obey(now, next, plan);
+    }
+
+    /// Tells all who must know that the connection is gone, and asks what follows.
+    pub(super) fn note_loss(
+        &mut self,
+        verdict: Verdict,
+        error: Option<&E>,
+        silent: Option<Silent>,
+    ) -> (u64, Next) {
         if self.control().is_some_and(Control::take_healed) {
             self.outage.healed();
         }
@@ -100,8 +115,7 @@ impl<E, P: Policy> Core<E, P> {
             Some(silent) => self.note_silence(silent, verdict),
             None => self.note(error, verdict, None),
         }
-        let plan = self.plan(next, verdict);
-        self.obey(now, next, plan);
+        (now, next)
     }
 
     /// How many attempts the outage has had that goes on with a loss; 0 if a new one
@@ -228,6 +242,7 @@ impl<E, P: Policy> Core<E, P> {
             control.connected();
             self.note_since();
         }
+        self.begin_age();
         self.tell(&Event::Connected { attempt, elapsed });
     }
 

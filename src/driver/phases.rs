@@ -20,7 +20,7 @@ use core::time::Duration;
 use super::connect::Connect;
 use super::event::Event;
 use super::flight::{Flight, poll_or_drop};
-use super::info::AttemptInfo;
+use super::info::{AttemptInfo, AttemptKind};
 use super::outcome::{Failure, Last};
 use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
@@ -58,7 +58,7 @@ impl<E, P: Policy> Core<E, P> {
             self.phase = Phase::Connecting {
                 since: Noted::NEVER,
             };
-            let info = AttemptInfo::new(1, None);
+            let info = AttemptInfo::first(1);
             flight.as_mut().begin(connector.connect_with(info));
             match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                 Ok(connection) => {
@@ -126,8 +126,8 @@ impl<E, P: Policy> Core<E, P> {
                     if !self.attempt_begins() {
                         continue;
                     }
-                    let last = self.take_last();
-                    let info = self.attempt_info(&last);
+                    let (last, hint) = (self.take_last(), self.take_hint());
+                    let info = self.attempt_info(&last, hint.as_deref());
                     flight.as_mut().begin(connector.connect_with(info));
                 }
                 Phase::First => self.spread_first(),
@@ -195,18 +195,29 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 Phase::Closed => return Poll::Ready(Err(Over::Closed)),
                 // It was handed over, and another is asked for: so it is lost.
-                Phase::Up { .. } => {
-                    let ending = self.control().and_then(Control::take_ending);
-                    let lost = Ending::Lost(Verdict::default());
-                    self.end(ending.unwrap_or(lost), None);
-                }
+                Phase::Up { .. } => self.lost_unreported(flight.as_mut()),
             }
         }
     }
 
+    /// The connection is lost, as its owner asks for another one.
+    fn lost_unreported<A>(&mut self, flight: Pin<&mut Flight<A>>) {
+        let ending = self.control().and_then(Control::take_ending);
+        self.end(ending.unwrap_or(Ending::Lost(Verdict::default())), None);
+        // The attempt beside the connection, unless it is that of the outage now.
+        if !matches!(self.phase, Phase::Connecting { .. }) {
+            flight.end();
+        }
+    }
+
     /// What the connector can know about an attempt.
-    fn attempt_info<'a>(&self, last: &'a Last<E>) -> AttemptInfo<'a, E> {
-        AttemptInfo::new(self.attempt_number(), last.error())
+    fn attempt_info<'a>(&self, last: &'a Last<E>, hint: Option<&'a str>) -> AttemptInfo<'a, E> {
+        let kind = if self.outage.began_with_loss() {
+            AttemptKind::AfterLoss
+        } else {
+            AttemptKind::First
+        };
+        AttemptInfo::new(self.attempt_number(), kind, last.error(), hint)
     }
 
     /// The caller is told that no connection follows.

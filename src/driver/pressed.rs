@@ -150,7 +150,10 @@ impl<E, P: Policy> Core<E, P> {
                 let paid = !self.outage.is_ongoing() && !pays_first;
                 self.suspended(paid);
             }
-            (Hold::Suspended, Phase::Up { .. }) => self.suspended(false),
+            (Hold::Suspended, Phase::Up { .. }) => {
+                flight.end();
+                self.suspended(false);
+            }
             (Hold::Paused, Phase::Connecting { .. }) => {
                 // The attempt goes on, although a press was about to end it.
                 self.timers.stop(Timer::Wait);
@@ -171,6 +174,7 @@ impl<E, P: Policy> Core<E, P> {
             self.outage.healed();
         }
         self.count(What::Lost);
+        self.end_renewal();
         let now = self.now();
         self.outage.suspended(Duration::from_nanos(now));
         self.note_suspension();
@@ -189,6 +193,9 @@ impl<E, P: Policy> Core<E, P> {
             Ending::Reconnect => {
                 self.lost(Verdict::default(), error, None);
                 self.press(Press::Reconnect);
+            }
+            Ending::MakesRoom => {
+                self.make_room();
             }
             Ending::Suspend => {
                 self.suspended(false);
@@ -275,6 +282,7 @@ impl<E, P: Policy> Core<E, P> {
     /// Ends the driver: there will be no attempt any more.
     pub(super) fn close(&mut self) {
         self.refund();
+        self.end_renewal();
         if let Some(saved) = self.take_restored() {
             // For those who save it once more.
             let now = self.now();

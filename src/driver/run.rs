@@ -1,15 +1,16 @@
 //! A session on each connection.
 
-use alloc::sync::Arc;
 use core::future::poll_fn;
 use core::ops::ControlFlow;
 use core::pin::pin;
-use core::task::Poll;
+use core::task::{Context, Poll};
 
 use super::Redial;
 use super::connect::Connect;
 use super::error::Error;
-use crate::control::{Control, Ending};
+use super::renewal::{DRAIN, Turn};
+use crate::clock::after;
+use crate::control::Ending;
 use crate::policy::Policy;
 
 impl<C: Connect, P: Policy> Redial<C, P> {
@@ -42,6 +43,14 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// # Ok(()) }
     /// ```
     ///
+    /// # Renewal
+    ///
+    /// A [renewal](Self::max_age) runs beside the session. When the next connection is up,
+    /// the session keeps its own for up to 30 s, and is dropped then. It can return sooner,
+    /// with any result but `Break`: that is no loss, and the next session begins at once. A
+    /// [`Handle`](crate::Handle) tells the session of the renewal: the
+    /// [generation](crate::Status::Connected) in the status is higher.
+    ///
     /// To `tokio::spawn` it, write `async move |connection|`: compilers do not
     /// see yet that a session is `Send` if it borrows its captures.
     ///
@@ -70,9 +79,11 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             let Some(connection) = self.take() else {
                 continue;
             };
-            let control = self.core.control.0.get().cloned();
-            match until_disturbed(session(connection), control).await {
+            let (outcome, is_replaced) = self.beside(session(connection)).await;
+            match outcome {
                 Ok(Ok(ControlFlow::Break(value))) => return Ok(value),
+                // The end of a connection that has a successor is no loss.
+                Ok(_) if is_replaced => {}
                 Ok(Ok(ControlFlow::Continue(()))) => self.ended(),
                 Ok(Err(error)) => self.lost_with(error),
                 Err(Some(ending)) => self.end(ending, None),
@@ -80,25 +91,55 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             }
         }
     }
-}
 
-/// What `session` returns, unless a handle ends its connection first. `Err(None)`
-/// if a handle closes the driver.
-async fn until_disturbed<F: Future>(
-    session: F,
-    control: Option<Arc<Control>>,
-) -> Result<F::Output, Option<Ending>> {
-    let mut session = pin!(session);
-    poll_fn(|cx| {
-        if let Some(control) = control.as_deref() {
-            if control.await_disturbance(cx.waker()) {
-                let ending = control.take_ending();
-                if ending.is_some() || control.is_closed() {
+    /// What `session` returns, and whether its connection was replaced meanwhile. `Err` if
+    /// the connection must end first, and `Err(None)` if a handle closes the driver or the
+    /// session had its time.
+    async fn beside<F: Future>(&mut self, session: F) -> (Result<F::Output, Option<Ending>>, bool) {
+        let mut session = pin!(session);
+        // When the session of a connection that was replaced must end.
+        let mut until = None;
+        let outcome = poll_fn(|cx| {
+            if self.await_disturbance(cx.waker()) {
+                let ending = self.take_ending();
+                if ending.is_some() || self.is_closed() {
                     return Poll::Ready(Err(ending));
                 }
             }
+            if self.renews() {
+                if let Poll::Ready(ending) = self.poll_beside_session(&mut until, cx) {
+                    return Poll::Ready(Err(ending));
+                }
+            }
+            session.as_mut().poll(cx).map(Ok)
+        })
+        .await;
+        (outcome, until.is_some())
+    }
+
+    /// Drives the renewal. Ready if the session must end.
+    #[cold]
+    fn poll_beside_session(
+        &mut self,
+        until: &mut Option<u64>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Ending>> {
+        if until.is_none() {
+            match self.poll_renewal(cx, true) {
+                Poll::Ready(Turn::End(ending)) => return Poll::Ready(Some(ending)),
+                Poll::Ready(Turn::Renewed(connection)) => {
+                    self.connection = Some(connection);
+                    *until = Some(after(self.core.now(), DRAIN));
+                }
+                Poll::Ready(Turn::NeedsRoom) | Poll::Pending => {}
+            }
         }
-        session.as_mut().poll(cx).map(Ok)
-    })
-    .await
+        match (*until, &mut self.flight) {
+            (Some(until), Some(flight)) => {
+                let until = self.core.instant(until);
+                flight.as_mut().poll_sleep(until, cx).map(|()| None)
+            }
+            _ => Poll::Pending,
+        }
+    }
 }

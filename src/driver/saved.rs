@@ -15,6 +15,7 @@ impl<E, P: Policy> Core<E, P> {
     /// Forgets the present outage, and goes on with `saved` when it is polled.
     pub(super) fn restore(&mut self, saved: SavedOutage) {
         self.refund();
+        self.end_renewal();
         self.set_last(Last::Unknown);
         self.enter(Phase::Restored);
         self.clear_actor();

@@ -51,12 +51,12 @@ where
     type Attempt = ThenAttempt<C::Attempt, Fut>;
 
     fn connect(&mut self) -> Self::Attempt {
-        self.connect_with(AttemptInfo::new(1, None))
+        self.connect_with(AttemptInfo::first(1))
     }
 
     fn connect_with(&mut self, info: AttemptInfo<'_, E>) -> Self::Attempt {
         // The last error is one of the whole.
-        let info = AttemptInfo::new(info.number(), None);
+        let info = info.for_step();
         ThenAttempt {
             step: Step::Dial {
                 attempt: self.dial.connect_with(info),

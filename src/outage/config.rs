@@ -57,6 +57,8 @@ pub struct Config {
     dial_timeout: u32,
 }
 
+const SECOND: u64 = 1_000_000_000;
+
 /// What an attempt has time for.
 #[derive(Clone, Copy)]
 pub(super) enum Limit {
@@ -284,10 +286,28 @@ impl Config {
         nanos(time(self.dial_timeout))
     }
 
+    /// How long an attempt may take if none has stalled, in nanoseconds.
+    #[cfg(feature = "tokio")]
+    pub(super) fn whole_attempt(&self) -> u64 {
+        match self.attempt_timeout {
+            0 => 13 * SECOND,
+            timeout => timeout,
+        }
+    }
+
+    /// The same for an attempt that is no part of an outage.
+    #[cfg(feature = "tokio")]
+    pub(super) fn without_limits(&self) -> Self {
+        Self {
+            max_attempts: u32::MAX,
+            max_elapsed: u64::MAX,
+            ..*self
+        }
+    }
+
     /// How long the next attempt may take, after so many that stalled.
     #[inline]
     pub(super) fn limit(&self, of: Limit, stalled: u8, random: impl FnOnce() -> u64) -> u64 {
-        const SECOND: u64 = 1_000_000_000;
         let (first, most) = match of {
             Limit::Whole => (13 * SECOND, 120 * SECOND),
             Limit::Rest => (60 * SECOND, 300 * SECOND),

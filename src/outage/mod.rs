@@ -1,6 +1,7 @@
 //! One client's outages, without I/O: what happened and when goes in, and how
 //! long to wait, or to give up, comes out.
 
+mod beside;
 mod config;
 #[cfg(feature = "tokio")]
 mod phase;
@@ -20,6 +21,7 @@ use crate::policy::{Cause, Failed, Policy};
 use crate::rng::Rng;
 use crate::verdict::Verdict;
 
+use beside::Beside;
 pub use config::Config;
 pub(crate) use config::config_setters;
 #[cfg(feature = "tokio")]
@@ -121,7 +123,7 @@ pub struct Outage<P: Policy> {
     memory: Option<(P::State, Rng)>,
     seeds: Seeds,
     /// What few outages have: in a box, so that the others need no room for it.
-    shift: Option<Box<Shift>>,
+    rare: Option<Box<Rare<P>>>,
     /// The latest time that this clock has shown.
     latest: u64,
     /// When the present wait ends; [`NEVER`] if there is none.
@@ -129,6 +131,22 @@ pub struct Outage<P: Policy> {
 }
 
 const NEVER: u64 = u64::MAX;
+
+/// What few outages have.
+struct Rare<P: Policy> {
+    shift: Shift,
+    /// The attempts beside a connection that is up.
+    beside: Beside<P>,
+}
+
+impl<P: Policy> Default for Rare<P> {
+    fn default() -> Self {
+        Self {
+            shift: Shift::default(),
+            beside: Beside::default(),
+        }
+    }
+}
 
 /// An outage that was restored, or in which the network has changed.
 #[derive(Debug, Default)]
@@ -171,7 +189,7 @@ impl<P: Policy> Outage<P> {
             policy,
             memory: None,
             seeds,
-            shift: None,
+            rare: None,
             latest: 0,
             due: NEVER,
         }
@@ -305,7 +323,7 @@ impl<P: Policy> Outage<P> {
         let now = self.clock(now);
         if let Some((waits, elapsed)) = self.progress.position(now) {
             self.memory = None;
-            let shift = self.shift.get_or_insert_default();
+            let shift = &mut self.rare.get_or_insert_default().shift;
             (shift.waits, shift.elapsed) = (waits, elapsed);
             shift.worst = Cause::Down;
         }
@@ -315,7 +333,7 @@ impl<P: Policy> Outage<P> {
     pub fn reset(&mut self) {
         self.progress = Progress::default();
         self.memory = None;
-        Shift::begin(&mut self.shift);
+        Shift::begin(shift_of(&mut self.rare));
         self.due = NEVER;
     }
 
@@ -393,13 +411,16 @@ impl<P: Policy> Outage<P> {
         // The outage may have begun before the zero of the caller's clock.
         let ahead = elapsed.saturating_sub(nanos(now));
         let worst = saved.worst();
-        self.shift = (ahead > 0 || worst > Cause::Down).then(|| {
-            Box::new(Shift {
-                ahead,
-                worst,
-                ..Shift::default()
-            })
-        });
+        let shift = Shift {
+            ahead,
+            worst,
+            ..Shift::default()
+        };
+        if let Some(rare) = &mut self.rare {
+            rare.shift = shift;
+        } else if ahead > 0 || worst > Cause::Down {
+            self.rare.get_or_insert_default().shift = shift;
+        }
         self.latest = 0;
         let clock = self.clock(now);
         self.progress = Progress::restored(clock.saturating_sub(elapsed), saved);
@@ -419,7 +440,7 @@ impl<P: Policy> Outage<P> {
     /// `now` on the machine's own clock, which never goes back. Its zero lies
     /// before the beginning of a restored outage.
     fn look(&self, now: Duration) -> u64 {
-        let ahead = self.shift.as_ref().map_or(0, |shift| shift.ahead);
+        let ahead = self.rare.as_ref().map_or(0, |rare| rare.shift.ahead);
         nanos(now).saturating_add(ahead).max(self.latest)
     }
 
@@ -438,7 +459,7 @@ impl<P: Policy> Outage<P> {
         let mut own = Own {
             policy: &self.policy,
             memory: &mut self.memory,
-            shift: &mut self.shift,
+            shift: shift_of(&mut self.rare),
             seeds: &mut self.seeds,
         };
         let next = event(&mut self.progress, &self.config, clock, &mut own);
@@ -480,6 +501,11 @@ impl<P: Policy> Outage<P> {
         }
     }
 
+    /// Whether a loss has begun the outage that goes on.
+    pub(crate) fn began_with_loss(&self) -> bool {
+        self.progress.began_with == progress::Began::Loss
+    }
+
     /// What an attempt without an answer has cost the server.
     pub(crate) fn cause_of_silence(&self) -> Cause {
         self.progress.cause_of_silence()
@@ -511,7 +537,10 @@ impl<P: Policy> Outage<P> {
             policy: AnyPolicy::new(self.policy),
             memory: self.memory.map(|(state, rng)| (AnyState::new(state), rng)),
             seeds: self.seeds,
-            shift: self.shift,
+            rare: self.rare.map(|rare| {
+                let memory = |(state, rng)| (AnyState::new(state), rng);
+                Box::new(rare.with_memory(|before| before.map(memory)))
+            }),
             latest: self.latest,
             due: self.due,
         }
@@ -525,7 +554,7 @@ impl<P: Policy> Outage<P> {
             policy,
             memory: None,
             seeds: self.seeds,
-            shift: self.shift,
+            rare: self.rare.map(|rare| Box::new(rare.with_memory(|_| None))),
             latest: self.latest,
             due: self.due,
         }
@@ -545,7 +574,7 @@ impl<P: Policy> fmt::Debug for Outage<P> {
 struct Own<'a, P: Policy> {
     policy: &'a P,
     memory: &'a mut Option<(P::State, Rng)>,
-    shift: &'a mut Option<Box<Shift>>,
+    shift: Option<&'a mut Shift>,
     seeds: &'a mut Seeds,
 }
 
@@ -556,10 +585,30 @@ impl<P: Policy> Own<'_, P> {
     }
 }
 
+#[inline]
+fn shift_of<P: Policy>(rare: &mut Option<Box<Rare<P>>>) -> Option<&mut Shift> {
+    rare.as_mut().map(|rare| &mut rare.shift)
+}
+
+#[cfg(feature = "tokio")]
+impl<P: Policy> Rare<P> {
+    /// The same under another policy, with what `change` makes of its memory.
+    #[allow(clippy::type_complexity)] // it is what `Outage` has, too
+    fn with_memory<Q: Policy>(
+        self,
+        change: impl FnOnce(Option<(P::State, Rng)>) -> Option<(Q::State, Rng)>,
+    ) -> Rare<Q> {
+        Rare {
+            shift: self.shift,
+            beside: self.beside.with_memory(change),
+        }
+    }
+}
+
 impl Shift {
     /// Another outage begins, and with it the policy's schedule.
     #[inline]
-    fn begin(shift: &mut Option<Box<Self>>) {
+    fn begin(shift: Option<&mut Self>) {
         if let Some(shift) = shift {
             (shift.waits, shift.elapsed) = (0, Duration::ZERO);
             shift.worst = Cause::Down;
@@ -586,7 +635,7 @@ impl Shift {
 
 impl<P: Policy> Ask for Own<'_, P> {
     fn begin(&mut self) {
-        Shift::begin(self.shift);
+        Shift::begin(self.shift.as_deref_mut());
         self.begin_policy();
     }
 
@@ -595,7 +644,7 @@ impl<P: Policy> Ask for Own<'_, P> {
             self.begin_policy();
         }
         let (state, rng) = self.memory.as_mut()?;
-        match self.shift {
+        match &mut self.shift {
             None => self.policy.next_delay(state, rng, failed),
             Some(shift) => self.policy.next_delay(state, rng, &shift.count(failed)),
         }

@@ -167,6 +167,16 @@ impl Progress {
         }
     }
 
+    /// Another connection takes the place of the present one. It has yet to be stable
+    /// itself, but what the present one proved stays proven.
+    #[cfg(feature = "tokio")]
+    pub(super) fn replaced(&mut self, config: &Config, now: u64) {
+        if self.has_healed(config, now) {
+            self.healed();
+        }
+        self.up_since = now;
+    }
+
     /// The client itself dropped its connection or its attempt, on purpose.
     pub(super) fn suspended(&mut self, config: &Config, now: u64) {
         match self.phase {

@@ -363,6 +363,7 @@ where
         }
         let verdict = match ending {
             Ending::Lost(verdict) => verdict,
+            Ending::MakesRoom => Verdict::Retry(Cause::Busy),
             Ending::Silent(_) | Ending::Reconnect | Ending::Suspend => Verdict::default(),
         };
         let silent = match ending {
