@@ -90,7 +90,12 @@ impl Course {
                 }
                 Change::Nothing
             }
-            Event::Established { .. } | Event::HintCut { .. } => Change::Nothing,
+            // A renewal is no outage, whatever becomes of it.
+            Event::Established { .. }
+            | Event::HintCut { .. }
+            | Event::RenewalDue { .. }
+            | Event::Renewed { .. }
+            | Event::RenewalFailed { .. } => Change::Nothing,
         }
     }
 

@@ -46,6 +46,8 @@ use crate::outage::Reason;
 /// [`observed`](https://github.com/redial-rs/redial/tree/main/examples/observed) serves
 /// them, and has a dashboard for Grafana. Some facts that queries need:
 ///
+/// - Attempts of [renewals](crate::Redial::max_age) are counted, too. A renewal is no
+///   outage.
 /// - An attempt that a handle [suspends](crate::Handle::suspend) has no outcome, and is
 ///   not counted.
 /// - If a connection is lost before it was [stable](crate::Config::stable_after), its
@@ -129,8 +131,10 @@ impl Meter {
             Change::GoesOn | Change::Nothing => {}
         }
         match event {
-            Event::Connected { .. } => self.attempted("connected"),
-            Event::Failed { verdict, .. } => self.attempted(name(*verdict)),
+            Event::Connected { .. } | Event::Renewed { .. } => self.attempted("connected"),
+            Event::Failed { verdict, .. } | Event::RenewalFailed { verdict, .. } => {
+                self.attempted(name(*verdict));
+            }
             Event::GaveUp { reason, .. } => {
                 let labels = self.with("redial.reason", reason_name(*reason));
                 metrics::counter!(GIVE_UPS, labels).increment(1);

@@ -242,6 +242,22 @@ fn log<E>(
             actor = actor.map(tracing::field::display),
             "gave up"
         ),
+        Event::RenewalDue { attempt } => log!(DEBUG, attempt, "renewal due"),
+        Event::Renewed { attempt } => log!(INFO, attempt, "renewed"),
+        Event::RenewalFailed {
+            attempt,
+            error,
+            verdict,
+            actor,
+        } => log!(
+            DEBUG,
+            attempt,
+            cause = name(verdict),
+            asked = asked(verdict).map(tracing::field::debug),
+            error = error.map(&mut *describe),
+            actor = actor.map(tracing::field::display),
+            "renewal failed"
+        ),
         Event::Suspended => log!(DEBUG, "suspended"),
         Event::Closed => log!(DEBUG, "closed"),
     }

@@ -82,6 +82,25 @@ pub enum What {
         /// What the loss means.
         verdict: Verdict,
     },
+    /// A renewal is due.
+    RenewalDue {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// A renewal succeeded.
+    Renewed {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// The attempt of a renewal failed.
+    RenewalFailed {
+        /// The number of the attempt.
+        attempt: u32,
+        /// Whether there was an error. A timeout has none.
+        has_error: bool,
+        /// What the failure means.
+        verdict: Verdict,
+    },
     /// The server asked for a longer wait than is allowed.
     HintCut {
         /// What the server asked for.
@@ -126,6 +145,18 @@ impl<E> From<&Event<'_, E>> for What {
                 verdict,
             },
             Event::Lost { verdict, .. } => Self::Lost { verdict },
+            Event::RenewalDue { attempt, .. } => Self::RenewalDue { attempt },
+            Event::Renewed { attempt, .. } => Self::Renewed { attempt },
+            Event::RenewalFailed {
+                attempt,
+                error,
+                verdict,
+                ..
+            } => Self::RenewalFailed {
+                attempt,
+                has_error: error.is_some(),
+                verdict,
+            },
             Event::HintCut { asked, .. } => Self::HintCut { asked },
             Event::Suspended => Self::Suspended,
             Event::Waiting { attempt, wait, .. } => Self::Waiting { attempt, wait },
