@@ -270,6 +270,13 @@ impl TokenBucket {
         Duration::from_nanos(self.period)
     }
 
+    /// Takes so many tokens that the bucket is not full before `time`, if it would be.
+    #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+    pub(crate) fn not_full_before(&self, time: u64) {
+        let time = time.min(CLOSED - 1);
+        let _ = self.update(|full_at| (full_at < time).then_some(time));
+    }
+
     /// The latest `full_at` that leaves a token at `now`; never [`CLOSED`].
     #[inline]
     fn latest(&self, now: u64) -> u64 {
@@ -314,7 +321,7 @@ fn wait_for_token(full_at: u64, latest: u64) -> Duration {
 #[derive(Debug)]
 #[must_use = "the token is there only after its wait"]
 pub struct Reserved {
-    /// When the token is there, on the bucket's clock.
+    /// When the token is there, on the clock of what made it.
     #[cfg(feature = "std")]
     due: u64,
     /// The time from the reservation until then.
@@ -380,6 +387,39 @@ impl Reserved {
     /// Where the token comes from.
     pub fn source(&self) -> Source {
         self.source
+    }
+}
+
+/// Tokens of a bucket beyond this process.
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+impl Reserved {
+    /// A token of the budget at this address. `micros` is when it is there, on the
+    /// clock of the store.
+    pub(crate) fn of(
+        owner: usize,
+        at: Option<Instant>,
+        wait: u64,
+        micros: u64,
+        source: Source,
+    ) -> Self {
+        Self {
+            due: micros,
+            wait,
+            full_at: CLOSED,
+            owner,
+            at,
+            source,
+        }
+    }
+
+    pub(crate) fn is_of(&self, owner: usize) -> bool {
+        self.owner == owner
+    }
+
+    /// When the token is there, in microseconds on the clock of the store; zero if the
+    /// store does not know the token.
+    pub(crate) fn micros(&self) -> u64 {
+        self.due
     }
 }
 

@@ -212,6 +212,9 @@ pub use bucket::Source;
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use budget::{AnyBudget, Budget};
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+#[doc(inline)]
+pub use budget::{BudgetEvent, SharedBudget};
 #[cfg(feature = "tokio")]
 pub use clock::Instant;
 #[cfg(feature = "tokio")]
@@ -234,6 +237,8 @@ pub use wrap::{
 #[cfg(feature = "tokio")]
 pub mod future {
     pub use crate::budget::AnyReserve;
+    #[cfg(not(any(target_family = "wasm", loom)))]
+    pub use crate::budget::SharedReserve;
     pub use crate::driver::{Connecting, Ready, Renewed, ThenAttempt};
     pub use crate::wrap::{SharedReady, Watching};
 }

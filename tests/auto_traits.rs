@@ -10,16 +10,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use redial::budget::{BudgetEvent, StoreError};
 use redial::future::{
-    AnyReserve, Connecting, Ready as RedialReady, Renewed, SharedReady, Watching,
+    AnyReserve, Connecting, Ready as RedialReady, Renewed, SharedReady, SharedReserve, Watching,
 };
 use redial::policy::BucketPolicy;
 use redial::{
     AnyBudget, BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays,
     Error, Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness,
     Monitor, Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, RenewalHold,
-    Reserved, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, Silent, Status,
-    Stratified, TokenBucket, Verdict, Watch, tcp,
+    Reserved, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, SharedBudget,
+    Silent, Status, Stratified, TokenBucket, Verdict, Watch, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -112,6 +113,10 @@ facts! {
     TokenBucket: + Send, + Sync, + Unpin;
     AnyBudget: + Send, + Sync, + Unpin;
     AnyReserve: + Send, - Sync, + Unpin;
+    SharedBudget: + Send, + Sync, + Unpin;
+    SharedReserve: + Send, + Sync, + Unpin;
+    StoreError: + Send, + Sync, + Unpin;
+    BudgetEvent<'static>: + Send, + Sync, + Unpin;
     Reserved: + Send, + Sync, + Unpin;
     Outage<Stratified>: + Send, + Sync, + Unpin;
 

@@ -2,11 +2,13 @@
 //!
 //! A [`Budget`] limits how often many connections reconnect together. Each
 //! reconnect [takes a token](crate::Redial::budget), and waits until it is there.
-//! A [`TokenBucket`] counts within one process. A [`Store`] is where many processes
-//! can count together: a Redis server that runs one script.
+//! A [`TokenBucket`] counts within one process. A [`SharedBudget`] counts over many, on a
+//! [`Store`]: a Redis server that runs one script.
 
 mod any;
 // On wasm tokio has no tasks, and in loom's tests no clock to share.
+#[cfg(not(any(target_family = "wasm", loom)))]
+mod shared;
 #[cfg(not(any(target_family = "wasm", loom)))]
 mod store;
 
@@ -17,6 +19,8 @@ use core::time::Duration;
 use crate::bucket::{Reserved, TokenBucket};
 
 pub use any::{AnyBudget, AnyReserve};
+#[cfg(not(any(target_family = "wasm", loom)))]
+pub use shared::{BudgetEvent, NeedsShare, SharedBudget, SharedReserve};
 #[cfg(not(any(target_family = "wasm", loom)))]
 pub use store::{Call, Store, StoreError, StoreErrorKind};
 

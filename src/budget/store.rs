@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt;
 use core::future::Future;
+use core::pin::Pin;
 use core::time::Duration;
 
 use crate::invalid::{InvalidConfig, expect};
@@ -210,6 +211,15 @@ impl Call {
         &self.key
     }
 
+    /// One token is earned in so many microseconds.
+    pub(crate) fn period(&self) -> u64 {
+        self.period
+    }
+
+    pub(crate) fn burst(&self) -> u32 {
+        self.burst
+    }
+
     /// What the script is called with: period, burst, count, floor, deadline and
     /// keep. `keep` is in milliseconds, all other times are in microseconds.
     pub fn arguments(&self) -> [i64; 6] {
@@ -228,6 +238,55 @@ impl Call {
 /// Whole microseconds, rounded down.
 fn micros(time: Duration) -> u64 {
     time.as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+/// A [`Store`], without its type.
+pub(crate) trait AnyStore: Send + Sync {
+    fn run_boxed<'a>(
+        &'a self,
+        call: &'a Call,
+    ) -> Pin<Box<dyn Future<Output = Result<[i64; 3], StoreError>> + Send + 'a>>;
+}
+
+impl<S: Store> AnyStore for S {
+    fn run_boxed<'a>(
+        &'a self,
+        call: &'a Call,
+    ) -> Pin<Box<dyn Future<Output = Result<[i64; 3], StoreError>> + Send + 'a>> {
+        Box::pin(self.run(call))
+    }
+}
+
+/// What the script answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The tokens are taken; or the deadline is over.
+    pub(crate) granted: bool,
+    /// The time of the store, in microseconds since 1970.
+    pub(crate) now: u64,
+    /// The time until the first token is there, in microseconds; less than zero if it
+    /// was there before.
+    pub(crate) wait: i64,
+}
+
+impl Answer {
+    /// Reads the three integers.
+    pub(crate) fn read([granted, now, wait]: [i64; 3]) -> Result<Self, StoreError> {
+        // What doubles hold exactly.
+        const EXACT: i64 = 1 << 53;
+        let answer = Self {
+            granted: granted == 1,
+            now: now as u64,
+            wait,
+        };
+        let is_right = (0..=1).contains(&granted)
+            && (0..=EXACT).contains(&now)
+            && (-EXACT..=EXACT).contains(&wait);
+        is_right.then_some(answer).ok_or_else(|| {
+            let text = format!("[{granted}, {now}, {wait}] is no answer of the script");
+            StoreError::new(StoreErrorKind::Other, text)
+        })
+    }
 }
 
 /// Why a [`Store`] gave no answer.

@@ -13,6 +13,8 @@ mod on_tokio;
 #[cfg(feature = "tokio")]
 mod timers;
 
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+use core::task::Poll;
 use core::time::Duration;
 use std::time::SystemTime;
 
@@ -94,6 +96,22 @@ impl Stopwatch {
     pub(crate) fn shows(&self, instant: Instant) -> u64 {
         nanos(instant.0.saturating_duration_since(self.0))
     }
+}
+
+/// The output of `future`, or `None` if it is not ready at `deadline`.
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+pub(crate) async fn until<F: Future>(
+    deadline: Instant,
+    mut future: core::pin::Pin<&mut F>,
+) -> Option<F::Output> {
+    let mut sleep = core::pin::pin!(Sleep::unset());
+    core::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        sleep.as_mut().poll_until(deadline, cx).map(|()| None)
+    })
+    .await
 }
 
 /// The end of a wait that begins at `now`, in nanoseconds.
