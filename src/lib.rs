@@ -77,6 +77,12 @@
 //!
 //! # Pages
 //!
+//! To begin with:
+//!
+//! - [Getting started](_getting_started)
+//! - [Cookbook](_cookbook)
+//! - [Testing your app](_testing)
+//! - [Observing](_observing)
 //! - [While offline](_offline)
 //! - [How to judge the codes of a protocol](_codes)
 //! - [How a server hands out slots](_slots)
@@ -248,6 +254,23 @@ pub mod future {
     not(target_has_atomic = "64")
 ))]
 compile_error!("redial's features `tokio`, `storm` and `slots` need a target with 64-bit atomics");
+
+// Its programs need client libraries: redial-protocols in `examples` tests them.
+#[cfg(all(doc, not(doctest), feature = "tokio"))]
+#[doc = include_str!("docs/getting_started.md")]
+pub mod _getting_started {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/cookbook.md")]
+pub mod _cookbook {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/testing.md")]
+pub mod _testing {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/observing.md")]
+pub mod _observing {}
 
 #[cfg(all(any(doc, doctest), feature = "tokio"))]
 #[doc = include_str!("docs/offline.md")]

@@ -118,3 +118,8 @@ pub fn fields(received: &mut Vec<u8>) -> Vec<(String, String)> {
     };
     fields.map(owned).collect()
 }
+
+/// The programs of the page *Getting started*, so that they compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/docs/getting_started.md")]
+mod getting_started {}
