@@ -25,6 +25,8 @@
 //!   [`Handle`] watches and controls it from anywhere in the program.
 //! - **[`tcp::connect`]** is a connector for TCP. It races all addresses of a name,
 //!   so an address that drops packets does not keep a client offline.
+//! - **[`Endpoints`]** is a list of servers of which one is enough. If a server is down,
+//!   a client tries the next one at once.
 //! - **[`Session`]** (items), **[`RedialIo`]** (bytes) and **[`Shared`]** (a
 //!   client that many tasks clone) stay while connections come and go. They
 //!   report each change of connection. They notice a dead connection, if they are
@@ -143,8 +145,7 @@ mod number;
 mod outage;
 pub mod policy;
 mod rng;
-#[cfg(any(feature = "tokio", feature = "storm"))]
-#[allow(dead_code)] // the driver and the storm will run it
+#[cfg(feature = "tokio")]
 mod roster;
 #[cfg(feature = "test-util")]
 mod scripted_error;
@@ -172,6 +173,10 @@ mod driver;
 // Observers, for the driver.
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 pub mod observe;
+
+// A connector with several servers, for the driver.
+#[cfg(feature = "tokio")]
+mod endpoints;
 
 // A connector, for the driver. In loom's tests tokio has no sockets.
 #[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
@@ -228,8 +233,10 @@ pub use control::{Handle, RenewalHold, Status, WaitsFor, Watch, Why};
 #[cfg(feature = "tokio")]
 pub use driver::{
     AttemptInfo, AttemptKind, BoxAttempt, BoxConnect, BoxError, BoxRedial, Connect, Error, Event,
-    MarkEstablished, MaybeSend, Redial, Then, WithInfo, with_info,
+    MarkEstablished, MaybeSend, Redial, Servers, Then, WithInfo, with_info,
 };
+#[cfg(feature = "tokio")]
+pub use endpoints::{Endpoints, EndpointsConnector};
 #[cfg(feature = "tokio")]
 pub use outage::AttemptPhase;
 #[cfg(feature = "tokio")]
@@ -246,6 +253,7 @@ pub mod future {
     #[cfg(not(any(target_family = "wasm", loom)))]
     pub use crate::budget::SharedReserve;
     pub use crate::driver::{Connecting, Ready, Renewed, ThenAttempt};
+    pub use crate::endpoints::Round;
     pub use crate::wrap::{SharedReady, Watching};
 }
 

@@ -12,15 +12,17 @@ use std::task::{Context, Poll};
 
 use redial::budget::{BudgetEvent, StoreError};
 use redial::future::{
-    AnyReserve, Connecting, Ready as RedialReady, Renewed, SharedReady, SharedReserve, Watching,
+    AnyReserve, Connecting, Ready as RedialReady, Renewed, Round, SharedReady, SharedReserve,
+    Watching,
 };
 use redial::policy::BucketPolicy;
 use redial::{
     AnyBudget, BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays,
-    Error, Event, Exponential, Failed, Handle, Heartbeat, InvalidConfig, Jitter, Lent, Liveness,
-    Monitor, Monitored, Next, Outage, PingRequests, Pulse, Reason, Redial, RedialIo, RenewalHold,
-    Reserved, SavedOutage, SendError, Sequence, Session, SessionEvent, Shared, SharedBudget,
-    Silent, Status, Stratified, TokenBucket, Verdict, Watch, tcp,
+    Endpoints, EndpointsConnector, Error, Event, Exponential, Failed, Handle, Heartbeat,
+    InvalidConfig, Jitter, Lent, Liveness, Monitor, Monitored, Next, Outage, PingRequests, Pulse,
+    Reason, Redial, RedialIo, RenewalHold, Reserved, SavedOutage, SendError, Sequence, Session,
+    SessionEvent, Shared, SharedBudget, Silent, Status, Stratified, TokenBucket, Verdict, Watch,
+    tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -153,6 +155,11 @@ facts! {
     tcp::Target: + Send, + Sync, + Unpin;
     tcp::DialError: + Send, + Sync, + Unpin;
     Redial<tcp::Dial>: + Send, - Sync, + Unpin;
+    Endpoints<&'static str>: + Send, + Sync, + Unpin;
+    Endpoints<Rc<str>>: - Send, - Sync, + Unpin;
+    EndpointsConnector<&'static str, tcp::Dial, fn(&&'static str) -> tcp::Dial>: + Send, + Sync, + Unpin;
+    Round<tcp::Dialing>: + Send, - Sync, - Unpin;
+    Round<PhantomPinned>: + Send, + Sync, - Unpin;
     Handle: + Send, + Sync, + Unpin;
     Watch: + Send, + Sync, + Unpin;
 

@@ -125,6 +125,7 @@ impl Handle {
     pub fn network_changed(&self) {
         self.control.command(|state| {
             self.control.doubted.store(true, Ordering::Release);
+            state.changed_while_up |= matches!(state.status, Status::Connected { .. });
             state.changed = !matches!(
                 state.status,
                 Status::Connected { .. } | Status::Idle | Status::GaveUp { .. } | Status::Closed

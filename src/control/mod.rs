@@ -76,6 +76,8 @@ struct State {
     generation: u64,
     /// The network has changed, and the driver has not looked since.
     changed: bool,
+    /// The network has changed while the present connection was up.
+    changed_while_up: bool,
     /// When the last change that led to an attempt did so: on the driver's
     /// stopwatch, perhaps ahead.
     changed_at: Option<u64>,
@@ -173,6 +175,7 @@ impl Control {
                 healed: 0,
                 generation,
                 changed: false,
+                changed_while_up: false,
                 changed_at: None,
                 attempt_at: None,
                 press_interval: PRESS_INTERVAL,
@@ -323,6 +326,12 @@ impl Control {
         let mut state = lock(&self.state);
         state.generation += 1;
         state.why = Why::default();
+        state.changed_while_up = false;
+    }
+
+    /// Whether the network has changed while the present connection was up.
+    pub(crate) fn has_changed_while_up(&self) -> bool {
+        lock(&self.state).changed_while_up
     }
 
     /// Closes the driver, which notices when it is polled next.

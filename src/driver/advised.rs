@@ -56,6 +56,8 @@ impl<E, P: Policy> Core<E, P> {
         let is_asked_for = mem::take(&mut advised.is_asked_for);
         let advice = (advised.advise)(error);
         extras.actor = advice.and_then(Advice::actor);
+        extras.is_elsewhere = advice.is_some_and(Advice::is_elsewhere);
+        extras.is_for_all = advice.is_some_and(Advice::needs_repeat);
         if advice.is_some_and(Advice::is_one_at_a_time) {
             self.set_one_at_a_time();
         }

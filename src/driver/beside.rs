@@ -12,6 +12,7 @@ use super::flight::{Flight, poll_or_drop};
 use super::info::{AttemptInfo, AttemptKind};
 use super::outcome::{Failure, Last};
 use super::renewal::{Attempt, NEVER, Series, Step, Turn};
+use super::servers::Outcome;
 use super::state::{Core, Noted, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Ending, WaitsFor};
@@ -66,6 +67,7 @@ impl<E, P: Policy> Core<E, P> {
         };
         let (last, hint) = (self.take_last(), self.take_hint());
         let number = self.attempt_beside();
+        self.begin_round_beside(connector);
         let info = AttemptInfo::new(number, AttemptKind::Renewal, last.error(), hint.as_deref());
         flight.begin(connector.connect_with(info));
         None
@@ -86,11 +88,35 @@ impl<E, P: Policy> Core<E, P> {
         if attempt.is_none() {
             return Poll::Ready(Err(Failure::Dropped));
         }
-        let (polled, phase) = poll_or_drop(connector, attempt.as_mut(), cx);
-        if let Poll::Ready(outcome) = polled {
+        let phase = loop {
+            let (polled, phase) = poll_or_drop(connector, attempt.as_mut(), cx);
+            self.tell_news(connector);
+            let failure = match polled {
+                Poll::Pending => match self.servers_ran_out(connector) {
+                    Some(failure) => failure,
+                    None => break phase,
+                },
+                Poll::Ready(Ok(connection)) => {
+                    self.server_connected(connector);
+                    flight.end();
+                    return Poll::Ready(Ok(connection));
+                }
+                Poll::Ready(Err(error)) => match self.server_failed(connector, error) {
+                    Outcome::Failed(failure) => failure,
+                    Outcome::BeginsAnew => {
+                        let since = self.renewal().attempt.since;
+                        self.renewal().attempt = Attempt {
+                            since,
+                            ..Attempt::NONE
+                        };
+                        continue;
+                    }
+                    Outcome::GoesOn => continue,
+                },
+            };
             flight.end();
-            return Poll::Ready(outcome.map_err(Failure::Error));
-        }
+            return Poll::Ready(Err(failure));
+        };
         let known = self.renewal().attempt;
         if known.deadline == NEVER || phase.is_beyond(known.phase) {
             let timeout = self.outage.replacing(Duration::from_nanos(now), phase);
@@ -111,7 +137,16 @@ impl<E, P: Policy> Core<E, P> {
         }
         flight.end();
         let took = Duration::from_nanos(deadline.saturating_sub(since));
-        Poll::Ready(Err(Failure::TimedOut(took)))
+        let cost = self.cost_beside();
+        Poll::Ready(Err(self.server_timed_out(connector, took, cost)))
+    }
+
+    /// What the attempt has cost its server, if there is no answer.
+    fn cost_beside(&mut self) -> Cause {
+        match self.renewal().attempt.phase {
+            AttemptPhase::Dialing => Cause::Down,
+            _ => Cause::Stalled,
+        }
     }
 
     /// The attempt failed. The connection serves on.
@@ -124,12 +159,10 @@ impl<E, P: Policy> Core<E, P> {
                 let verdict = self.judge(&error);
                 (Some(error), verdict)
             }
+            Failure::Round(Last::Error(error), verdict) => (Some(error), verdict),
+            Failure::Round(_, verdict) => (None, verdict),
             Failure::TimedOut(_) | Failure::Pressed | Failure::Dropped => {
-                let cause = match self.renewal().attempt.phase {
-                    AttemptPhase::Dialing => Cause::Down,
-                    _ => Cause::Stalled,
-                };
-                (None, Verdict::Retry(cause))
+                (None, Verdict::Retry(self.cost_beside()))
             }
         };
         let next = self.outage.not_replaced(Duration::from_nanos(now), verdict);

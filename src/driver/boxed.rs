@@ -12,6 +12,7 @@ use super::Redial;
 use super::connect::Connect;
 use super::info::AttemptInfo;
 use super::maybe_send::MaybeSend;
+use super::servers::Servers;
 use crate::outage::{AttemptPhase, Outage};
 use crate::policy::{AnyPolicy, Policy};
 
@@ -123,6 +124,10 @@ impl<T, E> Connect for BoxConnect<T, E> {
         self.0.limits_its_dial_any()
     }
 
+    fn servers(&mut self) -> Option<Servers<'_>> {
+        self.0.servers_any()
+    }
+
     /// # Panics
     ///
     /// If the attempt is one of a connector of another type.
@@ -140,6 +145,7 @@ trait AnyConnect<T, E>: MaybeSend {
     fn wants_last_error_any(&self) -> bool;
     fn network_changed_any(&mut self);
     fn limits_its_dial_any(&self) -> bool;
+    fn servers_any(&mut self) -> Option<Servers<'_>>;
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
@@ -182,6 +188,10 @@ where
 
     fn limits_its_dial_any(&self) -> bool {
         self.limits_its_dial()
+    }
+
+    fn servers_any(&mut self) -> Option<Servers<'_>> {
+        self.servers()
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -4,6 +4,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use super::info::AttemptInfo;
+use super::servers::Servers;
 use super::then::Then;
 use crate::outage::AttemptPhase;
 
@@ -46,14 +47,8 @@ use crate::outage::AttemptPhase;
 /// ```
 ///
 /// The driver cannot see when its dial ends, unless the closure
-/// [says so](crate::AttemptInfo::mark). A closure can keep what differs from one attempt to the next. This one
-/// rotates over its endpoints:
-///
-/// ```
-/// # use redial::{Redial, tcp};
-/// let mut hosts = ["a.example:6667", "b.example:6667"].map(tcp::connect).into_iter().cycle();
-/// let redial = Redial::new(move || hosts.next().expect("a cycle").dial());
-/// ```
+/// [says so](crate::AttemptInfo::mark). A closure can keep what differs from one attempt
+/// to the next. [`Endpoints`](crate::Endpoints) makes a connector of several servers.
 ///
 /// The future that a closure returns must own what it uses, so an
 /// `async move || …` with captures does not compile. Clone what each attempt needs:
@@ -185,7 +180,8 @@ pub trait Connect {
     /// the future.
     ///
     /// The attempt is the latest that [`connect`](Self::connect) returned. The
-    /// driver does not poll it again after it was ready or has panicked.
+    /// driver does not poll it again after it was ready or has panicked, unless the
+    /// connector has [several servers](Self::servers).
     fn poll_attempt(
         &mut self,
         attempt: Pin<&mut Self::Attempt>,
@@ -208,6 +204,17 @@ pub trait Connect {
     #[inline]
     fn limits_its_dial(&self) -> bool {
         false
+    }
+
+    /// The servers of the connector, if it has several; see
+    /// [`Endpoints`](crate::Endpoints). `None` by default.
+    ///
+    /// A connector that wraps another should return what that returns. The driver then
+    /// polls an attempt again after an error, if that was the error of one server and
+    /// another one is to be tried.
+    #[inline]
+    fn servers(&mut self) -> Option<Servers<'_>> {
+        None
     }
 
     /// A connector of two steps: this connector dials, and `next` makes of each

@@ -11,7 +11,8 @@ use crate::verdict::Verdict;
 /// What has just happened to a [`Redial`](crate::Redial): the argument of its
 /// [`observe`](crate::Redial::observe) closures.
 ///
-/// Attempts are counted from 1 in each outage.
+/// Attempts are counted from 1 in each outage. An attempt at several
+/// [`Endpoints`](crate::Endpoints) is one round over them.
 ///
 /// The enum and its variants are `#[non_exhaustive]`, because later versions
 /// will add events and details.
@@ -23,6 +24,38 @@ pub enum Event<'a, E> {
     Connecting {
         /// The number of the attempt.
         attempt: u32,
+    },
+    /// In the attempt, one of several [`Endpoints`](crate::Endpoints) is tried.
+    #[non_exhaustive]
+    Trying {
+        /// The number of the attempt.
+        attempt: u32,
+        /// The place of the server in the list.
+        server: usize,
+    },
+    /// In the attempt, one of several [`Endpoints`](crate::Endpoints) has failed. If no
+    /// other is tried, [`Failed`](Self::Failed) follows.
+    #[non_exhaustive]
+    ServerFailed {
+        /// The number of the attempt.
+        attempt: u32,
+        /// The place of the server in the list.
+        server: usize,
+        /// The error. `None` if the server has not answered in time.
+        error: Option<&'a E>,
+        /// What the failure means for this server.
+        verdict: Verdict,
+        /// Who must act, if [advice](crate::Redial::advise) on the error says so.
+        actor: Option<Actor>,
+    },
+    /// In the attempt, one of several [`Endpoints`](crate::Endpoints) has taken the client.
+    /// [`Connected`](Self::Connected) follows.
+    #[non_exhaustive]
+    ServerConnected {
+        /// The number of the attempt.
+        attempt: u32,
+        /// The place of the server in the list.
+        server: usize,
     },
     /// The transport of the attempt is established, and the handshake or the login
     /// begins; only if the connector tells (see [`Connect::phase`](crate::Connect::phase)),
@@ -45,7 +78,8 @@ pub enum Event<'a, E> {
     Failed {
         /// The number of the attempt.
         attempt: u32,
-        /// The error of the attempt. `None` if it took longer than its timeout, if a
+        /// The error of the attempt; of several [`Endpoints`](crate::Endpoints), the error
+        /// of the one that got farthest. `None` if it took longer than its timeout, if a
         /// [`Handle`](crate::Handle) began it anew, if it panicked, or if it was
         /// dropped together with the future of [`connect`](crate::Redial::connect).
         error: Option<&'a E>,

@@ -32,6 +32,10 @@ pub(super) struct Extras<E> {
     pub(super) unattended: bool,
     /// Who must act, as the advice on the last error says.
     pub(super) actor: Option<Actor>,
+    /// Another server can serve the client, as the advice on the last error says.
+    pub(super) is_elsewhere: bool,
+    /// The last error says something about the client: all servers would say the same.
+    pub(super) is_for_all: bool,
     pub(super) wall_clock: Option<Box<dyn WallClock>>,
     pub(super) observe: Option<Box<dyn Observe<E>>>,
     pub(super) describe: Option<Box<dyn Describe<E>>>,
@@ -55,6 +59,8 @@ impl<E> Default for Extras<E> {
             advised: None,
             unattended: false,
             actor: None,
+            is_elsewhere: false,
+            is_for_all: false,
             wall_clock: None,
             observe: None,
             describe: None,

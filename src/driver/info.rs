@@ -25,7 +25,7 @@ pub struct AttemptInfo<'a, E> {
 
 impl<'a, E> AttemptInfo<'a, E> {
     #[inline]
-    pub(super) fn new(
+    pub(crate) fn new(
         number: u32,
         kind: AttemptKind,
         last_error: Option<&'a E>,
@@ -42,7 +42,7 @@ impl<'a, E> AttemptInfo<'a, E> {
 
     /// An attempt of which there is nothing else to know.
     #[inline]
-    pub(super) fn first(number: u32) -> Self {
+    pub(crate) fn first(number: u32) -> Self {
         Self::new(number, AttemptKind::First, None, None)
     }
 

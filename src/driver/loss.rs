@@ -68,6 +68,10 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     pub(crate) fn end(&mut self, ending: Ending, error: Option<&C::Error>) {
         self.connection = None;
         if let Phase::Up { .. } = self.core.phase {
+            let has_error = error.is_some();
+            let ending = self
+                .core
+                .server_ended(&mut self.connector, ending, has_error);
             self.core.end(ending, error);
             // An attempt beside the connection may be that of the outage now.
             if !matches!(self.core.phase, Phase::Connecting { .. }) {

@@ -7,6 +7,7 @@
 //! - an attempt is made too early, twice or never: [`phases`], and [`outcome`] for
 //!   what follows from a failure or a loss;
 //! - a connection is replaced too early, too late or twice: [`renewal`];
+//! - an attempt goes to the wrong one of several servers: [`servers`], and `roster`;
 //! - an attempt or a timer is left behind: [`flight`];
 //! - a call hangs, or loses something when it is dropped: [`future`], [`run`];
 //! - a press has no effect, or a status is wrong: [`pressed`], and `control`;
@@ -36,6 +37,7 @@ mod renew;
 mod renewal;
 mod run;
 mod saved;
+mod servers;
 mod silence;
 mod state;
 mod then;
@@ -63,6 +65,8 @@ pub use future::{Connecting, Ready};
 pub use info::{AttemptInfo, AttemptKind, MarkEstablished, WithInfo, with_info};
 pub use maybe_send::MaybeSend;
 pub use renew::Renewed;
+pub use servers::Servers;
+pub(crate) use servers::{Ended, Limits, News, Onward, Purpose, Rounds};
 pub use then::{Then, ThenAttempt};
 
 /// Keeps one connection up: connects, waits, and connects again.

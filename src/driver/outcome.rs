@@ -21,6 +21,8 @@ pub(super) enum Failure<E> {
     Error(E),
     /// It took longer than this.
     TimedOut(Duration),
+    /// No server is left in this round. How it failed, and what that means.
+    Round(Last<E>, Verdict),
     /// A press ended it.
     Pressed,
     /// It panicked, or its future was dropped.
@@ -131,12 +133,20 @@ impl<E, P: Policy> Core<E, P> {
     /// The attempt failed. `keep` says whether the connector wants to know the error.
     pub(super) fn failed(&mut self, failure: Failure<E>, keep: bool) {
         let pressed = matches!(failure, Failure::Pressed);
-        let (error, timeout) = match failure {
-            Failure::Error(error) => (Some(error), None),
-            Failure::TimedOut(timeout) => (None, Some(timeout)),
-            Failure::Pressed | Failure::Dropped => (None, None),
+        let (last, known) = match failure {
+            Failure::Error(error) => (Last::Error(error), None),
+            Failure::TimedOut(timeout) => (Last::TimedOut(timeout), None),
+            Failure::Round(last, verdict) => (last, Some(verdict)),
+            Failure::Pressed | Failure::Dropped => (Last::Unknown, None),
         };
-        let verdict = if let Some(error) = &error {
+        let (error, timeout) = match &last {
+            Last::Error(error) => (Some(error), None),
+            Last::TimedOut(timeout) => (None, Some(*timeout)),
+            Last::Unknown => (None, None),
+        };
+        let verdict = if let Some(verdict) = known {
+            verdict
+        } else if let Some(error) = error {
             self.judge(error)
         } else {
             self.clear_actor();
@@ -149,11 +159,13 @@ impl<E, P: Policy> Core<E, P> {
         let (attempt, actor) = (self.attempt_number(), self.actor());
         self.tell(&Event::Failed {
             attempt,
-            error: error.as_ref(),
+            error,
             verdict,
             actor,
         });
-        self.tell_of_cut(verdict);
+        if known.is_none() {
+            self.tell_of_cut(verdict);
+        }
         let now = self.now();
         let at = Duration::from_nanos(now);
         let mut next = if pressed {
@@ -161,7 +173,7 @@ impl<E, P: Policy> Core<E, P> {
         } else {
             self.outage.failed(at, verdict)
         };
-        self.note(error.as_ref(), verdict, timeout);
+        self.note(error, verdict, timeout);
         let mut plan = self.plan(next, verdict);
         // A press on this attempt also ends the wait after it, unless the server
         // has answered with a time of its own.
@@ -174,11 +186,6 @@ impl<E, P: Policy> Core<E, P> {
                 plan = Plan::by(WaitsFor::Press);
             }
         }
-        let last = match (error, timeout) {
-            (Some(error), _) => Last::Error(error),
-            (None, Some(timeout)) => Last::TimedOut(timeout),
-            (None, None) => Last::Unknown,
-        };
         if keep || matches!(next, Next::GiveUp(_)) {
             self.set_last(last);
         }
@@ -205,7 +212,7 @@ impl<E, P: Policy> Core<E, P> {
 
     /// Tells the observers if the server asked for too much.
     #[inline]
-    fn tell_of_cut(&mut self, verdict: Verdict) {
+    pub(super) fn tell_of_cut(&mut self, verdict: Verdict) {
         if let Verdict::RetryAfter(asked) | Verdict::Slot(asked) = verdict {
             self.tell_of_hint(asked);
         }

@@ -22,6 +22,7 @@ use super::event::Event;
 use super::flight::{Flight, poll_or_drop};
 use super::info::{AttemptInfo, AttemptKind};
 use super::outcome::{Failure, Last};
+use super::servers::Outcome;
 use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Ending, Hold, Press, WaitsFor, Why};
@@ -58,11 +59,13 @@ impl<E, P: Policy> Core<E, P> {
             self.phase = Phase::Connecting {
                 since: Noted::NEVER,
             };
+            self.begin_round(connector);
             let info = AttemptInfo::first(1);
             flight.as_mut().begin(connector.connect_with(info));
             match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                 Ok(connection) => {
                     self.outage.connected_at_once();
+                    self.server_connected(connector);
                     self.phase = Phase::Up {
                         since: Noted::NEVER,
                     };
@@ -126,6 +129,7 @@ impl<E, P: Policy> Core<E, P> {
                     if !self.attempt_begins() {
                         continue;
                     }
+                    self.begin_round(connector);
                     let (last, hint) = (self.take_last(), self.take_hint());
                     let info = self.attempt_info(&last, hint.as_deref());
                     flight.as_mut().begin(connector.connect_with(info));
@@ -143,6 +147,7 @@ impl<E, P: Policy> Core<E, P> {
                 Phase::Connecting { .. } => {
                     match ready!(self.poll_attempt(connector, flight.as_mut(), cx)) {
                         Ok(connection) => {
+                            self.server_connected(connector);
                             self.connected();
                             return Poll::Ready(Ok(connection));
                         }
@@ -195,15 +200,20 @@ impl<E, P: Policy> Core<E, P> {
                 }
                 Phase::Closed => return Poll::Ready(Err(Over::Closed)),
                 // It was handed over, and another is asked for: so it is lost.
-                Phase::Up { .. } => self.lost_unreported(flight.as_mut()),
+                Phase::Up { .. } => self.lost_unreported(connector, flight.as_mut()),
             }
         }
     }
 
     /// The connection is lost, as its owner asks for another one.
-    fn lost_unreported<A>(&mut self, flight: Pin<&mut Flight<A>>) {
+    fn lost_unreported<C>(&mut self, connector: &mut C, flight: Pin<&mut Flight<C::Attempt>>)
+    where
+        C: Connect<Error = E>,
+    {
         let ending = self.control().and_then(Control::take_ending);
-        self.end(ending.unwrap_or(Ending::Lost(Verdict::default())), None);
+        let ending = ending.unwrap_or(Ending::Lost(Verdict::default()));
+        let ending = self.server_ended(connector, ending, false);
+        self.end(ending, None);
         // The attempt beside the connection, unless it is that of the outage now.
         if !matches!(self.phase, Phase::Connecting { .. }) {
             flight.end();
@@ -266,24 +276,44 @@ impl<E, P: Policy> Core<E, P> {
             // With the `connect()` that held it, or by a panic.
             return Poll::Ready(Err(Failure::Dropped));
         }
-        let (polled, phase) = poll_or_drop(connector, attempt.as_mut(), cx);
-        let outcome = match polled {
-            Poll::Ready(outcome) => outcome.map_err(Failure::Error),
-            Poll::Pending => {
-                // Only now: an attempt that is ready at once needs no timer.
-                let begins = self.timers.get(Timer::Attempt).is_none();
-                if begins || phase.is_beyond(self.outage.attempt_phase()) {
-                    self.attempt_enters(phase, connector.limits_its_dial());
+        let outcome = loop {
+            let (polled, phase) = poll_or_drop(connector, attempt.as_mut(), cx);
+            self.tell_news(connector);
+            match polled {
+                Poll::Ready(Ok(connection)) => break Ok(connection),
+                Poll::Ready(Err(error)) => {
+                    match self.server_failed(connector, error) {
+                        Outcome::Failed(failure) => break Err(failure),
+                        Outcome::BeginsAnew => self.server_begins(),
+                        Outcome::GoesOn => {}
+                    }
+                    if self.is_disturbed() {
+                        // An observer closes or suspends the driver at that.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
-                let timer = if self.is_due(Timer::Wait) {
-                    Timer::Wait
-                } else {
-                    ready!(self.poll_timers(flight.as_mut(), cx))
-                };
-                Err(match timer {
-                    Timer::Wait => Failure::Pressed,
-                    _ => Failure::TimedOut(self.attempt_limit()),
-                })
+                Poll::Pending => {
+                    if let Some(failure) = self.servers_ran_out(connector) {
+                        break Err(failure);
+                    }
+                    // Only now: an attempt that is ready at once needs no timer.
+                    let begins = self.timers.get(Timer::Attempt).is_none();
+                    if begins || phase.is_beyond(self.outage.attempt_phase()) {
+                        self.attempt_enters(phase, connector.limits_its_dial());
+                    }
+                    let timer = if self.is_due(Timer::Wait) {
+                        Timer::Wait
+                    } else {
+                        ready!(self.poll_timers(flight.as_mut(), cx))
+                    };
+                    break Err(if timer == Timer::Wait {
+                        Failure::Pressed
+                    } else {
+                        let cost = self.outage.cause_of_silence();
+                        self.server_timed_out(connector, self.attempt_limit(), cost)
+                    });
+                }
             }
         };
         flight.end();
@@ -291,12 +321,19 @@ impl<E, P: Policy> Core<E, P> {
         Poll::Ready(outcome)
     }
 
+    /// In the attempt in flight another server is tried, whose phases have deadlines of
+    /// their own.
+    fn server_begins(&mut self) {
+        self.timers.stop(Timer::Attempt);
+        self.outage.server_begins();
+    }
+
     /// The attempt in flight enters a phase, which has a deadline of its own.
     fn attempt_enters(&mut self, phase: AttemptPhase, limits_its_dial: bool) {
         let now = self.now();
         let at = Duration::from_nanos(now);
         let timeout = match phase {
-            AttemptPhase::Unknown => self.outage.connecting(at),
+            AttemptPhase::Unknown => self.outage.still_connecting(at),
             AttemptPhase::Dialing => self.outage.dialing(at),
             AttemptPhase::Established => self.outage.established(at),
         };

@@ -140,6 +140,11 @@ impl Renewal {
         self.attempt = Attempt::NONE;
     }
 
+    /// The server has said when it ends the connection.
+    pub(super) fn is_announced(&self) -> bool {
+        self.end != NEVER
+    }
+
     /// The device slept for so long, and what is due came nearer.
     fn slept(&mut self, time: u64) {
         for at in [&mut self.due, &mut self.end] {

@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 
 use super::connect::Connect;
 use super::info::AttemptInfo;
+use super::servers::Servers;
 use crate::outage::AttemptPhase;
 
 /// A connector of two steps: made by [`Connect::then`].
@@ -36,6 +37,9 @@ pin_project! {
     enum Step<A, Fut> {
         Dial { #[pin] attempt: A },
         Next { #[pin] attempt: Fut },
+        // The next step has failed. If the attempt is polled again, another server is
+        // dialled.
+        Failed,
     }
 }
 
@@ -77,7 +81,18 @@ where
         loop {
             let transport = match step.as_mut().project() {
                 StepProj::Dial { attempt } => ready!(self.dial.poll_attempt(attempt, cx))?,
-                StepProj::Next { attempt } => return attempt.poll(cx),
+                StepProj::Next { attempt } => {
+                    let outcome = ready!(attempt.poll(cx));
+                    if outcome.is_err() {
+                        step.set(Step::Failed);
+                    }
+                    return Poll::Ready(outcome);
+                }
+                StepProj::Failed => {
+                    let attempt = self.dial.connect();
+                    step.set(Step::Dial { attempt });
+                    continue;
+                }
             };
             let attempt = (self.next)(transport);
             step.set(Step::Next { attempt });
@@ -87,7 +102,7 @@ where
     #[inline]
     fn phase(&self, attempt: &Self::Attempt) -> AttemptPhase {
         match &attempt.step {
-            Step::Next { .. } => AttemptPhase::Established,
+            Step::Next { .. } | Step::Failed => AttemptPhase::Established,
             Step::Dial { attempt } => match self.dial.phase(attempt) {
                 AttemptPhase::Unknown => AttemptPhase::Dialing,
                 phase => phase,
@@ -97,6 +112,10 @@ where
 
     fn limits_its_dial(&self) -> bool {
         self.dial.limits_its_dial()
+    }
+
+    fn servers(&mut self) -> Option<Servers<'_>> {
+        self.dial.servers()
     }
 }
 

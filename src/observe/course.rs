@@ -90,8 +90,12 @@ impl Course {
                 }
                 Change::Nothing
             }
-            // A renewal is no outage, whatever becomes of it.
+            // A renewal is no outage, whatever becomes of it, and the servers of an attempt
+            // are a matter within it.
             Event::Established { .. }
+            | Event::Trying { .. }
+            | Event::ServerFailed { .. }
+            | Event::ServerConnected { .. }
             | Event::HintCut { .. }
             | Event::RenewalDue { .. }
             | Event::Renewed { .. }

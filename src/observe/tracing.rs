@@ -40,6 +40,8 @@ use crate::verdict::Verdict;
 /// | `connection lost` | INFO, or DEBUG if an outage goes on | `cause`, `asked`, `error`, `actor` |
 /// | `attempt failed` | DEBUG, or INFO if an outage begins with it | `attempt`, `cause`, `asked`, `error`, `actor` |
 /// | `connecting`, `established` | DEBUG | `attempt` |
+/// | `trying a server`, `a server took the client` | DEBUG | `attempt`, `server` |
+/// | `server failed` | DEBUG | as `attempt failed`, and `server` |
 /// | `waiting` | DEBUG | `attempt`, `wait`, `budget` |
 /// | `hint cut` | DEBUG | `asked`, `cap` |
 /// | `connected` | INFO | `attempt`, `elapsed` |
@@ -158,6 +160,7 @@ impl Tracing {
 }
 
 /// Makes the event of tracing.
+#[allow(clippy::too_many_lines)] // an arm for each event
 fn log<E>(
     event: &Event<'_, E>,
     change: Change,
@@ -182,6 +185,26 @@ fn log<E>(
     match *event {
         Event::Connecting { attempt } => log!(DEBUG, attempt, "connecting"),
         Event::Established { attempt } => log!(DEBUG, attempt, "established"),
+        Event::Trying { attempt, server } => log!(DEBUG, attempt, server, "trying a server"),
+        Event::ServerFailed {
+            attempt,
+            server,
+            error,
+            verdict,
+            actor,
+        } => log!(
+            DEBUG,
+            attempt,
+            server,
+            cause = name(verdict),
+            asked = asked(verdict).map(tracing::field::debug),
+            error = error.map(&mut *describe),
+            actor = actor.map(tracing::field::display),
+            "server failed"
+        ),
+        Event::ServerConnected { attempt, server } => {
+            log!(DEBUG, attempt, server, "a server took the client");
+        }
         Event::Connected { attempt, elapsed } => {
             let elapsed = (!elapsed.is_zero()).then(|| readable(elapsed));
             log!(

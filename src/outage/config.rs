@@ -274,6 +274,18 @@ impl Config {
         time(self.hint_cap)
     }
 
+    /// As [`dial_timeout`](Self::dial_timeout).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn longest_dial(&self) -> Duration {
+        time(self.dial_timeout)
+    }
+
+    /// As [`stable_after`](Self::stable_after).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn least_uptime(&self) -> Duration {
+        time(self.stable_after)
+    }
+
     /// How long a connection must be up to end the outage, in nanoseconds.
     #[inline]
     pub(super) fn stable_uptime(&self) -> u64 {

@@ -487,6 +487,22 @@ impl<P: Policy> Outage<P> {
         })
     }
 
+    /// As [`connecting`](Self::connecting), but an attempt that goes on with another
+    /// server is as old as it was.
+    pub(crate) fn still_connecting(&mut self, now: Duration) -> Duration {
+        self.attempt(now, |progress, now| {
+            if !progress.is_attempt() {
+                progress.connecting(now);
+            }
+        })
+    }
+
+    /// The attempt goes on with another server.
+    #[cold]
+    pub(crate) fn server_begins(&mut self) {
+        self.progress.server_begins();
+    }
+
     /// How far the attempt is.
     pub(crate) fn attempt_phase(&self) -> AttemptPhase {
         self.progress.attempt_phase()

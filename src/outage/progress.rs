@@ -102,6 +102,14 @@ impl Progress {
         }
     }
 
+    /// The attempt goes on with another server. It is as old as it was.
+    #[cfg(feature = "tokio")]
+    pub(super) fn server_begins(&mut self) {
+        if self.is_attempt() {
+            self.phase = Phase::Connecting;
+        }
+    }
+
     fn begins(&mut self, phase: Phase, now: u64) {
         self.phase = phase;
         if !self.is_ongoing() {
@@ -118,7 +126,7 @@ impl Progress {
         }
     }
 
-    fn is_attempt(&self) -> bool {
+    pub(super) fn is_attempt(&self) -> bool {
         match self.phase {
             Phase::Connecting | Phase::Dialing | Phase::Established => true,
             Phase::Down | Phase::Up | Phase::Over => false,

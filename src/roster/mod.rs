@@ -31,6 +31,7 @@
 //! - After `Busy`, `Stalled` and a hint comes the policy's wait, and then the next server.
 //! - A hint binds the server that gave it. Only if all servers are bound, the client waits
 //!   for the first of them.
+//! - A hint about the client itself, after a password that was refused, binds all.
 //! - "Not here, elsewhere" tries the next server at once, and puts this one last for 30 s
 //!   or for one round, whichever is longer.
 //! - After a connection that the server ended, its server is the last of the round. After
@@ -62,6 +63,9 @@ const ELSEWHERE: Duration = Duration::from_secs(30);
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
     pub(crate) is_elsewhere: bool,
+    /// It is about the client, and another server would say the same: a password that
+    /// was refused.
+    pub(crate) is_for_all: bool,
 }
 
 impl From<Verdict> for Judged {
@@ -69,6 +73,7 @@ impl From<Verdict> for Judged {
         Self {
             verdict,
             is_elsewhere: false,
+            is_for_all: false,
         }
     }
 }
@@ -113,7 +118,7 @@ struct Entry {
     last: Option<Last>,
 }
 
-/// A server's hint.
+/// What a server asked for.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
     until: Duration,
@@ -274,6 +279,15 @@ impl Roster {
         self.current = Some(server);
     }
 
+    /// The connection is replaced, or gone. Whether its server is the first of the next
+    /// round, or the last.
+    pub(crate) fn stays(&mut self, is_first: bool) {
+        if let Some(place) = self.current.and_then(|server| self.place(server)) {
+            self.cursor = self.after(place);
+            self.first = self.current.filter(|_| is_first);
+        }
+    }
+
     /// The connection is gone. Returns what that means for the client.
     pub(crate) fn lost(&mut self, end: End, now: Duration, rng: &mut Rng) -> Verdict {
         let Some(place) = self.current.and_then(|server| self.place(server)) else {
@@ -285,12 +299,9 @@ impl Roster {
             return self.for_all(verdict, now);
         };
         let server = self.entries[place].server;
-        self.cursor = self.after(place);
+        self.stays(matches!(end, End::Ours { was_stable: true }));
         match end {
-            End::Ours { was_stable } => {
-                self.first = was_stable.then_some(server);
-                Verdict::default()
-            }
+            End::Ours { .. } => Verdict::default(),
             End::Theirs(judged) => {
                 let verdict = self.take_hint(server, judged, now, rng);
                 let others_serve = judged.is_elsewhere && self.entries.len() > 1;
@@ -300,6 +311,16 @@ impl Roster {
                 }
             }
         }
+    }
+
+    /// The server of the connection, or of the last one, if it is on the list.
+    pub(crate) fn current(&self) -> Option<usize> {
+        self.current
+    }
+
+    /// This server is tried first in the next round.
+    pub(crate) fn prefer(&mut self, server: usize) {
+        self.first = Some(server);
     }
 
     /// The list was replaced by one of so many servers. `became` says which number each
@@ -348,12 +369,11 @@ impl Roster {
     ) -> Verdict {
         let round = self.round;
         let others = self.entries.len() > 1;
-        let Some(place) = self.place(server).filter(|_| others) else {
-            return if others {
-                unhinted(judged.verdict)
-            } else {
-                judged.verdict
-            };
+        if judged.is_for_all || !others {
+            return judged.verdict;
+        }
+        let Some(place) = self.place(server) else {
+            return unhinted(judged.verdict);
         };
         let entry = &mut self.entries[place];
         if judged.is_elsewhere {

@@ -19,8 +19,8 @@ fn secs(seconds: u64) -> Duration {
 
 fn elsewhere(verdict: Verdict) -> Judged {
     Judged {
-        verdict,
         is_elsewhere: true,
+        ..verdict.into()
     }
 }
 
@@ -265,6 +265,20 @@ fn a_hint_of_the_only_server_is_as_if_there_was_no_list() {
         client.connect();
         assert_eq!(client.lost(End::Theirs(elsewhere(verdict))), verdict);
     }
+}
+
+#[test]
+fn a_hint_about_the_client_itself_binds_all_servers() {
+    let mut client = Client::new(3);
+    let hint = Verdict::RetryAfter(secs(30));
+    let judged = Judged {
+        is_for_all: true,
+        ..hint.into()
+    };
+    let (tried, verdict) = client.round(|_| judged);
+    assert_eq!((tried.len(), verdict), (1, hint));
+    client.connect();
+    assert_eq!(client.lost(End::Theirs(judged)), hint);
 }
 
 // ---- elsewhere
@@ -574,7 +588,7 @@ proptest! {
                                     bound[server] = client.now + hint;
                                 }
                                 stops += (verdict == Verdict::Stop) as usize;
-                                goes_on = client.failed(server, Judged { verdict, is_elsewhere });
+                                goes_on = client.failed(server, Judged { is_elsewhere, ..verdict.into() });
                                 let moves_on = verdict == DOWN || (is_elsewhere && servers > 1);
                                 prop_assert_eq!(goes_on, moves_on);
                             }
@@ -604,7 +618,7 @@ proptest! {
                                     bound[server] = client.now + hint;
                                 }
                             }
-                            End::Theirs(Judged { verdict, is_elsewhere })
+                            End::Theirs(Judged { is_elsewhere, ..verdict.into() })
                         }
                         _ => End::Ours { was_stable: ours },
                     };

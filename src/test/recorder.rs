@@ -162,7 +162,6 @@ impl<E> From<&Event<'_, E>> for What {
             Event::Waiting { attempt, wait, .. } => Self::Waiting { attempt, wait },
             Event::GaveUp { reason, .. } => Self::GaveUp { reason },
             Event::Closed => Self::Closed,
-            #[allow(unreachable_patterns)] // until there is an event that it leaves out
             _ => Self::Other,
         }
     }
