@@ -60,6 +60,12 @@ impl InvalidConfig {
         self.setting
     }
 
+    /// What is wrong with the value, and what to do about it.
+    #[cfg(feature = "config")]
+    pub(crate) fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
     /// The value that was refused, as text: `0.5`, `0ns`, `NaN`.
     pub fn value(&self) -> &str {
         &self.value

@@ -105,6 +105,7 @@
 //! | `tracing` | no | [`redial::observe`](https://docs.rs/redial/latest/redial/observe/index.html): a span of each outage, and events in it |
 //! | `metrics` | no | the same module: counts and lengths of outages, for any exporter |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
+//! | `config` | no | `redial::Settings`: policies and limits from a file; the same traits for [`Config`] and [`Liveness`] |
 //!
 //! Without features the crate is `no_std` with `alloc`. On targets without 64-bit
 //! atomics there is no [`TokenBucket`], `tokio`, `slots` or `storm`. On targets without
@@ -152,6 +153,10 @@ mod scripted_error;
 #[cfg(target_has_atomic = "64")]
 mod sync;
 mod verdict;
+
+// Policies and limits from a file.
+#[cfg(feature = "config")]
+mod settings;
 
 #[cfg(feature = "std")]
 // Without a TokenBucket nothing but seeds asks for the time.
@@ -212,6 +217,8 @@ pub use policy::{
     Backoff, Cause, Decorrelated, Delays, Exponential, Failed, Jitter, Policy, Stratified,
 };
 pub use rng::Rng;
+#[cfg(feature = "config")]
+pub use settings::{PolicyConfig, Settings};
 #[cfg(feature = "slots")]
 pub use slots::{Admission, Slots, Ticket};
 #[cfg(feature = "std")]

@@ -101,6 +101,19 @@ impl Liveness {
         !self.pings
     }
 
+    /// All times in nanoseconds, by the names of their setters. `MAX` is never, and
+    /// `None` has no effect.
+    #[cfg(feature = "config")]
+    pub(crate) fn times(&self) -> [(&'static str, Option<u64>); 4] {
+        let (pings, listens) = (self.pings, !self.pings);
+        [
+            ("idle", pings.then_some(self.idle)),
+            ("grace", pings.then_some(self.grace)),
+            ("speak_every", pings.then_some(self.speak)),
+            ("listen_only", listens.then_some(self.idle)),
+        ]
+    }
+
     /// As [`listen_only`](Self::listen_only).
     ///
     /// # Errors

@@ -286,6 +286,21 @@ impl Config {
         time(self.stable_after)
     }
 
+    /// All times in nanoseconds, by the names of their setters. `MAX` is no limit, and
+    /// `None` a default that depends on the attempt.
+    #[cfg(feature = "config")]
+    pub(crate) fn times(&self) -> [(&'static str, Option<u64>); 6] {
+        let set = |time| (time != 0).then_some(time);
+        [
+            ("dial_timeout", Some(self.dial_limit())),
+            ("attempt_timeout", set(self.attempt_timeout)),
+            ("patience", set(self.patience)),
+            ("stable_after", Some(self.stable_uptime())),
+            ("max_elapsed", Some(self.max_elapsed)),
+            ("hint_cap", Some(nanos(self.most_of_a_hint()))),
+        ]
+    }
+
     /// How long a connection must be up to end the outage, in nanoseconds.
     #[inline]
     pub(super) fn stable_uptime(&self) -> u64 {

@@ -40,6 +40,8 @@ pub use from_fn::{FromFn, FromFnState, from_fn};
 pub use jitter::Jitter;
 #[cfg(target_has_atomic = "ptr")]
 pub use sequence::Sequence;
+#[cfg(feature = "config")]
+pub(crate) use stratified::{DEFAULT_BASE, DEFAULT_CAP};
 pub use stratified::{Stratified, StratifiedState};
 
 /// A rule for how long to wait between the attempts of one outage.

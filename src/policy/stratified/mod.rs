@@ -77,8 +77,8 @@ pub struct Stratified {
     strata: Strata,
 }
 
-const DEFAULT_BASE: Duration = Duration::from_secs(1);
-const DEFAULT_CAP: Duration = Duration::from_millis(37_500);
+pub(crate) const DEFAULT_BASE: Duration = Duration::from_secs(1);
+pub(crate) const DEFAULT_CAP: Duration = Duration::from_millis(37_500);
 // A server whose refusals cost r handshakes can stay down for good if r N/C is more than
 // about the widest window: with 120 s that is so in 7 of the 91 storms of r = 0.3, with
 // 600 s in none.
