@@ -248,6 +248,31 @@ async fn a_restored_outage_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_is_an_attempt_and_no_outage() {
+    let recorder = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let mut attempt = 0;
+    let mut redial = Redial::new(move || {
+        attempt += 1;
+        let refused = io::Error::from(ErrorKind::ConnectionRefused);
+        ready(if attempt == 2 { Err(refused) } else { Ok(()) })
+    })
+    .policy(waits())
+    .observe(observe::Metrics::new().observer());
+    redial.ready().await.unwrap();
+    redial.handle().renew_now();
+    redial.renewed().await.unwrap();
+    for (series, expected) in [
+        ("redial_attempts_total{redial_outcome=\"down\"}", "1"),
+        ("redial_attempts_total{redial_outcome=\"connected\"}", "2"),
+        ("redial_outages_total", "0"),
+        ("redial_connection_count", "1"),
+    ] {
+        assert_eq!(value(&recorder, series), expected, "{series}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_recorder_may_come_later_than_the_observer() {
     let mut redial = Redial::new(|| ready(Ok::<_, io::Error>(())))
         .policy(waits())

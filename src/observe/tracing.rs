@@ -46,10 +46,13 @@ use crate::verdict::Verdict;
 /// | `hint cut` | DEBUG | `asked`, `cap` |
 /// | `connected` | INFO | `attempt`, `elapsed` |
 /// | `gave up` | WARN | `reason`, `actor` |
+/// | `renewal due` | DEBUG | `attempt` |
+/// | `renewed` | INFO | `attempt` |
+/// | `renewal failed` | DEBUG | `attempt`, `cause`, `asked`, `error`, `actor` |
 /// | `suspended`, `closed` | DEBUG | |
 ///
 /// - `attempt` is the number of the attempt in its outage, counted from 1. A wait has the
-///   number of the attempt that follows.
+///   number of the attempt that follows. A renewal counts on its own.
 /// - `cause` is the verdict: `down`, `busy`, `stalled`, `retry_after`, `slot` or `stop`.
 ///   `asked` is the time that comes with `retry_after` and `slot`.
 /// - `error` is the text of the error, as `{error:#}` prints it: anyhow's error then
