@@ -20,7 +20,8 @@ pub use self::connector::{EndpointsConnector, Round};
 /// Several servers of which one is enough: a list, which can be replaced while it is in
 /// use.
 ///
-/// [`connect_with`](Self::connect_with) makes a connector of it:
+/// [`tcp::connect`](crate::tcp::connect) makes a connector of it, and
+/// [`connect_with`](Self::connect_with) does so for any protocol:
 ///
 /// ```
 /// # use tokio::net::TcpStream;
@@ -34,6 +35,11 @@ pub use self::connector::{EndpointsConnector, Round};
 /// let stream = redial.ready().await?;
 /// # Ok(()) }
 /// ```
+///
+/// Write the login inside of the closure, as above. If it follows the connector of the
+/// whole list, as in `tcp::connect(endpoints).then(log_in)`, an error of the login goes on
+/// to the next server, too; but no other server is dialled beside it any more, and
+/// [`replace`](Self::replace) does not end it.
 ///
 /// A server is whatever the closure understands: a name, an address, a URL. Several
 /// addresses of *one* server are no list of this kind: [`tcp::connect`](crate::tcp::connect)

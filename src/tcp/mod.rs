@@ -71,6 +71,27 @@
 //! many names should look up without threads, for example with the crate
 //! `hickory-resolver`; see [`Dial::resolve_with`].
 //!
+//! # Several servers
+//!
+//! The addresses of a target are those of *one* server. They race, so a client may send
+//! packets to several of them within a second, and the driver knows nothing of it. If a
+//! client may use one of several *servers*, name them in [`Endpoints`](crate::Endpoints).
+//! Then the driver judges the error of each server, and knows which of them asked it to
+//! come back later. [`connect`] makes a connector of them; each server has a [`Dial`] of
+//! its own, and its names are looked up anew by each dial:
+//!
+//! ```
+//! # use tokio::net::TcpStream;
+//! # async fn log_in(stream: TcpStream) -> std::io::Result<TcpStream> { Ok(stream) }
+//! use redial::{Connect, Endpoints, Redial, tcp};
+//!
+//! let endpoints = Endpoints::new(["a.chat.example:6667", "b.chat.example:6667"]);
+//! let redial = Redial::new(tcp::connect(endpoints).then(log_in));
+//! ```
+//!
+//! For settings of the dials there is
+//! [`Endpoints::connect_with`](crate::Endpoints::connect_with).
+//!
 //! # Errors
 //!
 //! The `io::Error` of a dial holds a [`DialError`], which lists each address with
@@ -81,6 +102,7 @@ mod memory;
 mod order;
 mod race;
 mod settings;
+mod several;
 mod target;
 
 #[cfg(test)]
@@ -109,10 +131,11 @@ use crate::invalid::{InvalidConfig, expect};
 use crate::nanos::readable;
 use crate::outage::AttemptPhase;
 
+pub use self::several::IntoConnector;
 pub use self::target::Target;
 pub use crate::dial_error::DialError;
 
-/// Dials a name and a port, or one of several addresses.
+/// Dials a name and a port, or one of several addresses; or several servers.
 ///
 /// [`Target`] lists all forms of a target:
 ///
@@ -132,18 +155,16 @@ pub use crate::dial_error::DialError;
 /// Nothing happens before the dial is used: as a connector, by
 /// [`Dial::dial`], or by `.await`.
 ///
+/// Of [`Endpoints`](crate::Endpoints) it makes a connector of [several
+/// servers](self#several-servers).
+///
 /// # Errors
 ///
 /// This function takes each target. If the target makes no sense, each dial fails
 /// with an error of the kind `InvalidInput`, which is a
 /// [`Stop`](crate::Verdict::Stop).
-pub fn connect(target: impl Into<Target>) -> Dial {
-    Dial {
-        target: target.into(),
-        settings: Settings::new(),
-        resolver: Resolver::System,
-        memory: Arc::default(),
-    }
+pub fn connect<T: IntoConnector>(target: T) -> T::Connector {
+    target.into_connector()
 }
 
 /// Dials a target, as often as needed. [`connect`] makes it.
@@ -173,6 +194,15 @@ pub struct Dial {
 }
 
 impl Dial {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            settings: Settings::new(),
+            resolver: Resolver::System,
+            memory: Arc::default(),
+        }
+    }
+
     /// Dials once. The future owns all that it needs, so a task can run it.
     ///
     /// # Errors
