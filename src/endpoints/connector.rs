@@ -209,8 +209,8 @@ where
                     live.remove(place);
                     self.next_at = now;
                     self.news.push_back(News::Silent(server));
-                    if let Some(Order { roster, rng }) = &mut self.order {
-                        roster.failed(server, Verdict::Retry(Cause::Down).into(), now, rng);
+                    if let Some(Order { roster, .. }) = &mut self.order {
+                        roster.failed(server, Verdict::Retry(Cause::Down).into(), now);
                     }
                 }
                 Poll::Pending => place += 1,
@@ -441,7 +441,7 @@ where
                 is_farthest: false,
             };
         };
-        let is_open = order.roster.failed(server, judged, now, &mut order.rng);
+        let is_open = order.roster.failed(server, judged, now);
         let is_anew = self.flight != InFlight::Leads;
         let is_left = self.flight != InFlight::Nothing || order.roster.has_next(now);
         self.goes_on = match self.flight {
@@ -490,7 +490,7 @@ where
             let uptime = nanos(now.saturating_sub(up.since));
             wall.saturating_sub(up.wall).saturating_sub(uptime) >= SLEPT
         });
-        let Some(Order { roster, rng }) = &mut self.order else {
+        let Some(Order { roster, .. }) = &mut self.order else {
             return Verdict::default();
         };
         let end = match end {
@@ -504,7 +504,7 @@ where
                 End::Theirs(judged)
             }
         };
-        roster.lost(end, now, rng)
+        roster.lost(end, now)
     }
 }
 

@@ -59,9 +59,9 @@ pub use self::connector::{EndpointsConnector, Round};
 ///   seconds at most.
 /// - **After [`Busy`](crate::Cause::Busy), [`Stalled`](crate::Cause::Stalled) or a hint the
 ///   client waits** as the policy says, and then tries the next server.
-/// - **A hint binds the server that gave it**, until its time is over and as much again at
-///   random. The others are tried in the meantime. If all servers are bound, the client
-///   waits for the first of them. A [slot](crate::Verdict::Slot) is not spread.
+/// - **A hint binds the server that gave it**, until its time is over. The others are tried
+///   in the meantime. If all servers are bound, the client waits for the first of them, as
+///   if there was no other server.
 /// - **A server that [cannot serve the client](crate::codes::Advice::is_elsewhere) while
 ///   another can** does not end the round, and does not count if others fail, too. It is
 ///   the last for 30 s, or for one round if that is longer. Only

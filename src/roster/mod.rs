@@ -29,8 +29,9 @@
 //! - After `Down` the next server is tried at once, without spread, until each was tried
 //!   once. So each server sees the arrivals of a fleet that has one server.
 //! - After `Busy`, `Stalled` and a hint comes the policy's wait, and then the next server.
-//! - A hint binds the server that gave it. Only if all servers are bound, the client waits
-//!   for the first of them.
+//! - A hint binds the server that gave it, for as long as it says. Only if all servers are
+//!   bound, the client waits for the first of them, and the outage spreads that wait. A
+//!   spread of each hint would be added to it, and to the policy's waits.
 //! - A hint about the client itself, after a password that was refused, binds all.
 //! - "Not here, elsewhere" tries the next server at once, and puts this one last for 30 s
 //!   or for one round, whichever is longer.
@@ -45,7 +46,6 @@ mod model;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::nanos::{nanos, scale};
 use crate::policy::Cause;
 use crate::rng::Rng;
 use crate::verdict::Verdict;
@@ -236,15 +236,9 @@ impl Roster {
 
     /// The attempt at this server has failed. Returns whether the round goes on with the
     /// next server at once.
-    pub(crate) fn failed(
-        &mut self,
-        server: usize,
-        judged: Judged,
-        now: Duration,
-        rng: &mut Rng,
-    ) -> bool {
+    pub(crate) fn failed(&mut self, server: usize, judged: Judged, now: Duration) -> bool {
         let is_elsewhere = judged.is_elsewhere && self.entries.len() > 1;
-        let verdict = self.take_hint(server, judged, now, rng);
+        let verdict = self.take_hint(server, judged, now);
         if is_elsewhere {
             self.worst_elsewhere = Some(match self.worst_elsewhere {
                 // Another server did not say so.
@@ -289,7 +283,7 @@ impl Roster {
     }
 
     /// The connection is gone. Returns what that means for the client.
-    pub(crate) fn lost(&mut self, end: End, now: Duration, rng: &mut Rng) -> Verdict {
+    pub(crate) fn lost(&mut self, end: End, now: Duration) -> Verdict {
         let Some(place) = self.current.and_then(|server| self.place(server)) else {
             // It is on the list no more.
             let verdict = match end {
@@ -303,7 +297,7 @@ impl Roster {
         match end {
             End::Ours { .. } => Verdict::default(),
             End::Theirs(judged) => {
-                let verdict = self.take_hint(server, judged, now, rng);
+                let verdict = self.take_hint(server, judged, now);
                 let others_serve = judged.is_elsewhere && self.entries.len() > 1;
                 match verdict {
                     Verdict::Stop if others_serve => Verdict::Retry(Cause::Busy),
@@ -360,13 +354,10 @@ impl Roster {
 
     /// Keeps what the server asked for. Returns the rest of its verdict: a hint of one of
     /// several servers says that it is busy, and no more.
-    fn take_hint(
-        &mut self,
-        server: usize,
-        judged: Judged,
-        now: Duration,
-        rng: &mut Rng,
-    ) -> Verdict {
+    ///
+    /// Nothing is added to a hint here. A round begins after a wait, which the policy or
+    /// the outage has spread.
+    fn take_hint(&mut self, server: usize, judged: Judged, now: Duration) -> Verdict {
         let round = self.round;
         let others = self.entries.len() > 1;
         if judged.is_for_all || !others {
@@ -380,22 +371,15 @@ impl Roster {
             let until = now.saturating_add(ELSEWHERE);
             entry.last = Some(Last { until, round });
         }
-        entry.not_before = match judged.verdict {
-            // As wide as the hint, or all clients with the same hint come back together.
-            Verdict::RetryAfter(hint) => {
-                let width = nanos(hint).max(nanos(Duration::from_secs(1)));
-                let spread = Duration::from_nanos(scale(rng.next_u64(), width));
-                Some(Bound {
-                    until: now.saturating_add(hint).saturating_add(spread),
-                    is_slot: false,
-                })
-            }
-            Verdict::Slot(wait) => Some(Bound {
-                until: now.saturating_add(wait),
-                is_slot: true,
-            }),
+        let (wait, is_slot) = match judged.verdict {
+            Verdict::RetryAfter(hint) => (hint, false),
+            Verdict::Slot(wait) => (wait, true),
             Verdict::Retry(_) | Verdict::Stop => return judged.verdict,
         };
+        entry.not_before = Some(Bound {
+            until: now.saturating_add(wait),
+            is_slot,
+        });
         Verdict::Retry(Cause::Busy)
     }
 
