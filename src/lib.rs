@@ -219,6 +219,12 @@ pub use policy::{
 pub use rng::Rng;
 #[cfg(feature = "config")]
 pub use settings::{PolicyConfig, Settings};
+#[cfg(all(
+    feature = "slots",
+    feature = "tokio",
+    not(any(target_family = "wasm", loom))
+))]
+pub use slots::SharedSlots;
 #[cfg(feature = "slots")]
 pub use slots::{Admission, Slots, Ticket};
 #[cfg(feature = "std")]

@@ -179,6 +179,7 @@ facts! {
 #[cfg(feature = "slots")]
 facts! {
     redial::Slots: + Send, + Sync, + Unpin;
+    redial::SharedSlots: + Send, + Sync, + Unpin;
     redial::Ticket: + Send, + Sync, + Unpin;
     redial::Admission: + Send, + Sync, + Unpin;
 }
@@ -193,6 +194,15 @@ type Backoffs = (
 
 fn is_send<T: Send>(value: T) -> T {
     value
+}
+
+#[cfg(feature = "slots")]
+fn a_front_end_may_ask_in_a_task(slots: &redial::SharedSlots) -> [impl Send; 2] {
+    let admit = is_send(async { slots.admit("ann", None).await });
+    let refuse = is_send(async { slots.refuse(String::from("ann"), None).await });
+    let both: [std::pin::Pin<Box<dyn Future<Output = redial::Admission> + Send>>; 2] =
+        [Box::pin(admit), Box::pin(refuse)];
+    both
 }
 
 #[test]

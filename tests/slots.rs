@@ -430,6 +430,26 @@ fn by_its_own_clock_a_server_keeps_to_its_rate_too() {
 }
 
 #[test]
+fn a_ticket_keeps_its_slot_if_the_wall_clock_is_set() {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::SystemTime;
+
+    static CLOCK: AtomicU64 = AtomicU64::new(1_800_000_000);
+    let slots = Slots::new(0.02, KEY)
+        .slot_rate(1)
+        .wall_clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(CLOCK.load(Relaxed)));
+    let _ = slots.admit("somebody", None);
+    let (_, ticket) = later(slots.admit("ann", None));
+    for time in [1_800_003_600, 1_799_990_000, 0] {
+        CLOCK.store(time, Relaxed);
+        let (left, same) = later(slots.admit("ann", Some(ticket.as_str())));
+        assert!(same == ticket && left <= 50 * SECOND, "{left:?}");
+        CLOCK.store(1_800_000_000, Relaxed);
+        let _ = slots.admit("ann", Some(ticket.as_str()));
+    }
+}
+
+#[test]
 fn in_normal_life_small_groups_get_in_at_once() {
     let slots = Slots::new(100, KEY);
     let group = |now| {

@@ -1,11 +1,14 @@
 //! When does a server admit a client? It hands out slots, and takes tickets for them.
 
 mod key;
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+mod shared;
 mod spent;
 mod ticket;
 mod tickets;
 mod times;
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
@@ -18,6 +21,8 @@ use key::Keys;
 use tickets::{Shown, Tickets};
 use times::Now;
 
+#[cfg(all(feature = "tokio", not(any(target_family = "wasm", loom))))]
+pub use shared::SharedSlots;
 pub use ticket::Ticket;
 
 /// The server's side of [slots](crate::Verdict::Slot): admits clients at a rate, and
@@ -60,6 +65,9 @@ pub use ticket::Ticket;
 /// - A ticket that is too late, of another client, forged or used counts as none. So does
 ///   one for a slot before the server began, because nobody knows whether it was used.
 ///
+/// Several front ends before one server count together with
+/// [`shared`](#method.shared), which needs the feature `tokio`.
+///
 /// # The client
 ///
 /// A ticket is made for one client, which the server names: by its account, for example.
@@ -88,9 +96,8 @@ pub use ticket::Ticket;
 ///
 /// # Cost
 ///
-/// A bucket, two MACs a ticket (5 µs) and a lock for less than a microsecond. A used
-/// ticket is remembered until it expires, in about 30 bytes: at 1000 clients a second
-/// that is 2 MB.
+/// To make or check a ticket takes some 5 µs. A used ticket is remembered until it
+/// expires, in about 40 bytes: at 1000 clients a second that is 2.4 MB.
 pub struct Slots {
     rate: Rate,
     bucket: TokenBucket,
@@ -98,7 +105,13 @@ pub struct Slots {
     lead: Duration,
     /// The age of the bucket.
     age: Stopwatch,
+    /// Instead of the system's wall clock.
+    wall: Option<Box<dyn WallClock>>,
 }
+
+/// A closure that reads the time of day.
+trait WallClock: Fn() -> WallTime + Send + Sync {}
+impl<F: Fn() -> WallTime + Send + Sync> WallClock for F {}
 
 /// What the bucket is made of.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +182,7 @@ impl Slots {
             tickets: Tickets::new(Keys::new(key.as_ref())?),
             lead: LEAD,
             age: Stopwatch::start(),
+            wall: None,
         })
     }
 
@@ -267,10 +281,31 @@ impl Slots {
         self
     }
 
+    /// Another clock for the time of day than the system's: for tests on tokio's paused
+    /// clock, where the system's would stand still, and seem to jump back.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tokio")] {
+    /// # use redial::Slots;
+    /// # fn doc(slots: Slots) -> Slots {
+    /// use std::time::SystemTime;
+    /// use tokio::time::Instant;
+    ///
+    /// let (noon, start) = (SystemTime::now(), Instant::now());
+    /// let slots = slots.wall_clock(move || noon + start.elapsed());
+    /// # slots
+    /// # }
+    /// # }
+    /// ```
+    pub fn wall_clock(mut self, clock: impl Fn() -> WallTime + Send + Sync + 'static) -> Self {
+        self.wall = Some(Box::new(clock));
+        self
+    }
+
     /// Admits a client, or tells it when to come back. `ticket` is what it showed,
     /// whatever that is.
     pub fn admit(&self, client: impl AsRef<[u8]>, ticket: Option<&str>) -> Admission {
-        self.admit_now(self.age.elapsed(), wall(), client.as_ref(), ticket)
+        self.admit_now(self.age.elapsed(), self.wall(), client.as_ref(), ticket)
     }
 
     /// As [`admit`](Self::admit), at `now`: the time since 1970.
@@ -302,7 +337,7 @@ impl Slots {
     /// # }
     /// ```
     pub fn refuse(&self, client: impl AsRef<[u8]>, ticket: Option<&str>) -> Admission {
-        self.refuse_now(self.age.elapsed(), wall(), client.as_ref(), ticket)
+        self.refuse_now(self.age.elapsed(), self.wall(), client.as_ref(), ticket)
     }
 
     /// As [`refuse`](Self::refuse), at `now`: the time since 1970.
@@ -323,11 +358,7 @@ impl Slots {
         ticket: Option<&str>,
     ) -> Admission {
         let now = Now::new(ticks, time);
-        self.tickets.set_time(now);
-        match self
-            .tickets
-            .show(now, client, ticket, self.rate.most_spent())
-        {
+        match self.show(now, client, ticket) {
             Shown::Due => Admission::Now,
             Shown::Early(later) => later,
             Shown::Nothing => match self.bucket.reserve_at(ticks).wait() {
@@ -345,22 +376,36 @@ impl Slots {
         ticket: Option<&str>,
     ) -> Admission {
         let now = Now::new(ticks, time);
-        self.tickets.set_time(now);
-        match self
-            .tickets
-            .show(now, client, ticket, self.rate.most_spent())
-        {
+        match self.show(now, client, ticket) {
             Shown::Early(later) => later,
             Shown::Due | Shown::Nothing => {
-                let wait = self.bucket.reserve_at(ticks).wait().max(self.lead);
-                self.tickets.give(now, client, wait.max(MILLISECOND))
+                let wait = self.bucket.reserve_at(ticks).wait();
+                self.tickets.give(now, client, self.of_refused(wait))
             }
         }
     }
-}
 
-/// A slot of zero would make a client that is refused again and again spin.
-const MILLISECOND: Duration = Duration::from_millis(1);
+    fn show(&self, now: Now, client: &[u8], ticket: Option<&str>) -> Shown {
+        let most = self.rate.most_spent();
+        self.tickets.show(now, client, ticket, most)
+    }
+
+    /// The time of day since 1970.
+    fn wall(&self) -> Duration {
+        self.wall
+            .as_ref()
+            .map_or_else(clock::wall, |wall| wall())
+            .duration_since(WallTime::UNIX_EPOCH)
+            .unwrap_or_default()
+    }
+
+    /// The wait of a client that is refused, if its slot comes after `wait`.
+    fn of_refused(&self, wait: Duration) -> Duration {
+        // A wait of zero would make a client that is refused again and again spin.
+        const SHORTEST: Duration = Duration::from_millis(1);
+        wait.max(self.lead).max(SHORTEST)
+    }
+}
 
 impl Rate {
     /// Slots a second.
@@ -372,12 +417,19 @@ impl Rate {
         self.capacity > 0.0 && (1.0 / 86_400.0..=1e6).contains(&self.slots())
     }
 
+    fn burst(self) -> u32 {
+        let default = (self.slots() * BURST) as u32;
+        self.burst.unwrap_or(default.max(1))
+    }
+
+    fn period(self) -> Duration {
+        // Rounded up, so that slots are not closer than asked for.
+        Duration::from_nanos((1e9 / self.slots()).ceil() as u64)
+    }
+
     /// A full bucket.
     fn bucket(self) -> Result<TokenBucket, InvalidConfig> {
-        let burst = self.burst.unwrap_or(((self.slots() * BURST) as u32).max(1));
-        // Rounded up, so that slots are not closer than asked for.
-        let period = Duration::from_nanos((1e9 / self.slots()).ceil() as u64);
-        TokenBucket::try_new(burst, period)
+        TokenBucket::try_new(self.burst(), self.period())
     }
 
     /// How many used tickets there can be that have not expired: those of a minute, and
@@ -386,13 +438,6 @@ impl Rate {
     fn most_spent(self) -> usize {
         (self.slots() * 90.0) as usize + 1
     }
-}
-
-/// The time of day since 1970.
-fn wall() -> Duration {
-    clock::wall()
-        .duration_since(WallTime::UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 impl fmt::Debug for Slots {

@@ -40,13 +40,9 @@ impl Tickets {
         }
     }
 
-    /// Reads the time that tickets are on.
-    pub(super) fn set_time(&self, now: Now) {
-        lock(&self.state).times.set(now);
-    }
-
     /// Takes a ticket. Of those that are spent, `most` are remembered.
     pub(super) fn show(&self, now: Now, client: &[u8], ticket: Option<&str>, most: usize) -> Shown {
+        lock(&self.state).times.set(now);
         let bytes = ticket.and_then(Ticket::bytes);
         let Some(bytes) = bytes.filter(|bytes| self.keys.signed(bytes, client)) else {
             return Shown::Nothing;
@@ -73,7 +69,11 @@ impl Tickets {
 
     /// Gives a client a ticket for the slot after `wait`.
     pub(super) fn give(&self, now: Now, client: &[u8], wait: Duration) -> Admission {
-        let claim = lock(&self.state).times.claim(now, wait);
+        let claim = {
+            let mut state = lock(&self.state);
+            state.times.set(now);
+            state.times.claim(now, wait)
+        };
         Admission::Later {
             wait: Duration::from_millis(claim.wait.into()),
             ticket: self.keys.sign(claim, client),

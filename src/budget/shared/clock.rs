@@ -25,6 +25,12 @@ impl Reading {
         self.store.saturating_add(at.saturating_sub(self.sent))
     }
 
+    /// What the store's clock shows at `at`. It is behind by the answer's way back.
+    #[cfg(feature = "slots")]
+    pub(super) fn at(self, at: u64) -> u64 {
+        self.store.saturating_add(at.saturating_sub(self.arrived))
+    }
+
     /// How far the clock was set since, and whether back, if that is more than clocks
     /// drift.
     pub(super) fn moved(self, next: Self) -> Option<(Duration, bool)> {

@@ -196,6 +196,16 @@ impl SharedBudget {
     }
 }
 
+#[cfg(feature = "slots")]
+impl SharedBudget {
+    /// The time of the store since 1970, as this process follows it. `None` if the store
+    /// never answered.
+    pub(crate) fn store_time(&self) -> Option<Duration> {
+        let state = self.0.state();
+        state.store_time(state.now()).map(Duration::from_micros)
+    }
+}
+
 impl NeedsShare {
     /// This process is one of `processes` that are alike.
     ///

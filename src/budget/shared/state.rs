@@ -439,6 +439,12 @@ impl State {
         }
     }
 
+    /// What the store's clock shows, in microseconds since 1970.
+    #[cfg(feature = "slots")]
+    pub(super) fn store_time(&self, now: u64) -> Option<u64> {
+        self.clock.map(|reading| reading.at(now / 1000))
+    }
+
     /// Notes what the store's clock shows. Returns whether it was set.
     fn read_clock(&mut self, now: u64, sent: u64, store: u64) -> Option<News> {
         let reading = Reading {
