@@ -65,6 +65,7 @@ pub use future::{Connecting, Ready};
 pub use info::{AttemptInfo, AttemptKind, MarkEstablished, WithInfo, with_info};
 pub use maybe_send::MaybeSend;
 pub use renew::Renewed;
+pub(crate) use renewal::{DRAIN, Turn};
 pub use servers::Servers;
 pub(crate) use servers::{Ended, Limits, News, Onward, Purpose, Rounds};
 pub use then::{Then, ThenAttempt};

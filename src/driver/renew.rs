@@ -48,6 +48,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     ///
     /// | | when it is polled | the old connection |
     /// |---|---|---|
+    /// | [`Session`](crate::Session) | with each half that waits | is read for up to 30 s, see [there](crate::Session#renewal) |
     /// | [`run`](Self::run) | beside the session | stays with its session for up to 30 s |
     /// | [`renewed`](Self::renewed) | in that future | is handed back |
     ///

@@ -42,7 +42,7 @@ use crate::verdict::Verdict;
 /// The longest time that a connection lives after it was replaced. Fixed times of 15 s
 /// have cut requests short (igrigorik/http-2 193), and without a limit some connections
 /// stay forever (envoyproxy/envoy 34565).
-pub(super) const DRAIN: Duration = Duration::from_secs(30);
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 /// The longest time from waking until a renewal notices that the device slept.
 const NAP: u64 = nanos(Duration::from_secs(60));
 /// A wall clock may be corrected by so much without being taken for a sleep.
@@ -167,7 +167,7 @@ impl Renewal {
 }
 
 /// What the owner of the connection must do.
-pub(super) enum Turn<T> {
+pub(crate) enum Turn<T> {
     /// This is the new connection. The present one still lives.
     Renewed(T),
     /// End the present connection so: it has come to its announced end, or the server
@@ -457,14 +457,14 @@ impl<E, P: Policy> Core<E, P> {
 impl<C: Connect, P: Policy> Redial<C, P> {
     /// Whether renewals were ever asked for.
     #[inline]
-    pub(super) fn renews(&self) -> bool {
+    pub(crate) fn renews(&self) -> bool {
         self.core.renews()
     }
 
     /// Drives the renewal of the connection that is up, if one was asked for. `has_room`
     /// if no connection from before it is left.
     #[cold]
-    pub(super) fn poll_renewal(
+    pub(crate) fn poll_renewal(
         &mut self,
         cx: &mut Context<'_>,
         has_room: bool,

@@ -143,6 +143,19 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         handle
     }
 
+    /// The present connection is another one, without a loss.
+    pub(crate) fn renewed(&mut self) {
+        self.generation += 1;
+        self.nudge();
+    }
+
+    /// Both halves look at the state again.
+    pub(crate) fn nudge(&mut self) {
+        self.unsettle();
+        self.both.wake_all();
+        self.wake();
+    }
+
     /// The connection ends, and both halves must notice.
     pub(crate) fn end(&mut self, ending: Ending, error: Option<&C::Error>) {
         // First, because the code that is called next may panic.

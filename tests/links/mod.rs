@@ -15,6 +15,13 @@ use tokio_util::codec::LinesCodecError;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinkError(String);
 
+impl LinkError {
+    #[allow(dead_code)] // not in each file
+    pub(crate) fn refused() -> Self {
+        Self("refused".into())
+    }
+}
+
 impl From<LinesCodecError> for LinkError {
     fn from(error: LinesCodecError) -> Self {
         Self(error.to_string())

@@ -14,7 +14,9 @@ use crate::verdict::Verdict;
 /// [`SessionEvent::down`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent<T, E> {
-    /// There is a new connection. All items until the next `Down` come from it.
+    /// There is a new connection. All items until the next `Up` or `Down` come from it, but
+    /// see [`is_late`](super::Session::is_late). If no `Down` came before, it was
+    /// [renewed](super::Session#renewal).
     Up,
     /// An item of the present connection.
     Item(T),

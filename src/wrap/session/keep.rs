@@ -11,6 +11,8 @@ pub trait Keep<T> {
     fn add(&mut self, item: &T);
     /// So many of the latest items were flushed.
     fn flushed(&mut self, items: usize);
+    /// So many were flushed that were followed by so many others.
+    fn flushed_before(&mut self, items: usize, later: usize);
 }
 
 /// A [`Session`](super::Session) keeps no copies: the default.
@@ -32,6 +34,8 @@ impl<T> Keep<T> for KeepNothing {
 
     #[inline]
     fn flushed(&mut self, _: usize) {}
+
+    fn flushed_before(&mut self, _: usize, _: usize) {}
 }
 
 impl<T: Clone> Keep<T> for KeepUnsent<T> {
@@ -41,6 +45,11 @@ impl<T: Clone> Keep<T> for KeepUnsent<T> {
 
     fn flushed(&mut self, items: usize) {
         self.items.truncate(self.items.len().saturating_sub(items));
+    }
+
+    fn flushed_before(&mut self, items: usize, later: usize) {
+        let end = self.items.len().saturating_sub(later);
+        self.items.drain(end.saturating_sub(items)..end);
     }
 }
 

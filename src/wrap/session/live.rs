@@ -349,6 +349,9 @@ where
     #[cold]
     pub(super) fn pend(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
         self.halves.pend(half, cx);
+        if self.renews() && self.renew(half, cx).is_ready() {
+            return Poll::Ready(());
+        }
         let Some(live) = &mut self.live else {
             return Poll::Pending;
         };

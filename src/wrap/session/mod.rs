@@ -4,6 +4,7 @@ mod error;
 mod event;
 mod keep;
 mod live;
+mod overlap;
 mod sink;
 mod stream;
 
@@ -28,6 +29,7 @@ pub use error::SendError;
 pub use event::SessionEvent;
 pub use keep::{Keep, KeepNothing, KeepUnsent};
 use live::Live;
+use overlap::{Finish, Overlap};
 
 /// A stream and a sink that stay while connections come and go; made by
 /// [`Redial::into_session`].
@@ -99,6 +101,29 @@ use live::Live;
 /// what the present connection receives can still be read. While there is no
 /// connection, closing takes effect at once.
 ///
+/// # Renewal
+///
+/// A connection that is about to end is replaced while it serves: at its
+/// [`max_age`](Redial::max_age), or when [`renew_within`](Self::renew_within), or the same
+/// call of a [`Handle`], says that it leaves. Meanwhile it is read and written.
+/// When the new connection is there,
+///
+/// - the reader gets all that the old one has received, and then `Up`. There is no `Down`.
+/// - What is sent goes to the new one from then on. Items that the old one has taken are
+///   flushed there, and a flush waits for both.
+/// - The old one is read for up to 30 s more, as the server may still answer on it. For
+///   such items [`is_late`](Self::is_late) is true. A server that sends to both connections
+///   sends twice. [`close_old`](Self::close_old) makes an end of it.
+/// - At its own end, or after that time, it is closed in good order. The handshake may take
+///   a second. Only items that it never flushed are lost, and the sink reports how many.
+/// - [`keep_alive`](Self::keep_alive) watches the new one, from the beginning.
+///
+/// If a renewal is due while the connection before the present one still is read, that one
+/// is closed first. So there are two connections at most.
+///
+/// A renewal runs in each poll of either half that waits. It adds nothing to a session that
+/// has none.
+///
 /// # Two tasks
 ///
 /// The halves of `StreamExt::split` may live in two tasks; each has a waker of
@@ -133,6 +158,10 @@ where
     kept: K,
     /// What few sessions have: they watch whether their connection lives.
     live: Option<Box<Live<C>>>,
+    /// What few sessions have: their connections are renewed.
+    overlap: Option<Box<Overlap<C::Connection>>>,
+    /// What the sink does with a connection that was replaced. Known once it was used.
+    finish: Option<Finish<C::Connection, K, C::Error>>,
     has_reader: bool,
     fail_while_down: bool,
     /// How many sends have failed in a row because there is no connection.
@@ -198,6 +227,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
             sending: Sending::default(),
             kept: KeepNothing,
             live: None,
+            overlap: None,
+            finish: None,
             has_reader: false,
             fail_while_down: false,
             failed_sends: 0,
@@ -242,7 +273,8 @@ where
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn keep_unsent<T: Clone>(self) -> Session<C, P, KeepUnsent<T>> {
+    pub fn keep_unsent<T: Clone>(mut self) -> Session<C, P, KeepUnsent<T>> {
+        self.halves.unsettle();
         Session {
             halves: self.halves,
             convert: self.convert,
@@ -252,6 +284,8 @@ where
             sending: self.sending,
             kept: KeepUnsent::new(),
             live: self.live,
+            overlap: self.overlap,
+            finish: None,
             has_reader: self.has_reader,
             fail_while_down: self.fail_while_down,
             failed_sends: self.failed_sends,
@@ -271,7 +305,7 @@ where
     /// The session never sends any of them again.
     pub fn take_unsent(&mut self) -> Vec<T> {
         // What the present connection has taken can still be flushed.
-        self.kept.take_all_but(self.sending.unflushed)
+        self.kept.take_all_but(self.flushable())
     }
 }
 
@@ -344,17 +378,23 @@ where
     /// Ends the connection if a handle asks for that.
     fn obey(&mut self) {
         if let Some(ending) = self.halves.redial.take_ending() {
+            self.switch_now();
             self.down(ending, None);
+        }
+        if self.halves.redial.renews() {
+            self.halves.unsettle();
         }
     }
 
     /// The connection ends.
     #[cold]
     fn down(&mut self, ending: Ending, error: Option<C::Error>) {
-        if self.halves.redial.connection.is_none() {
+        if self.is_succeeded(ending, error.is_some()) || self.halves.redial.connection.is_none() {
             return;
         }
-        self.sending.lost += mem::take(&mut self.sending.unflushed);
+        let unflushed = mem::take(&mut self.sending.unflushed);
+        self.lost_later(unflushed);
+        self.sending.lost += unflushed;
         self.sending.ready = false;
         if self.end == End::Open {
             self.halves.end(ending, error.as_ref());
@@ -380,6 +420,7 @@ where
     /// No connection follows.
     fn finish(&mut self) {
         self.end = End::Over;
+        self.drop_all_others();
         self.halves.close();
     }
 
@@ -399,6 +440,12 @@ where
 
     /// Ready once there is a connection, or once none will follow.
     fn poll_up(&mut self, half: Half, cx: &Context<'_>) -> Poll<Result<(), Over>> {
+        if self.overlap.is_some() && !self.halves.redial.is_closed() {
+            if self.closes_first(half, cx) {
+                return Poll::Pending;
+            }
+            let _ = self.renew(half, cx);
+        }
         match ready!(self.halves.poll_up(half, cx)) {
             Ok(fresh) => {
                 if fresh {
@@ -411,6 +458,7 @@ where
                 self.sending.lost += mem::take(&mut self.sending.unflushed);
                 self.error = Some(error);
                 self.end = End::Over;
+                self.drop_all_others();
                 Poll::Ready(Err(Over))
             }
         }

@@ -11,6 +11,7 @@ use super::error::{SendError, Unsent};
 use super::event::SessionEvent;
 use super::keep::Keep;
 use super::live::MOST_DRAINED;
+use super::overlap::finish;
 use super::{End, MOST_EVENTS, Session};
 use crate::control::Ending;
 use crate::driver::Connect;
@@ -39,7 +40,10 @@ where
             }
             if self.halves.is_up() {
                 self.failed_sends = 0;
-                if self.live.is_none() {
+                if self.renews() && self.renew(Half::Write, cx).is_ready() {
+                    continue;
+                }
+                if self.live.is_none() && !self.renews() {
                     self.halves.settle(Half::Write);
                 } else if self.watch(Half::Write, cx).is_ready() {
                     continue;
@@ -104,6 +108,28 @@ where
     }
 }
 
+impl<C, P, K> Session<C, P, K>
+where
+    C: Connect<Connection: TryStream + Unpin>,
+    P: Policy,
+{
+    /// Sends in the place that was promised before the connection was replaced.
+    #[cold]
+    fn send_on_old<T>(&mut self, item: T) -> Result<(), SendError>
+    where
+        C::Connection: Sink<T>,
+        K: Keep<T>,
+    {
+        self.kept.add(&item);
+        let sent = self.old_sink().map(|old| Pin::new(old).start_send(item));
+        if let Some(Err(_)) = sent {
+            self.drop_old();
+            self.report(true)?;
+        }
+        Ok(())
+    }
+}
+
 impl<C, P, K, T> Sink<T> for Session<C, P, K>
 where
     C: Connect<Connection: TryStream + Sink<T> + Unpin>,
@@ -118,12 +144,14 @@ where
         loop {
             let settled = this.halves.is_settled(Half::Write);
             if !settled {
+                this.finish = Some(finish::<C::Connection, T, K, C::Error>);
                 ready!(this.poll_sendable(cx))?;
             }
             match Pin::new(this.halves.connection()).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     if !settled {
                         this.has_room();
+                        this.no_other_promise();
                     }
                     this.sending.ready = true;
                     return Poll::Ready(Ok(()));
@@ -153,6 +181,9 @@ where
                 Ok(())
             }
             _ => {
+                if this.has_promised() {
+                    return this.send_on_old(item);
+                }
                 let lost = mem::take(&mut this.sending.lost);
                 Err(SendError::not_accepted(Unsent::Lost(lost)))
             }
@@ -168,9 +199,15 @@ where
             if this.has_ping() {
                 let _ = this.watch(Half::Write, cx);
             }
+            if this.renews() {
+                let _ = this.renew(Half::Write, cx);
+            }
             this.report(true)?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
+            if this.flushes_old() {
+                return Poll::Pending; // it was polled above
+            }
             return Poll::Ready(Ok(())); // nothing was accepted
         };
         match Pin::new(connection).poll_flush(cx) {
@@ -179,6 +216,10 @@ where
                     this.flushed(this.sending.unflushed > 0);
                 }
                 this.kept.flushed(mem::take(&mut this.sending.unflushed));
+                if !settled && this.flushes_old() {
+                    // It was polled above.
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
@@ -200,6 +241,9 @@ where
         if this.end == End::Open {
             this.end = End::Last;
             this.halves.unsettle();
+        }
+        if this.closes_old(cx) {
+            return Poll::Pending;
         }
         match Pin::new(this.halves.connection()).poll_close(cx) {
             Poll::Ready(Ok(())) => {

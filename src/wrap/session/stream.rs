@@ -22,7 +22,7 @@ where
     /// What the reader gets before it reads from the connection. `Continue` once
     /// there is nothing left and the connection is up.
     #[cold]
-    fn poll_news(&mut self, cx: &Context<'_>) -> Poll<ControlFlow<Option<News<C>>>> {
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<News<C>>>> {
         self.has_reader = true;
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -35,8 +35,12 @@ where
             if !self.events.is_empty() {
                 continue;
             }
+            if let Some(item) = self.poll_late(cx) {
+                let late = SessionEvent::Item(item);
+                return Poll::Ready(ControlFlow::Break(Some(Ok(late))));
+            }
             if self.halves.is_up() {
-                if self.live.is_none() {
+                if self.live.is_none() && !self.renews() {
                     self.halves.settle(Half::Read);
                 }
                 return Poll::Ready(ControlFlow::Continue(()));
@@ -66,6 +70,7 @@ where
                 Poll::Ready(Some(Ok(item))) => {
                     if !settled {
                         this.note_item(&item, cx);
+                        this.renew_after_item(cx);
                     }
                     return Poll::Ready(Some(Ok(SessionEvent::Item(item))));
                 }
