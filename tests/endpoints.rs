@@ -3,10 +3,13 @@
 //! What a client remembers of its servers has its own tests, in `src/roster/model.rs`.
 #![cfg(feature = "tokio")]
 
+mod paused;
 mod servers;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 use redial::{AttemptPhase, Connect, Endpoints, Event, Jitter, Redial, Sequence, Status, Verdict};
 use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -231,6 +234,18 @@ async fn an_attempt_is_established_when_that_at_one_server_is() {
         [dialing, dialing, (2, AttemptPhase::Established)][..phases.len()]
     );
     assert_eq!(phases.last(), Some(&(2, AttemptPhase::Established)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_server_is_forgotten_when_another_one_takes_the_client() {
+    let (net, endpoints) = five(Does::Serves(0));
+    let mut redial = redial(&net, &endpoints).max_attempts(2);
+    let order = order(&net, &mut redial).await;
+    net.set(order[0], Does::Answers(0, Fault::elsewhere(BUSY)));
+    redial.ready().await.unwrap();
+    redial.lost();
+    let error = redial.ready().await.unwrap_err();
+    assert!(error.last().is_none(), "{error:?}");
 }
 
 // ---- hints
@@ -601,6 +616,45 @@ async fn a_round_beside_a_connection_goes_on_if_that_is_lost() {
     assert_eq!(net.state().attempts, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn clients_of_a_server_that_announces_its_end_move_to_the_other_within_two_thirds_of_it() {
+    let net = Net::new([Does::Serves(10); 2]);
+    let endpoints = Endpoints::new(0..2);
+    let clients = (0..4_000).map(|seed| {
+        let mut redial = redial(&net, &endpoints)
+            .seed(seed)
+            .observe(|event| assert!(!matches!(event, Event::Lost { .. })));
+        async move {
+            let server = redial.ready().await.unwrap().server;
+            sleep(secs(60)).await;
+            if server == 0 {
+                redial.renew_within(secs(30));
+                drop(redial.renewed().await);
+                assert_eq!(redial.get_mut().unwrap().server, 1);
+                sleep(secs(60)).await;
+            }
+        }
+    });
+    let settled = async {
+        sleep(secs(59)).await;
+        net.dials();
+    };
+    tokio::join!(futures::future::join_all(clients), settled);
+    let dials = net.dials();
+    let moved = dials.len() as f64;
+    assert!(dials.iter().all(|&(_, server)| server == 1));
+    let mut seconds = [0.0; 21];
+    for (at, _) in dials {
+        seconds[(at - 60_000) as usize / 1_000] += 1.0;
+    }
+    // A twentieth in each second; five deviations of a binomial. The last has what was
+    // rounded up.
+    let most = moved / 20.0 + 5.0 * (moved * 0.05 * 0.95).sqrt();
+    assert!(seconds.iter().all(|&dials| dials <= most), "{seconds:?}");
+    assert!(seconds[20] <= 20.0, "{seconds:?}");
+    assert!(net.state().most_connections <= 4_000 + moved as usize);
+}
+
 // ---- the rest of the driver
 
 #[tokio::test(start_paused = true)]
@@ -725,4 +779,127 @@ async fn a_press_in_a_round_goes_on_with_the_next_server() {
     net.set_all(Does::Serves(0));
     handle.retry_now();
     assert_eq!(redial.ready().await.unwrap().server, order[1]);
+}
+
+// ---- any order of events
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A server changes its behaviour.
+    Set(usize, Does),
+    /// The client wants a connection for so long.
+    Wait(u64),
+    /// The connection ends, if there is one.
+    Lose(Option<Fault>),
+    /// Some servers leave the list, and this one comes.
+    Replace(usize),
+    Renew,
+}
+
+fn verdicts() -> impl Strategy<Value = Fault> {
+    let verdict = prop_oneof![
+        3 => Just(DOWN),
+        2 => Just(BUSY),
+        1 => (0..20u64).prop_map(|hint| Verdict::RetryAfter(secs(hint))),
+        1 => (1..20u64).prop_map(|slot| Verdict::Slot(secs(slot))),
+    ];
+    (verdict, any::<bool>()).prop_map(|(verdict, is_elsewhere)| Fault {
+        verdict,
+        is_elsewhere,
+    })
+}
+
+fn behaviours() -> impl Strategy<Value = Does> {
+    prop_oneof![
+        3 => (0..3_000u64).prop_map(Does::Serves),
+        3 => Just(Does::Refuses),
+        3 => Just(Does::IsSilent),
+        1 => Just(Does::Hangs),
+        2 => (0..3_000u64, verdicts()).prop_map(|(after, fault)| Does::Answers(after, fault)),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..40usize, behaviours()).prop_map(|(server, does)| Step::Set(server, does)),
+        4 => (0..20_000u64).prop_map(Step::Wait),
+        2 => prop::option::of(verdicts()).prop_map(Step::Lose),
+        1 => (0..40usize).prop_map(Step::Replace),
+        1 => Just(Step::Renew),
+    ]
+}
+
+/// Lives through the steps. What must hold is asserted on the way.
+async fn live(seed: u64, does: Vec<Does>, steps: Vec<Step>) {
+    let net = Net::new(does);
+    let mut list: Vec<usize> = (0..4).collect();
+    let endpoints = Endpoints::new(list.clone());
+    let tried = Arc::new(Mutex::new(Vec::new()));
+    let (log, servers) = (tried.clone(), endpoints.clone());
+    let mut redial = redial(&net, &endpoints)
+        .attempt_timeout(secs(8))
+        .seed(seed)
+        .observe(move |event| {
+            let mut tried = log.lock().unwrap();
+            match event {
+                Event::Connecting { .. } | Event::RenewalDue { .. } => tried.clear(),
+                Event::Trying { server, .. } => {
+                    let name = servers.servers()[*server];
+                    assert!(!tried.contains(&name), "{name} twice in a round");
+                    tried.push(name);
+                }
+                _ => {}
+            }
+        });
+    for step in steps {
+        match step {
+            Step::Set(server, does) => net.set(server, does),
+            Step::Wait(millis) => {
+                let until = Instant::now() + Duration::from_millis(millis);
+                if let Ok(up) = tokio::time::timeout_at(until, redial.ready()).await {
+                    up.unwrap();
+                    // The losers are gone, unless a renewal is on its way.
+                    let _ = tokio::time::timeout_at(until, redial.renewed()).await;
+                }
+            }
+            Step::Lose(None) => redial.lost(),
+            Step::Lose(Some(fault)) => redial.lost_with(fault),
+            Step::Renew => redial.renew_now(),
+            // A name that was on the list before is a server without a history.
+            Step::Replace(server) if list.contains(&server) => {}
+            Step::Replace(server) if net.state().seen.contains(&server) => {}
+            Step::Replace(server) => {
+                list.retain(|it| (it + server) % 3 > 0);
+                list.push(server);
+                endpoints.replace(list.clone()).unwrap();
+            }
+        }
+        let state = net.state();
+        // The second is the successor of a renewal, for an instant.
+        assert!(state.connections <= 1 && state.most_connections <= 2);
+    }
+    drop(redial);
+    let state = net.state();
+    assert_eq!((state.attempts, state.connections), (0, 0));
+    // The policy's wait is between any two attempts at a server, whatever happened.
+    for server in 0..state.does.len() {
+        let dials = state.dials.iter().filter(|dial| dial.1 == server);
+        let times: Vec<_> = dials.map(|&(at, _)| at).collect();
+        for pair in times.windows(2) {
+            assert!(pair[1] - pair[0] >= 1_000, "{server}: {times:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn no_server_sees_two_attempts_in_one_wait_whatever_happens(
+        seed: u64,
+        does in prop::collection::vec(behaviours(), 40),
+        steps in prop::collection::vec(steps(), 1..40),
+    ) {
+        paused::paused_runtime().block_on(live(seed, does, steps));
+    }
 }

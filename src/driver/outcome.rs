@@ -145,6 +145,9 @@ impl<E, P: Policy> Core<E, P> {
             Last::Unknown => (None, None),
         };
         let verdict = if let Some(verdict) = known {
+            if error.is_none() {
+                self.count(What::NoAnswer);
+            }
             verdict
         } else if let Some(error) = error {
             self.judge(error)

@@ -263,6 +263,8 @@ impl<E, P: Policy> Core<E, P> {
     pub(super) fn server_connected<C: Connect<Error = E>>(&mut self, connector: &mut C) {
         if let Some(servers) = connector.servers() {
             let server = servers.0.connected(wall_nanos(self.wall_time()));
+            // The errors of the other servers are nobody's business any more.
+            self.set_last(Last::Unknown);
             let attempt = self.round_number();
             if let Some(server) = server {
                 self.tell(&Event::ServerConnected { attempt, server });

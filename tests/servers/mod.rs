@@ -3,6 +3,7 @@
 // Each test file is a crate of its own, and none needs all of this.
 #![allow(dead_code, unreachable_pub)]
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct State {
     start: Instant,
     /// When each dial began, in milliseconds, and at which server.
     pub dials: Vec<(u64, usize)>,
+    /// The servers that were ever dialled.
+    pub seen: BTreeSet<usize>,
     pub attempts: usize,
     pub connections: usize,
     /// The most that there were at once.
@@ -123,6 +126,7 @@ impl Net {
             does: does.into_iter().collect(),
             start: Instant::now(),
             dials: Vec::new(),
+            seen: BTreeSet::new(),
             attempts: 0,
             connections: 0,
             most_connections: 0,
@@ -159,6 +163,7 @@ impl Net {
         let _count = Counted::new(&self, |state| &mut state.attempts);
         let now = self.now();
         self.state().dials.push((now, server));
+        self.state().seen.insert(server);
         let does = self.state().does[server];
         match does {
             Does::Refuses => Err(Fault::of(DOWN)),
