@@ -81,15 +81,30 @@
 //!
 //! To begin with:
 //!
-//! - [Getting started](_getting_started)
+//! - [Getting started](_getting_started), by protocol
 //! - [Cookbook](_cookbook)
+//! - [Migrating](_migrating) from other crates, and from a loop of your own
 //! - [Testing your app](_testing)
-//! - [Observing](_observing)
-//! - [While offline](_offline)
+//!
+//! To go on:
+//!
+//! - [Choosing a policy](_choosing)
+//! - [Tuning](_tuning), from the size of a fleet to the settings
 //! - [How to judge the codes of a protocol](_codes)
+//! - [While offline](_offline)
+//! - [Observing](_observing)
+//!
+//! For servers:
+//!
+//! - [What to answer, and how to restart](_servers)
 //! - [How a server hands out slots](_slots)
+//!
+//! To know more:
+//!
+//! - [Design](_design)
 //! - [How spread is proven](_spread)
 //! - [What it costs](_cost)
+//! - [What other crates do](_peers), by version
 //! - [How fast it is, compared with other crates](_compare)
 //!
 //! # Crate features
@@ -292,6 +307,31 @@ pub mod _testing {}
 #[cfg(all(any(doc, doctest), feature = "tokio"))]
 #[doc = include_str!("docs/observing.md")]
 pub mod _observing {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/choosing.md")]
+pub mod _choosing {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/tuning.md")]
+pub mod _tuning {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/servers.md")]
+pub mod _servers {}
+
+#[cfg(all(any(doc, doctest), feature = "tokio"))]
+#[doc = include_str!("docs/design.md")]
+pub mod _design {}
+
+// Their code needs the other crates: redial-benches tests it.
+#[cfg(all(doc, not(doctest), feature = "tokio"))]
+#[doc = include_str!("docs/migrating.md")]
+pub mod _migrating {}
+
+#[cfg(all(doc, not(doctest), feature = "tokio"))]
+#[doc = include_str!("docs/peers.md")]
+pub mod _peers {}
 
 #[cfg(all(any(doc, doctest), feature = "tokio"))]
 #[doc = include_str!("docs/offline.md")]

@@ -117,3 +117,13 @@ impl AsyncWrite for Loopback {
         Poll::Ready(Ok(()))
     }
 }
+
+/// The code before and after of the page *Migrating*, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../src/docs/migrating.md")]
+mod migrating {}
+
+/// The facts of the page *Compared with other crates*, each as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../src/docs/peers.md")]
+mod peers {}
