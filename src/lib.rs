@@ -119,6 +119,7 @@
 //! | `test-util` | no | [`redial::test`](https://docs.rs/redial/latest/redial/test/index.html), a kit for the tests of your program |
 //! | `tracing` | no | [`redial::observe`](https://docs.rs/redial/latest/redial/observe/index.html): a span of each outage, and events in it |
 //! | `metrics` | no | the same module: counts and lengths of outages, for any exporter |
+//! | `tower` | no | [`redial::tower`](https://docs.rs/redial/latest/redial/tower/index.html): a service that reconnects, and backoffs for tower's retries |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`SavedOutage`] and the storm's reports |
 //! | `config` | no | `redial::Settings`: policies and limits from a file; the same traits for [`Config`] and [`Liveness`] |
 //!
@@ -209,6 +210,10 @@ mod wrap;
 // The server's side of slots.
 #[cfg(feature = "slots")]
 mod slots;
+
+// Services of tower, on a wrapper.
+#[cfg(feature = "tower")]
+pub mod tower;
 
 // The fleet simulator, on the pure layer.
 #[cfg(feature = "storm")]

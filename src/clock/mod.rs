@@ -49,6 +49,12 @@ impl Instant {
         Self(source::now())
     }
 
+    /// So long from now. A wait that is too long to represent counts as a century.
+    #[cfg(feature = "tower")]
+    pub(crate) fn after(wait: Duration) -> Self {
+        Self(source::now() + Duration::from_nanos(after(0, wait)))
+    }
+
     /// The time left until this instant; zero once it has passed.
     pub fn remaining(&self) -> Duration {
         self.0.saturating_duration_since(source::now())

@@ -24,4 +24,6 @@ pub use from_connection::FromConnection;
 pub use io::{PingRequests, RedialIo};
 pub use monitor::{Monitor, Monitored};
 pub use session::{Keep, KeepNothing, KeepUnsent, SendError, Session, SessionEvent};
+#[cfg(feature = "tower")]
+pub(crate) use shared::Place;
 pub use shared::{Lent, Shared, SharedReady, Watching};

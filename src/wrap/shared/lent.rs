@@ -99,6 +99,20 @@ impl<C: Connect, P: Policy> Lent<C, P> {
         }
     }
 
+    /// Whether no other connection has taken its place, and it was not lost or ended by
+    /// a handle.
+    #[cfg(feature = "tower")]
+    pub(crate) fn is_present(&self) -> bool {
+        let Some(owner) = self.owner.upgrade() else {
+            return false;
+        };
+        // Dropped after the lock, as in `report`.
+        let _gone;
+        let mut state = lock(&owner.state);
+        _gone = state.redial.obey();
+        state.generation == self.generation && state.redial.connection.is_some()
+    }
+
     /// Whether this is a connection of `shared`.
     pub(super) fn is_of(&self, shared: &Shared<C, P>) -> bool {
         Weak::as_ptr(&self.owner) == Arc::as_ptr(&shared.inner)

@@ -21,6 +21,8 @@ use crate::sync::{Mutex, lock};
 
 pub use lent::Lent;
 use live::Live;
+#[cfg(feature = "tower")]
+pub(crate) use ready::Place;
 pub use ready::SharedReady;
 pub use watch::Watching;
 

@@ -20,6 +20,15 @@ use crate::wrap::wakers::Seat;
 #[must_use = "futures do nothing unless polled"]
 pub struct SharedReady<'a, C: Connect, P: Policy> {
     shared: &'a Shared<C, P>,
+    place: Place,
+}
+
+/// What one that waits gets.
+type Answer<C, P> = Result<Lent<C, P>, Arc<Error<<C as Connect>::Error>>>;
+
+/// A place among those that wait for a [`Shared`], which must always be the same one.
+#[derive(Default)]
+pub(crate) struct Place {
     /// Once it was polled, until it is ready.
     waiter: Option<Waiter>,
     /// Other tasks had their turn before it fails at once.
@@ -30,8 +39,7 @@ impl<'a, C: Connect, P: Policy> SharedReady<'a, C, P> {
     pub(super) fn new(shared: &'a Shared<C, P>) -> Self {
         Self {
             shared,
-            waiter: None,
-            yielded: false,
+            place: Place::default(),
         }
     }
 }
@@ -62,12 +70,28 @@ where
     C: Connect<Connection: Clone>,
     P: Policy,
 {
-    type Output = Result<Lent<C, P>, Arc<Error<C::Error>>>;
+    type Output = Answer<C, P>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let inner = &this.shared.inner;
-        let waiter = this
+        this.place.poll(this.shared, cx)
+    }
+}
+
+impl Place {
+    /// As the poll of a [`SharedReady`].
+    pub(crate) fn poll<C, P>(
+        &mut self,
+        shared: &Shared<C, P>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<C, P>>
+    where
+        C: Connect<Connection: Clone>,
+        P: Policy,
+    {
+        let inner = &shared.inner;
+        let waiter = self
             .waiter
             .get_or_insert_with(|| Waiter::new(&mut lock(&inner.state)));
         // Not under the lock of the state: a waker that this one replaces may run
@@ -90,7 +114,7 @@ where
             let error = error.clone();
             drop(guard);
             drop(gone);
-            if !mem::replace(&mut this.yielded, true) {
+            if !mem::replace(&mut self.yielded, true) {
                 // Or a task that asks again and again would keep the others from
                 // their turn, also the one that resumes.
                 cx.waker().wake_by_ref();
@@ -138,7 +162,7 @@ where
         drop(guard);
         drop((gone, trash));
         inner.waiting.leave(&mut waiter.seat);
-        this.waiter = None;
+        self.waiter = None;
         if changed {
             inner.waiting.wake_all();
         }
@@ -148,10 +172,17 @@ where
 
 impl<C: Connect, P: Policy> Drop for SharedReady<'_, C, P> {
     fn drop(&mut self) {
-        let Some(waiter) = &mut self.waiter else {
+        self.place.leave(self.shared);
+    }
+}
+
+impl Place {
+    /// Waits no longer.
+    pub(crate) fn leave<C: Connect, P: Policy>(&mut self, shared: &Shared<C, P>) {
+        let Some(mut waiter) = self.waiter.take() else {
             return;
         };
-        let inner = &*self.shared.inner;
+        let inner = &*shared.inner;
         inner.waiting.leave(&mut waiter.seat);
         let mut state = lock(&inner.state);
         if state.timed_by == waiter.id {
