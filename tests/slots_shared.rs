@@ -174,6 +174,33 @@ fn tickets_are_honoured_at_all_front_ends_if_the_clock_of_the_store_jumps() {
 }
 
 #[test]
+fn a_front_end_that_slept_through_a_jump_honours_the_tickets_given_since() {
+    for jump in [-HOUR, HOUR] {
+        paused_runtime().block_on(async {
+            let store = store();
+            let (awake, asleep) = (front_end(&store, 1.0), front_end(&store, 1.0));
+            let _ = asleep.admit("somebody", None).await;
+            // Nobody waits there any more, so it does not ask for the time.
+            sleep(200 * SECOND).await;
+            store.move_clock(jump);
+            for place in 0..10 {
+                let _ = awake.admit(place.to_string(), None).await;
+            }
+            let (wait, ticket) = later(awake.admit("ann", None).await);
+            sleep(wait / 2).await;
+            let (left, same) = later(asleep.admit("ann", Some(ticket.as_str())).await);
+            assert!(
+                same == ticket && left <= wait / 2 + 50 * MILLISECOND,
+                "{left:?}"
+            );
+            sleep(left).await;
+            let admission = asleep.admit("ann", Some(ticket.as_str())).await;
+            assert_eq!(admission, Admission::Now);
+        });
+    }
+}
+
+#[test]
 fn front_ends_without_their_store_hand_out_their_shares() {
     paused_runtime().block_on(async {
         let store = store();

@@ -64,6 +64,8 @@ pub use ticket::Ticket;
 ///   not reserve another slot, so an impatient client makes nobody wait longer.
 /// - A ticket that is too late, of another client, forged or used counts as none. So does
 ///   one for a slot before the server began, because nobody knows whether it was used.
+/// - A client that shows no ticket takes another slot each time. `Slots` does not know that
+///   it is the same client.
 ///
 /// Several front ends before one server count together with
 /// [`shared`](#method.shared), which needs the feature `tokio`.
@@ -361,7 +363,7 @@ impl Slots {
         match self.show(now, client, ticket) {
             Shown::Due => Admission::Now,
             Shown::Early(later) => later,
-            Shown::Nothing => match self.bucket.reserve_at(ticks).wait() {
+            Shown::Void | Shown::Nothing => match self.bucket.reserve_at(ticks).wait() {
                 Duration::ZERO => Admission::Now,
                 wait => self.tickets.give(now, client, wait),
             },
@@ -378,7 +380,7 @@ impl Slots {
         let now = Now::new(ticks, time);
         match self.show(now, client, ticket) {
             Shown::Early(later) => later,
-            Shown::Due | Shown::Nothing => {
+            Shown::Due | Shown::Void | Shown::Nothing => {
                 let wait = self.bucket.reserve_at(ticks).wait();
                 self.tickets.give(now, client, self.of_refused(wait))
             }

@@ -125,17 +125,16 @@ impl SharedSlots {
     /// If the future is dropped, the slot goes to the next client that asks here.
     pub async fn admit(&self, client: impl AsRef<[u8]>, ticket: Option<&str>) -> Admission {
         let client = client.as_ref();
-        let early = self.first_question().await;
-        match self.show(client, ticket) {
-            Shown::Due => {
-                self.give_back(early);
+        match self.show(client, ticket).await {
+            (Shown::Due, reserved) => {
+                self.give_back(reserved);
                 Admission::Now
             }
-            Shown::Early(later) => {
-                self.give_back(early);
+            (Shown::Early(later), reserved) => {
+                self.give_back(reserved);
                 later
             }
-            Shown::Nothing => match self.wait(early).await {
+            (Shown::Void | Shown::Nothing, reserved) => match self.wait(reserved).await {
                 Duration::ZERO => Admission::Now,
                 wait => self.slots.tickets.give(self.now(), client, wait),
             },
@@ -151,41 +150,43 @@ impl SharedSlots {
     /// ticket whose slot has come may be spent.
     pub async fn refuse(&self, client: impl AsRef<[u8]>, ticket: Option<&str>) -> Admission {
         let client = client.as_ref();
-        let early = self.first_question().await;
-        match self.show(client, ticket) {
-            Shown::Early(later) => {
-                self.give_back(early);
+        match self.show(client, ticket).await {
+            (Shown::Early(later), reserved) => {
+                self.give_back(reserved);
                 later
             }
-            Shown::Due | Shown::Nothing => {
-                let wait = self.slots.of_refused(self.wait(early).await);
+            (Shown::Due | Shown::Void | Shown::Nothing, reserved) => {
+                let wait = self.slots.of_refused(self.wait(reserved).await);
                 self.slots.tickets.give(self.now(), client, wait)
             }
         }
     }
 
-    /// Takes a slot, if nobody has asked the store yet: only the answer tells by which
-    /// time tickets count.
-    async fn first_question(&self) -> Option<Reserved> {
-        if self.budget.store_time().is_some() || self.asked.swap(true, Ordering::Relaxed) {
-            return None;
+    /// What a ticket is worth by the store's time. If only the store can tell the time, it
+    /// is asked for a slot, too.
+    async fn show(&self, client: &[u8], ticket: Option<&str>) -> (Shown, Option<Reserved>) {
+        let mut reserved = None;
+        if self.budget.store_time().is_none() && !self.asked.swap(true, Ordering::Relaxed) {
+            reserved = Some(self.budget.reserve().await);
         }
-        Some(self.budget.reserve().await)
+        let mut shown = self.slots.show(self.now(), client, ticket);
+        if matches!(shown, Shown::Void) && reserved.is_none() {
+            // Its clock may have jumped since the last answer.
+            reserved = Some(self.budget.reserve().await);
+            shown = self.slots.show(self.now(), client, ticket);
+        }
+        (shown, reserved)
     }
 
-    fn give_back(&self, early: Option<Reserved>) {
-        if let Some(unused) = early {
+    fn give_back(&self, reserved: Option<Reserved>) {
+        if let Some(unused) = reserved {
             self.budget.give_back(unused);
         }
     }
 
-    fn show(&self, client: &[u8], ticket: Option<&str>) -> Shown {
-        self.slots.show(self.now(), client, ticket)
-    }
-
-    /// Takes the next slot, and returns the time until then.
-    async fn wait(&self, early: Option<Reserved>) -> Duration {
-        let reserved = match early {
+    /// The time until the reserved slot, or the next.
+    async fn wait(&self, reserved: Option<Reserved>) -> Duration {
+        let reserved = match reserved {
             Some(reserved) => reserved,
             None => self.budget.reserve().await,
         };

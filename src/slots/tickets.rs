@@ -28,6 +28,8 @@ pub(super) enum Shown {
     Due,
     /// Its slot is still to come: the client keeps it.
     Early(Admission),
+    /// As much as none, by the time that tickets are on.
+    Void,
     /// As much as none.
     Nothing,
 }
@@ -63,7 +65,7 @@ impl Tickets {
                 // The same, or it could be spent twice.
                 ticket: Ticket::from_bytes(&bytes),
             }),
-            Judged::Void => Shown::Nothing,
+            Judged::Void => Shown::Void,
         }
     }
 
