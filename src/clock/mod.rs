@@ -45,6 +45,7 @@ pub struct Instant(Moment);
 
 #[cfg(feature = "tokio")]
 impl Instant {
+    #[inline]
     pub(crate) fn now() -> Self {
         Self(source::now())
     }
@@ -89,6 +90,12 @@ impl Stopwatch {
     #[inline]
     pub(crate) fn elapsed(&self) -> Duration {
         source::now().saturating_duration_since(self.0)
+    }
+
+    /// What it showed at `instant`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shown_at(&self, instant: Instant) -> Duration {
+        instant.0.saturating_duration_since(self.0)
     }
 
     /// The instant at which it shows `time`, in nanoseconds.

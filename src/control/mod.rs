@@ -228,7 +228,12 @@ impl Control {
     /// call.
     pub(crate) fn take_doubt(&self) -> bool {
         // Two steps, because the first one costs less.
-        self.doubted.load(Ordering::Acquire) && self.doubted.swap(false, Ordering::AcqRel)
+        self.is_doubted() && self.doubted.swap(false, Ordering::AcqRel)
+    }
+
+    #[inline]
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Acquire)
     }
 
     /// Puts back a press that belongs to what comes next.

@@ -20,6 +20,12 @@ impl<C: Connect, P: Policy> Redial<C, P> {
         self.core.control().is_some_and(Control::take_doubt)
     }
 
+    /// Whether [`take_doubt`](Self::take_doubt) would find a reason.
+    #[inline]
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.core.control().is_some_and(Control::is_doubted)
+    }
+
     /// A random number for the jitter of pings.
     pub(crate) fn random(&mut self) -> u64 {
         self.core.outage.random()

@@ -9,6 +9,9 @@ use crate::control::{Ending, Handle};
 use crate::driver::{Connect, Error, Redial};
 use crate::policy::Policy;
 
+/// No number of wake-ups.
+const NOT_SEATED: u64 = u64::MAX;
+
 /// Which half polls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Half {
@@ -27,11 +30,16 @@ pub(crate) struct Halves<C: Connect, P: Policy> {
     pub(crate) generation: u64,
     /// Whether a half has reported all that came before the present connection.
     settled: [bool; 2],
+    /// The same of halves that watch the connection, too.
+    watching: [bool; 2],
     /// The wakers with which the halves last waited for the connection.
     wakers: [Option<Waker>; 2],
     both: Arc<Wakers>,
     /// The places of the halves in `both`.
     seats: [Seat; 2],
+    /// If `wakers` has the waker with which a half waits in `both`: how often all were
+    /// woken when it began to. Otherwise [`NOT_SEATED`].
+    seated: [u64; 2],
     shared: Waker,
 }
 
@@ -47,9 +55,11 @@ impl<C: Connect, P: Policy> Halves<C, P> {
             generation: generation.unwrap_or(redial.connection.is_some() as u64),
             redial,
             settled: [false; 2],
+            watching: [false; 2],
             wakers: [None, None],
             both,
             seats: Default::default(),
+            seated: [NOT_SEATED; 2],
             shared,
         }
     }
@@ -71,6 +81,18 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         self.settled[half as usize] = true;
     }
 
+    /// As [`is_settled`](Self::is_settled), of a half that looks whether the connection
+    /// lives before each call.
+    #[inline]
+    pub(crate) fn is_watching(&self, half: Half) -> bool {
+        self.watching[half as usize] && !self.redial.is_disturbed()
+    }
+
+    /// As [`settle`](Self::settle), for a half that watches the connection.
+    pub(crate) fn settle_watching(&mut self, half: Half) {
+        self.watching[half as usize] = true;
+    }
+
     /// The connection. The caller knows that it is up.
     #[inline]
     pub(crate) fn connection(&mut self) -> &mut C::Connection {
@@ -89,6 +111,7 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     /// Makes both halves look at the state again before they go on.
     pub(crate) fn unsettle(&mut self) {
         self.settled = [false; 2];
+        self.watching = [false; 2];
     }
 
     /// Ready once there is a connection; true if it is a new one.
@@ -99,6 +122,7 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         cx: &Context<'_>,
     ) -> Poll<Result<bool, Error<C::Error>>> {
         let fresh = self.redial.connection.is_none();
+        self.seated[half as usize] = NOT_SEATED;
         self.both.wait(&mut self.seats[half as usize], cx.waker());
         let mut shared = Context::from_waker(&self.shared);
         let up = ready!(self.redial.poll_connection(&mut shared));
@@ -116,8 +140,11 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     #[cold] // so that the connection's own code is inlined, and not this
     pub(crate) fn pend(&mut self, half: Half, cx: &Context<'_>) {
         match &mut self.wakers[half as usize] {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            other => {
+                *other = Some(cx.waker().clone());
+                self.seated[half as usize] = NOT_SEATED;
+            }
         }
         if self.redial.has_handle() {
             // So that presses are noticed while a connection is up.
@@ -128,9 +155,26 @@ impl<C: Connect, P: Policy> Halves<C, P> {
         }
     }
 
-    /// `half` is woken with the waker that wakes both halves. Returns that waker.
-    pub(crate) fn wait_for_both(&mut self, half: Half, cx: &Context<'_>) -> Waker {
-        self.both.wait(&mut self.seats[half as usize], cx.waker());
+    /// `half` is woken with the waker that wakes both halves.
+    pub(crate) fn wait_for_both(&mut self, half: Half, cx: &Context<'_>) {
+        let index = half as usize;
+        let waker = self.wakers[index].as_ref();
+        let is_known = waker.is_some_and(|waker| waker.will_wake(cx.waker()));
+        let wakes = self.both.wakes();
+        if is_known && self.seated[index] == wakes {
+            return;
+        }
+        self.both.wait(&mut self.seats[index], cx.waker());
+        self.seated[index] = if is_known { wakes } else { NOT_SEATED };
+    }
+
+    /// Both halves, if they wait.
+    pub(crate) fn both(&self) -> Arc<Wakers> {
+        self.both.clone()
+    }
+
+    /// The waker that wakes both halves.
+    pub(crate) fn waker_of_both(&self) -> Waker {
         self.shared.clone()
     }
 

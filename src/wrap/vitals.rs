@@ -1,13 +1,15 @@
 //! When a wrapper looks whether its connection lives.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use super::monitor::{Certificate, Monitor};
-use crate::clock::{Sleep, Stopwatch};
+use super::wakers::Wakers;
+use crate::clock::{Instant, Sleep, Stopwatch};
 use crate::driver::{Connect, Redial};
 use crate::liveness::{Heartbeat, Liveness, Pulse, Silent};
 use crate::nanos::nanos;
@@ -17,11 +19,18 @@ use crate::policy::Policy;
 /// Less may be a correction.
 const SLEPT: u64 = nanos(Duration::from_secs(5));
 
+/// After so many looks that trusted the timer comes one that does not, so that a task
+/// which never lets the timer go off is watched, too.
+const MANY_LOOKS: u8 = 64;
+
+/// No number of wake-ups.
+const NOT_QUIET: u64 = u64::MAX;
+
 /// What a wrapper has to watch its connection.
 ///
-/// An item that is received only sets a flag. The clock is read in a
-/// [`look`](Self::look), which follows when the connection has nothing more, and the
-/// timer is set anew only once it has gone off.
+/// An item that is received only sets a flag. The clock is read in the next
+/// [`look`](Self::look), if something was received. A timer that goes off wakes all who
+/// wait, so nobody polls it while nobody was woken. It is set anew only then.
 pub(super) struct Vitals {
     liveness: Liveness,
     /// That of the present connection. Until there is one, it is of no use.
@@ -29,14 +38,27 @@ pub(super) struct Vitals {
     monitor: Option<Monitor>,
     /// Something was received since the last look.
     pub(super) heard: bool,
+    /// When something was received that the heartbeat does not know yet. What is rare
+    /// turns it into a time of the heartbeat's.
+    heard_at: Option<Instant>,
     /// The connection takes nothing that is written.
     pub(super) is_blocked: bool,
     /// A flush waits. More may still go into a buffer in front of it.
     pub(super) is_flushing: bool,
+    /// It matters when something is sent.
+    must_speak: bool,
     stopwatch: Stopwatch,
     timer: Pin<Box<Sleep>>,
     /// When the timer goes off.
     armed: Option<Armed>,
+    /// Those that wait. The timer has this as its waker: `waker`.
+    waiting: Arc<Wakers>,
+    waker: Waker,
+    /// While those that wait were woken so often and no more, nothing is due, and no
+    /// ping is out. Otherwise [`NOT_QUIET`].
+    quiet_at: u64,
+    /// How many looks have trusted that in a row.
+    trusted: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -57,19 +79,25 @@ pub(super) enum Vital {
 }
 
 impl Vitals {
-    /// For a wrapper that watches nothing yet.
-    pub(super) fn new() -> Self {
+    /// For a wrapper that watches nothing yet. All who poll it are in `waiting`.
+    pub(super) fn new(waiting: Arc<Wakers>) -> Self {
         let off = Liveness::new().idle(Duration::MAX);
         Self {
             liveness: off,
             heartbeat: Heartbeat::from_seed(off, 0, Duration::ZERO),
             monitor: None,
             heard: false,
+            heard_at: None,
             is_blocked: false,
             is_flushing: false,
+            must_speak: false,
             stopwatch: Stopwatch::start(),
             timer: Box::pin(Sleep::unset()),
             armed: None,
+            waker: Waker::from(waiting.clone()),
+            waiting,
+            quiet_at: NOT_QUIET,
+            trusted: 0,
         }
     }
 
@@ -93,24 +121,43 @@ impl Vitals {
         let liveness = own.unwrap_or(self.liveness);
         self.heartbeat = Heartbeat::from_seed(liveness, redial.random(), self.stopwatch.elapsed());
         redial.take_doubt();
+        self.must_speak = self.heartbeat.must_speak();
+        (self.quiet_at, self.heard_at) = (NOT_QUIET, None);
         (self.heard, self.is_blocked, self.is_flushing) = (false, false, false);
     }
 
     /// A write was not blocked any more, or never. Something was sent if `sent`.
+    #[inline]
     pub(super) fn wrote(&mut self, sent: bool) {
         // The time matters, and a look may not follow for long. Both are rare.
+        if self.is_blocked || (sent && self.must_speak) {
+            self.date_write(sent);
+        }
+    }
+
+    #[cold]
+    fn date_write(&mut self, sent: bool) {
+        self.settle();
         if mem::take(&mut self.is_blocked) {
             self.heartbeat.heard(self.stopwatch.elapsed());
         }
-        if sent && self.heartbeat.must_speak() {
+        if sent && self.must_speak {
             self.heartbeat.sent(self.stopwatch.elapsed());
         }
     }
 
     /// A flush was not blocked any more, or never. Something was sent if `sent`.
+    #[inline]
     pub(super) fn flushed(&mut self, sent: bool) {
         self.is_blocked |= mem::take(&mut self.is_flushing);
         self.wrote(sent);
+    }
+
+    /// Tells the heartbeat what it does not know yet.
+    fn settle(&mut self) {
+        if let Some(at) = self.heard_at.take() {
+            self.heartbeat.heard(self.stopwatch.shown_at(at));
+        }
     }
 
     pub(super) fn stopwatch(&self) -> Stopwatch {
@@ -133,6 +180,8 @@ impl Vitals {
 
     /// There is a reason to doubt that the connection lives.
     pub(super) fn doubt(&mut self) {
+        self.quiet_at = NOT_QUIET;
+        self.settle();
         self.heartbeat.doubt(self.stopwatch.elapsed());
     }
 
@@ -140,6 +189,7 @@ impl Vitals {
     pub(super) fn disarm(&mut self) {
         self.timer.set(Sleep::unset());
         self.armed = None;
+        self.quiet_at = NOT_QUIET;
     }
 
     /// The certificate of the connection that is up now, if its connector gave one.
@@ -153,12 +203,35 @@ impl Vitals {
         self.heard
     }
 
-    /// Pending while nothing is to be done. `waker` is woken when that changes.
-    pub(super) fn look<C: Connect, P: Policy>(
-        &mut self,
-        redial: &mut Redial<C, P>,
-        waker: &Waker,
-    ) -> Poll<Vital> {
+    /// Whether a look would find that nothing is to be done. It reads the clock only if
+    /// something was received.
+    ///
+    /// A task that waits must be among those that are woken before it asks.
+    #[inline]
+    pub(super) fn is_quiet<C: Connect, P: Policy>(&mut self, redial: &Redial<C, P>) -> bool {
+        // The timer counts, too, if the task had used up its share of the present poll:
+        // tokio does not register the waker then, but wakes it.
+        if self.quiet_at != self.waiting.wakes() || redial.is_doubted() {
+            return false;
+        }
+        self.trusted += 1;
+        if self.trusted == MANY_LOOKS {
+            self.quiet_at = NOT_QUIET;
+            return false;
+        }
+        if self.has_heard() {
+            self.heard = false;
+            // It moves what is due only to later, as no ping is out. So the timer goes
+            // off too early then, and not too late.
+            self.heard_at = Some(Instant::now());
+        }
+        true
+    }
+
+    /// Pending while nothing is to be done. Those that wait are woken when that changes.
+    pub(super) fn look<C: Connect, P: Policy>(&mut self, redial: &mut Redial<C, P>) -> Poll<Vital> {
+        (self.quiet_at, self.trusted) = (NOT_QUIET, 0);
+        self.settle();
         let mut now = self.stopwatch.elapsed();
         if self.has_heard() {
             self.heard = false;
@@ -174,24 +247,27 @@ impl Vitals {
                     let silent = Silent::new(self.heartbeat.silent_for(now));
                     return Poll::Ready(Vital::Dead(silent));
                 }
-                Pulse::Sleep(Duration::MAX) => return Poll::Pending,
-                Pulse::Sleep(until) => nanos(until),
+                Pulse::Sleep(until) => until,
             };
-            // Items move the deadline with each look. The timer goes off too early
-            // then, and not too late.
+            // Before the timer is polled, which may go off in the same moment.
+            let wakes = self.waiting.wakes();
+            if until == Duration::MAX {
+                return self.nothing_until(wakes);
+            }
+            let until = nanos(until);
             let armed = match self.armed {
                 Some(armed) if armed.at <= until => armed,
                 _ => self.arm(redial, nanos(now), until),
             };
             let deadline = self.stopwatch.instant(armed.at);
-            let mut cx = Context::from_waker(waker);
+            let mut cx = Context::from_waker(&self.waker);
             if self
                 .timer
                 .as_mut()
                 .poll_until(deadline, &mut cx)
                 .is_pending()
             {
-                return Poll::Pending;
+                return self.nothing_until(wakes);
             }
             self.armed = None;
             now = self.stopwatch.elapsed();
@@ -201,6 +277,14 @@ impl Vitals {
                 self.heartbeat.doubt(now);
             }
         }
+    }
+
+    /// Nothing is to be done until those that wait are woken more often.
+    fn nothing_until(&mut self, wakes: u64) -> Poll<Vital> {
+        if !self.heartbeat.is_asked() {
+            self.quiet_at = wakes;
+        }
+        Poll::Pending
     }
 
     fn arm<C: Connect, P: Policy>(
@@ -220,15 +304,15 @@ impl Vitals {
         armed
     }
 
-    /// Whether a reader that has just found nothing can be believed. If not, `waker` is
-    /// woken at once.
+    /// Whether a reader that has just found nothing can be believed. If not, those that
+    /// wait are woken at once.
     ///
     /// Tokio lets a task read only so much in one poll. After that, everything looks
     /// pending, also this timer, whose time has long come.
-    pub(super) fn is_certain(&mut self, waker: &Waker) -> bool {
+    pub(super) fn is_certain(&mut self) -> bool {
         self.armed = None;
         let past = self.stopwatch.instant(0);
-        let mut cx = Context::from_waker(waker);
+        let mut cx = Context::from_waker(&self.waker);
         self.timer.as_mut().poll_until(past, &mut cx).is_ready()
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::task::Waker;
 
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// The tasks that wait for one event whose source can wake only one waker: the
 /// two halves of a stream, or many tasks that share a connection.
@@ -19,6 +19,8 @@ use crate::sync::{Mutex, lock};
 #[derive(Default)]
 pub(crate) struct Wakers {
     hall: Mutex<Hall>,
+    /// How often all were woken.
+    wakes: AtomicU64,
 }
 
 /// A task's place among those that wait; empty until it first waits.
@@ -76,10 +78,21 @@ impl Wakers {
         drop(before);
     }
 
+    /// How often all were woken. While this does not change, who waits need not wait
+    /// again, and no source of events that has this as its waker has called.
+    ///
+    /// A task that was woken sees the change in the poll that follows. If a task that
+    /// waits sees an older number, it is woken after that.
+    #[inline]
+    pub(crate) fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Acquire)
+    }
+
     /// Wakes all that wait, once.
     pub(crate) fn wake_all(&self) {
         // A waker may run anything, so it is not woken under the lock.
         let mut hall = lock(&self.hall);
+        self.wakes.fetch_add(1, Ordering::Release);
         let mut woken = hall.take_wakers();
         drop(hall);
         woken.drain(..).for_each(Waker::wake);
@@ -217,7 +230,8 @@ mod tests {
 #[cfg(all(test, loom))]
 mod interleavings {
     use super::*;
-    use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+    use loom::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+    use loom::sync::atomic::{AtomicBool, AtomicU32};
     use loom::thread;
 
     /// Counts its wakes. Loom's own Arc is no `Wake`.
@@ -255,6 +269,150 @@ mod interleavings {
                 let (seen, count) = thread.join().unwrap();
                 assert!(seen || count.load(SeqCst) == 1, "it would sleep for ever");
             }
+        });
+    }
+
+    /// As much of a timer as matters here.
+    #[derive(Default)]
+    struct Timer {
+        is_over: AtomicBool,
+        waker: Mutex<Option<Waker>>,
+    }
+
+    impl Timer {
+        fn goes_off(&self) {
+            self.is_over.store(true, Release);
+            let waker = lock(&self.waker).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+
+        /// Whether it has gone off. If not, `waker` is woken when it does.
+        fn poll(&self, waker: &Waker) -> bool {
+            *lock(&self.waker) = Some(waker.clone());
+            self.is_over.load(Acquire)
+        }
+    }
+
+    /// A task that is one of those that wait for a timer.
+    struct Half {
+        seat: Seat,
+        count: Arc<AtomicU32>,
+        waker: Waker,
+        /// The number of wake-ups when it began to wait.
+        seated: u64,
+    }
+
+    impl Half {
+        fn new() -> Self {
+            let (count, waker) = woken();
+            Self {
+                seat: Seat::default(),
+                count,
+                waker,
+                seated: u64::MAX,
+            }
+        }
+
+        fn waits(&mut self, wakers: &Wakers) {
+            let wakes = wakers.wakes();
+            if self.seated != wakes {
+                wakers.wait(&mut self.seat, &self.waker);
+                self.seated = wakes;
+            }
+        }
+    }
+
+    /// A look at the timer: ready, or the number of wake-ups until which nobody needs to
+    /// look again.
+    fn look(wakers: &Arc<Wakers>, timer: &Timer) -> Option<u64> {
+        let wakes = wakers.wakes();
+        let is_over = timer.poll(&Waker::from(wakers.clone()));
+        (!is_over).then_some(wakes)
+    }
+
+    fn timer_goes_off(timer: &Arc<Timer>) -> thread::JoinHandle<()> {
+        let timer = timer.clone();
+        thread::spawn(move || timer.goes_off())
+    }
+
+    #[test]
+    fn a_task_that_looks_only_after_wake_ups_misses_no_timer() {
+        loom::model(|| {
+            let (wakers, timer) = (Arc::new(Wakers::default()), Arc::new(Timer::default()));
+            let mut half = Half::new();
+            let thread = timer_goes_off(&timer);
+            half.waits(&wakers);
+            let mut quiet_at = look(&wakers, &timer);
+            // Two polls for another reason.
+            for _ in 0..2 {
+                half.waits(&wakers);
+                if quiet_at.is_some_and(|quiet_at| quiet_at != wakers.wakes()) {
+                    quiet_at = look(&wakers, &timer);
+                }
+            }
+            thread.join().unwrap();
+            let seen = quiet_at.is_none();
+            assert!(
+                seen || half.count.load(SeqCst) > 0,
+                "it would sleep for ever"
+            );
+            // The poll that follows sees it.
+            assert!(seen || quiet_at != Some(wakers.wakes()));
+            assert!(look(&wakers, &timer).is_none());
+        });
+    }
+
+    #[test]
+    fn whichever_half_waits_last_is_woken_by_the_timer() {
+        loom::model(|| {
+            let (wakers, timer) = (Arc::new(Wakers::default()), Arc::new(Timer::default()));
+            let mut halves = [Half::new(), Half::new()];
+            halves[0].waits(&wakers);
+            let quiet_at = look(&wakers, &timer);
+            let thread = timer_goes_off(&timer);
+            // Another task has the first half now, and the second half comes.
+            let (count, waker) = woken();
+            (halves[0].count, halves[0].waker) = (count, waker);
+            halves[0].seated = u64::MAX;
+            let sees = [0, 1].map(|i| {
+                halves[i].waits(&wakers);
+                quiet_at != Some(wakers.wakes())
+            });
+            thread.join().unwrap();
+            for (half, sees) in halves.iter().zip(sees) {
+                assert!(sees || half.count.load(SeqCst) == 1);
+            }
+        });
+    }
+
+    #[test]
+    fn a_task_that_stays_because_nobody_was_woken_misses_no_event() {
+        loom::model(|| {
+            let wakers = Arc::new(Wakers::default());
+            let happened = Arc::new(AtomicBool::new(false));
+            let mut half = Half::new();
+            half.waits(&wakers);
+            let source = {
+                let (wakers, happened) = (wakers.clone(), happened.clone());
+                thread::spawn(move || {
+                    // An event of no importance, and then the one that matters.
+                    wakers.wake_all();
+                    happened.store(true, SeqCst);
+                    wakers.wake_all();
+                })
+            };
+            // A poll for another reason.
+            let polls = half.count.load(SeqCst);
+            half.waits(&wakers);
+            let seen = happened.load(SeqCst);
+            source.join().unwrap();
+            // It is polled again if it was woken since.
+            assert!(
+                seen || half.count.load(SeqCst) > polls,
+                "it would sleep for ever"
+            );
         });
     }
 

@@ -206,9 +206,10 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
 
     fn live(&mut self) -> &mut Live {
         self.halves.unsettle();
+        let halves = &self.halves;
         self.live.get_or_insert_with(|| {
             Box::new(Live {
-                vitals: Vitals::new(),
+                vitals: Vitals::new(halves.both()),
                 requests: None,
                 began: [false; 2],
                 unread: Vec::new(),
@@ -288,7 +289,7 @@ where
         if self.live.is_none() {
             return Poll::Ready(Ok(()));
         }
-        if self.watch(Half::Write, cx).is_ready() {
+        if !self.is_quiet() && self.watch(Half::Write, cx).is_ready() {
             self.seam(Half::Write)?;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -335,6 +336,16 @@ where
         }
     }
 
+    /// Whether nothing is to be done about the connection; see [`Vitals::is_quiet`].
+    #[inline]
+    fn is_quiet(&mut self) -> bool {
+        let Some(live) = &mut self.live else {
+            return true;
+        };
+        live.note();
+        live.vitals.is_quiet(&self.halves.redial)
+    }
+
     /// Looks whether the connection lives. Ready if it is gone.
     fn watch(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
         if self.live.is_none() || self.halves.redial.connection.is_none() {
@@ -345,7 +356,11 @@ where
             return Poll::Pending;
         }
         // Whichever half polls, both are woken: the other one may be gone.
-        let waker = self.halves.wait_for_both(half, cx);
+        self.halves.wait_for_both(half, cx);
+        if self.is_quiet() {
+            return Poll::Pending;
+        }
+        let waker = self.halves.waker_of_both();
         loop {
             let Some(live) = &mut self.live else {
                 return Poll::Pending;
@@ -360,7 +375,7 @@ where
                 let delay = requests.delay(now, is_blocked);
                 live.vitals.put_off(delay);
             }
-            match live.vitals.look(&mut self.halves.redial, &waker) {
+            match live.vitals.look(&mut self.halves.redial) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Vital::Ping) => {
                     if let Some(requests) = &live.requests {
@@ -413,7 +428,7 @@ where
                 self.lose(Ending::Lost(verdict), Some(error));
                 Some(Poll::Ready(()))
             }
-            Poll::Pending if !live.vitals.is_certain(waker) => Some(Poll::Pending),
+            Poll::Pending if !live.vitals.is_certain() => Some(Poll::Pending),
             Poll::Pending => {
                 self.lose(Ending::Silent(silent), None);
                 if let Some(live) = &mut self.live {

@@ -41,6 +41,8 @@ pub(super) struct Live<C: Connect<Connection: TryStream>> {
     held: Option<Duration>,
     /// A ping could not be sent yet.
     has_ping: bool,
+    /// Something was received since the connection was last flushed.
+    owes_flush: bool,
 }
 
 impl<C: Connect<Connection: TryStream>> Live<C> {
@@ -272,14 +274,16 @@ where
     fn live(&mut self) -> &mut Live<C> {
         // The halves look into the box again before they go on.
         self.halves.unsettle();
+        let halves = &self.halves;
         self.live.get_or_insert_with(|| {
             Box::new(Live {
-                vitals: Vitals::new(),
+                vitals: Vitals::new(halves.both()),
                 pings: None,
                 hears: None,
                 items: 0,
                 held: None,
                 has_ping: false,
+                owes_flush: false,
             })
         })
     }
@@ -301,7 +305,7 @@ where
         if let Some(live) = &mut self.live {
             live.vitals
                 .begin(&mut self.halves.redial, live.pings.is_some());
-            (live.held, live.has_ping) = (None, false);
+            (live.held, live.has_ping, live.owes_flush) = (None, false, false);
             if let Some(pings) = &mut live.pings {
                 pings.forget();
             }
@@ -313,19 +317,28 @@ where
     pub(super) fn note_item(&mut self, item: &Item<C>, cx: &Context<'_>) {
         let Some(live) = &mut self.live else { return };
         live.vitals.heard |= live.hears.as_mut().is_none_or(|hears| hears(item));
+        live.owes_flush = true;
         live.items += 1;
         if live.items == MANY_ITEMS {
-            live.items = 0;
-            // A connection with so many items does not end here.
-            live.put_off_held();
-            let waker = self.halves.wait_for_both(Half::Read, cx);
-            if let Poll::Ready(Vital::Ping) = live.vitals.look(&mut self.halves.redial, &waker) {
-                if let Some(pings) = &mut live.pings {
-                    pings.ask();
-                }
-            }
-            let _ = self.ping(&waker);
+            self.watch_among_items(cx);
         }
+    }
+
+    /// Looks whether a ping is due, although there are more items.
+    #[cold]
+    fn watch_among_items(&mut self, cx: &Context<'_>) {
+        let Some(live) = &mut self.live else { return };
+        live.items = 0;
+        // A connection with so many items does not end here.
+        live.put_off_held();
+        self.halves.wait_for_both(Half::Read, cx);
+        if let Poll::Ready(Vital::Ping) = live.vitals.look(&mut self.halves.redial) {
+            if let Some(pings) = &mut live.pings {
+                pings.ask();
+            }
+        }
+        let waker = self.halves.waker_of_both();
+        let _ = self.ping(&waker);
     }
 
     /// The connection has room for an item.
@@ -340,6 +353,7 @@ where
     #[cold]
     pub(super) fn flushed(&mut self, sent: bool) {
         if let Some(live) = &mut self.live {
+            live.owes_flush = false;
             live.vitals.flushed(sent);
         }
     }
@@ -371,6 +385,15 @@ where
         self.watch(Half::Write, cx)
     }
 
+    /// Whether nothing is to be done about the connection; see [`Vitals::is_quiet`].
+    #[inline]
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match &mut self.live {
+            Some(live) => !live.has_ping && live.vitals.is_quiet(&self.halves.redial),
+            None => true,
+        }
+    }
+
     /// Looks whether the connection lives. Ready if it is gone.
     #[cold]
     pub(super) fn watch(&mut self, half: Half, cx: &Context<'_>) -> Poll<()> {
@@ -378,21 +401,29 @@ where
             return Poll::Pending;
         }
         // Whichever half polls, both are woken: the other one may be gone.
-        let waker = self.halves.wait_for_both(half, cx);
+        self.halves.wait_for_both(half, cx);
+        if self.is_quiet() {
+            return if self.flush().is_err() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            };
+        }
+        let waker = self.halves.waker_of_both();
         loop {
             let Some(live) = &mut self.live else {
                 return Poll::Pending;
             };
             live.items = 0;
             live.put_off_held();
-            let has_heard = live.vitals.has_heard();
-            if has_heard && self.flush(&waker).is_err() {
+            live.owes_flush |= live.vitals.has_heard();
+            if self.flush().is_err() {
                 return Poll::Ready(());
             }
             let Some(live) = &mut self.live else {
                 return Poll::Pending;
             };
-            match live.vitals.look(&mut self.halves.redial, &waker) {
+            match live.vitals.look(&mut self.halves.redial) {
                 Poll::Pending => break,
                 Poll::Ready(Vital::Ping) => {
                     if let Some(pings) = &mut live.pings {
@@ -422,7 +453,7 @@ where
         if live.vitals.has_heard() {
             return None;
         }
-        if !live.vitals.is_certain(waker) {
+        if !live.vitals.is_certain() {
             return Some(Poll::Pending);
         }
         self.down(Ending::Silent(silent), None);
@@ -472,6 +503,8 @@ where
             return Err(Gone);
         }
         if read {
+            // The reader gets them before it reads again.
+            self.halves.unsettle();
             self.halves.wake();
         }
         Ok(())
@@ -502,16 +535,21 @@ where
         Ok(())
     }
 
-    /// Flushes what the connection itself wants to send.
-    fn flush(&mut self, waker: &Waker) -> Result<(), Gone> {
-        let (Some(live), Some(connection)) = (&mut self.live, &mut self.halves.redial.connection)
+    /// Flushes what the connection itself may want to send because it received
+    /// something. `Err` if the connection is gone.
+    fn flush(&mut self) -> Result<(), Gone> {
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
+        if !mem::take(&mut live.owes_flush) {
+            return Ok(());
+        }
+        let waker = self.halves.waker_of_both();
+        let (Some(pings), Some(connection)) = (&mut live.pings, &mut self.halves.redial.connection)
         else {
             return Ok(());
         };
-        let Some(pings) = &mut live.pings else {
-            return Ok(());
-        };
-        match pings.flush(connection, &mut Context::from_waker(waker)) {
+        match pings.flush(connection, &mut Context::from_waker(&waker)) {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.write_failed(error);

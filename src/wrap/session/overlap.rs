@@ -177,7 +177,8 @@ where
             return Poll::Pending;
         }
         // Whichever half polls, both are woken: the other one may be gone.
-        let waker = self.halves.wait_for_both(half, cx);
+        self.halves.wait_for_both(half, cx);
+        let waker = self.halves.waker_of_both();
         let mut cx = Context::from_waker(&waker);
         self.poll_old(&mut cx);
         while self.end == End::Open && self.halves.redial.connection.is_some() {
@@ -412,7 +413,8 @@ where
         if self.old().is_none_or(|old| old.step != Step::ClosesFirst) {
             return false;
         }
-        let waker = self.halves.wait_for_both(half, cx);
+        self.halves.wait_for_both(half, cx);
+        let waker = self.halves.waker_of_both();
         self.poll_old(&mut Context::from_waker(&waker));
         self.old().is_some()
     }

@@ -30,8 +30,16 @@ where
     P: Policy,
 {
     /// Ready once something can be sent.
-    #[cold]
+    #[cold] // for a session that does not watch its connection
     fn poll_sendable(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
+        if self.halves.is_watching(Half::Write) && self.is_quiet() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_up_to_send(cx)
+    }
+
+    #[cold]
+    fn poll_up_to_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
             self.obey();
             self.report(false)?;
@@ -45,8 +53,10 @@ where
                 }
                 if self.live.is_none() && !self.renews() {
                     self.halves.settle(Half::Write);
-                } else if self.watch(Half::Write, cx).is_ready() {
+                } else if !self.is_quiet() && self.watch(Half::Write, cx).is_ready() {
                     continue;
+                } else if !self.renews() {
+                    self.halves.settle_watching(Half::Write);
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -65,6 +75,23 @@ where
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Before a flush of a session that is not settled.
+    #[cold]
+    fn begin_flush(&mut self, cx: &Context<'_>) -> Result<(), SendError> {
+        if self.halves.is_watching(Half::Write) && !self.has_ping() {
+            return Ok(());
+        }
+        self.note_handles(cx);
+        // If the flush has to wait, it looks anyway; if not, the next call does.
+        if self.has_ping() {
+            let _ = self.watch(Half::Write, cx);
+        }
+        if self.renews() {
+            let _ = self.renew(Half::Write, cx);
+        }
+        self.report(true)
     }
 
     /// Notices what a handle asks, for calls that would go on with the connection.
@@ -194,15 +221,7 @@ where
         let this = &mut *self;
         let settled = this.halves.is_settled(Half::Write);
         if !settled {
-            this.note_handles(cx);
-            // If the flush has to wait, it looks anyway; if not, the next call does.
-            if this.has_ping() {
-                let _ = this.watch(Half::Write, cx);
-            }
-            if this.renews() {
-                let _ = this.renew(Half::Write, cx);
-            }
-            this.report(true)?;
+            this.begin_flush(cx)?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
             if this.flushes_old() {

@@ -21,8 +21,16 @@ where
 {
     /// What the reader gets before it reads from the connection. `Continue` once
     /// there is nothing left and the connection is up.
-    #[cold]
+    #[cold] // for a session that does not watch its connection
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<News<C>>>> {
+        if self.halves.is_watching(Half::Read) {
+            return Poll::Ready(ControlFlow::Continue(()));
+        }
+        self.poll_other_news(cx)
+    }
+
+    #[cold]
+    fn poll_other_news(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<News<C>>>> {
         self.has_reader = true;
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -42,6 +50,8 @@ where
             if self.halves.is_up() {
                 if self.live.is_none() && !self.renews() {
                     self.halves.settle(Half::Read);
+                } else if !self.renews() {
+                    self.halves.settle_watching(Half::Read);
                 }
                 return Poll::Ready(ControlFlow::Continue(()));
             }

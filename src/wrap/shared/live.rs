@@ -1,6 +1,7 @@
 //! How a shared connection is watched.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::pin::Pin;
@@ -15,6 +16,7 @@ use crate::sync::lock;
 use crate::verdict::Verdict;
 use crate::wrap::monitor::{Certificate, Monitor};
 use crate::wrap::vitals::{Vital, Vitals};
+use crate::wrap::wakers::Wakers;
 
 /// What a shared connection has only if it is watched.
 pub(super) struct Live<C: Connect> {
@@ -123,7 +125,7 @@ where
     {
         let mut trash = None;
         let mut state = lock(&self.inner.state);
-        let live = state.live();
+        let live = state.live(&self.inner.waiting);
         live.ask = Some(Box::new(move |connection| {
             let answer = ping(connection);
             Box::pin(async move { answer.await.map(drop) })
@@ -141,16 +143,19 @@ where
     /// connections, and hands over a future that ends when its connection dies; see
     /// [`Monitor::ends_with`].
     pub fn monitor(self, monitor: &Monitor) -> Self {
-        lock(&self.inner.state).live().vitals.set_monitor(monitor);
+        lock(&self.inner.state)
+            .live(&self.inner.waiting)
+            .vitals
+            .set_monitor(monitor);
         self
     }
 }
 
 impl<C: Connect, P: Policy> State<C, P> {
-    fn live(&mut self) -> &mut Live<C> {
+    fn live(&mut self, waiting: &Arc<Wakers>) -> &mut Live<C> {
         self.live.get_or_insert_with(|| {
             Box::new(Live {
-                vitals: Vitals::new(),
+                vitals: Vitals::new(waiting.clone()),
                 ask: None,
                 answer: None,
                 is_hurried: false,
@@ -273,7 +278,7 @@ impl<C: Connect<Connection: Clone>, P: Policy> State<C, P> {
             if hurries && live.answer.is_some() && !mem::replace(&mut live.is_hurried, true) {
                 live.vitals.doubt();
             }
-            match live.vitals.look(&mut self.redial, waker) {
+            match live.vitals.look(&mut self.redial) {
                 Poll::Pending if live.vitals.is_asked() => return Health::Asked,
                 Poll::Pending => return Health::Up,
                 Poll::Ready(Vital::Ping) => {
@@ -288,7 +293,7 @@ impl<C: Connect<Connection: Clone>, P: Policy> State<C, P> {
                     }
                 }
                 Poll::Ready(Vital::Dead(silent)) => {
-                    if !live.vitals.is_certain(waker) {
+                    if !live.vitals.is_certain() {
                         return Health::Asked;
                     }
                     self.lose(Ending::Silent(silent), None, trash);
