@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redial::codes::{Actor, Advice};
 use redial::policy::from_fn;
-use redial::{Cause, Event, Handle, Policy, Reason, Redial, Status, Verdict};
+use redial::{Cause, Connect, Event, Handle, Policy, Reason, Redial, Status, Verdict};
 use tokio::time::{Instant, sleep, timeout};
 
 use paused::paused_runtime;
@@ -66,6 +66,16 @@ fn seconds() -> impl Policy {
     from_fn(|_| std::iter::repeat(secs(1)))
 }
 
+/// A driver that takes the advice of the answers.
+fn advised<C>(connect: C) -> Redial<C, impl Policy>
+where
+    C: Connect<Error = Failure>,
+{
+    Redial::new(connect)
+        .policy(seconds())
+        .advise(Failure::advice)
+}
+
 fn on_paused_clock<F: Future>(test: F) -> F::Output {
     paused_runtime().block_on(test)
 }
@@ -75,9 +85,7 @@ fn a_stop_on_a_first_connect_counts_at_once() {
     on_paused_clock(async {
         let (connect, outcomes) = server();
         then(&outcomes, &[Failure::Dead, Failure::Answer(LOGIN)]);
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         let start = Instant::now();
         let error = redial.ready().await.unwrap_err();
         assert!(error.is_stopped());
@@ -94,9 +102,7 @@ fn a_stop_on_a_first_connect_counts_at_once() {
 fn a_login_that_is_refused_after_a_connection_is_tried_once_more() {
     on_paused_clock(async {
         let (connect, outcomes) = server();
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         redial.ready().await.unwrap();
         sleep(secs(3600)).await;
         then(&outcomes, &[Failure::Answer(LOGIN), Failure::Answer(LOGIN)]);
@@ -114,9 +120,7 @@ fn a_login_that_is_refused_after_a_connection_is_tried_once_more() {
 fn a_secret_that_was_rotated_stops_nothing() {
     on_paused_clock(async {
         let (connect, outcomes) = server();
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         let handle = redial.handle();
         for _ in 0..10 {
             redial.ready().await.unwrap();
@@ -133,9 +137,7 @@ fn a_secret_that_was_rotated_stops_nothing() {
 fn a_short_connection_does_not_clear_the_count_however_long_ago_it_was() {
     on_paused_clock(async {
         let (connect, outcomes) = server();
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         redial.ready().await.unwrap();
         sleep(secs(60)).await;
         redial.lost_with(Failure::Answer(TWICE));
@@ -152,9 +154,7 @@ fn a_short_connection_does_not_clear_the_count_however_long_ago_it_was() {
 fn a_connection_that_lasts_clears_the_count() {
     on_paused_clock(async {
         let (connect, _) = server();
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         for _ in 0..5 {
             redial.ready().await.unwrap();
             sleep(secs(31)).await;
@@ -176,9 +176,7 @@ fn a_takeover_is_remembered_across_connections() {
     on_paused_clock(async {
         let taken = Advice::stop(Actor::Here).if_again_within(secs(600));
         let (connect, _) = server();
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         redial.ready().await.unwrap();
         redial.lost_with(Failure::Answer(taken));
         redial.ready().await.unwrap();
@@ -229,9 +227,7 @@ async fn refused_once() -> (
     Outcomes,
 ) {
     let (connect, outcomes) = server();
-    let mut redial = Redial::new(connect)
-        .policy(seconds())
-        .advise(Failure::advice);
+    let mut redial = advised(connect);
     redial.handle();
     redial.ready().await.unwrap();
     sleep(secs(60)).await;
@@ -311,9 +307,7 @@ fn after_a_stop_a_press_makes_one_attempt_and_the_next_stop_counts() {
     on_paused_clock(async {
         let (connect, outcomes) = server();
         then(&outcomes, &vec![Failure::Answer(LOGIN); 2]);
-        let mut redial = Redial::new(connect)
-            .policy(seconds())
-            .advise(Failure::advice);
+        let mut redial = advised(connect);
         let handle = redial.handle();
         assert!(redial.ready().await.unwrap_err().is_stopped());
         let status = handle.status();

@@ -13,8 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use futures::{FutureExt, Sink, SinkExt, StreamExt};
-use redial::{Event, Liveness, Monitor, Redial, Session, SessionEvent, Status, Verdict};
+use futures::{FutureExt, Sink, SinkExt, StreamExt, TryStream};
+use redial::{
+    Connect, Event, FromConnection, Liveness, Monitor, Redial, Session, SessionEvent, Status,
+    Verdict,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -38,11 +41,19 @@ fn seconds(seconds: f64) -> Duration {
 /// A session on links, and the server's ends of them.
 fn session() -> (Session<impl FnMut() -> Attempt + Send>, Links) {
     let (connector, links) = links();
-    let session = Redial::new(connector).into_session();
-    (
-        session.keep_alive(Liveness::new(), || "PING".to_string()),
-        links,
-    )
+    (pinging(Redial::new(connector), Liveness::new()), links)
+}
+
+/// A session that pings by an item.
+fn pinging<C>(redial: Redial<C>, liveness: Liveness) -> Session<C>
+where
+    C: Connect<Error = LinkError>,
+    C::Connection: TryStream + Sink<String> + Unpin,
+    LinkError: FromConnection<<C::Connection as TryStream>::Error>,
+    LinkError: FromConnection<<C::Connection as Sink<String>>::Error>,
+{
+    let session = redial.into_session();
+    session.keep_alive(liveness, || "PING".to_string())
 }
 
 /// The next event, and what time it comes.
@@ -78,8 +89,8 @@ fn silence(event: &Item) -> Duration {
 async fn a_dead_connection_is_a_loss_that_says_how_long_it_was_silent() {
     let seen = Arc::new(Mutex::new(None));
     let (connector, mut links) = links();
-    let mut session = Redial::new(connector)
-        .observe({
+    let mut session = pinging(
+        Redial::new(connector).observe({
             let seen = seen.clone();
             move |event| {
                 if let Event::Lost {
@@ -89,9 +100,9 @@ async fn a_dead_connection_is_a_loss_that_says_how_long_it_was_silent() {
                     *seen.lock().unwrap() = Some((*silent, *verdict));
                 }
             }
-        })
-        .into_session()
-        .keep_alive(Liveness::new(), || "PING".to_string());
+        }),
+        Liveness::new(),
+    );
     let handle = session.handle();
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let start = Instant::now();
@@ -282,10 +293,7 @@ async fn trickle(server: &mut DuplexStream, seconds: u64) {
 async fn l5_and_scenario_4_the_bytes_of_a_long_item_count_if_a_monitor_watches_them() {
     let monitor = Monitor::new();
     let (connector, mut accepted) = bytes(Some(monitor.clone()));
-    let mut session = Redial::new(connector)
-        .into_session()
-        .keep_alive(Liveness::new(), || "PING".to_string())
-        .monitor(&monitor);
+    let mut session = pinging(Redial::new(connector), Liveness::new()).monitor(&monitor);
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let mut server = accepted.recv().await.unwrap();
     let server = tokio::spawn(async move {
@@ -316,9 +324,7 @@ async fn l5_and_scenario_4_the_bytes_of_a_long_item_count_if_a_monitor_watches_t
 #[tokio::test(start_paused = true)]
 async fn l5_and_scenario_4_without_a_monitor_a_long_item_is_silence() {
     let (connector, mut accepted) = bytes(None);
-    let mut session = Redial::new(connector)
-        .into_session()
-        .keep_alive(Liveness::new(), || "PING".to_string());
+    let mut session = pinging(Redial::new(connector), Liveness::new());
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let mut server = accepted.recv().await.unwrap();
     tokio::spawn(async move { trickle(&mut server, 120).await });
@@ -328,11 +334,10 @@ async fn l5_and_scenario_4_without_a_monitor_a_long_item_is_silence() {
 #[tokio::test(start_paused = true)]
 async fn l6_and_scenario_2_a_listener_speaks_as_often_as_it_must() {
     let (connector, mut links) = links();
-    let mut session = Redial::new(connector)
-        .into_session()
-        .keep_alive(Liveness::new().speak_every(60 * SECOND), || {
-            "PING".to_string()
-        });
+    let mut session = pinging(
+        Redial::new(connector),
+        Liveness::new().speak_every(60 * SECOND),
+    );
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let start = Instant::now();
     let link = links.next().await;
@@ -359,11 +364,10 @@ async fn l6_and_scenario_2_a_listener_speaks_as_often_as_it_must() {
 #[tokio::test(start_paused = true)]
 async fn l6_what_the_program_sends_moves_the_time_to_speak() {
     let (connector, mut links) = links();
-    let mut session = Redial::new(connector)
-        .into_session()
-        .keep_alive(Liveness::new().speak_every(10 * SECOND), || {
-            "PING".to_string()
-        });
+    let mut session = pinging(
+        Redial::new(connector),
+        Liveness::new().speak_every(10 * SECOND),
+    );
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let link = links.next().await;
     link.answers_after(SECOND / 10);
@@ -385,13 +389,13 @@ fn sleeper() -> (
     let ahead = Arc::new(AtomicU64::new(0));
     let (connector, links) = links();
     let (start, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + 1_000_000 * SECOND);
-    let session = Redial::new(connector)
-        .wall_clock({
+    let session = pinging(
+        Redial::new(connector).wall_clock({
             let ahead = ahead.clone();
             move || wall + start.elapsed() + Duration::from_secs(ahead.load(SeqCst))
-        })
-        .into_session()
-        .keep_alive(Liveness::new(), || "PING".to_string());
+        }),
+        Liveness::new(),
+    );
     (session, links, ahead)
 }
 
@@ -523,9 +527,7 @@ async fn c3_without_liveness_a_change_of_the_network_does_nothing_to_a_connectio
 async fn c4_only_a_long_pause_is_a_reason_to_doubt() {
     for (pause, pings) in [(19, 0), (20, 1)] {
         let (connector, mut links) = links();
-        let mut session = Redial::new(connector)
-            .into_session()
-            .keep_alive(Liveness::new().idle(1000 * SECOND), || "PING".to_string());
+        let mut session = pinging(Redial::new(connector), Liveness::new().idle(1000 * SECOND));
         let handle = session.handle();
         assert_eq!(next(&mut session).await, SessionEvent::Up);
         let link = links.next().await;
@@ -604,18 +606,19 @@ async fn l11_a_connector_can_ping_less_after_a_complaint() {
     let monitor = Monitor::new();
     let (mut connector, mut links) = links();
     let mut liveness = None;
-    let mut session = Redial::new({
-        let monitor = monitor.clone();
-        move || {
-            // The second connection is the first after a complaint.
-            let next = liveness.map_or(Liveness::new(), Liveness::calmer);
-            monitor.set(next);
-            liveness = Some(next);
-            connector()
-        }
-    })
-    .into_session()
-    .keep_alive(Liveness::new(), || "PING".to_string())
+    let mut session = pinging(
+        Redial::new({
+            let monitor = monitor.clone();
+            move || {
+                // The second connection is the first after a complaint.
+                let next = liveness.map_or(Liveness::new(), Liveness::calmer);
+                monitor.set(next);
+                liveness = Some(next);
+                connector()
+            }
+        }),
+        Liveness::new(),
+    )
     .monitor(&monitor);
     for longest in [25.0, 50.0, 100.0] {
         assert_eq!(next(&mut session).await, SessionEvent::Up);
@@ -636,17 +639,18 @@ async fn l12_the_connector_sets_the_liveness_of_one_connection() {
     let monitor = Monitor::new();
     let (mut connector, mut links) = links();
     let mut announced = [true, false].into_iter();
-    let mut session = Redial::new({
-        let monitor = monitor.clone();
-        move || {
-            if announced.next() == Some(true) {
-                monitor.set(Liveness::new().idle(SECOND));
+    let mut session = pinging(
+        Redial::new({
+            let monitor = monitor.clone();
+            move || {
+                if announced.next() == Some(true) {
+                    monitor.set(Liveness::new().idle(SECOND));
+                }
+                connector()
             }
-            connector()
-        }
-    })
-    .into_session()
-    .keep_alive(Liveness::new(), || "PING".to_string())
+        }),
+        Liveness::new(),
+    )
     .monitor(&monitor);
     for silence in [0.5..1.0, 12.5..25.0] {
         assert_eq!(next(&mut session).await, SessionEvent::Up);
@@ -757,16 +761,17 @@ async fn l17_a_slow_link_that_takes_something_is_not_dead() {
 #[tokio::test(start_paused = true)]
 async fn l18_the_handshake_is_no_silence_and_a_connection_that_never_speaks_is_noticed() {
     let (mut connector, mut links) = links();
-    let mut session = Redial::new(move || {
-        let link = connector();
-        async move {
-            sleep(50 * SECOND).await;
-            link.await
-        }
-    })
-    .attempt_timeout(100 * SECOND)
-    .into_session()
-    .keep_alive(Liveness::new(), || "PING".to_string());
+    let mut session = pinging(
+        Redial::new(move || {
+            let link = connector();
+            async move {
+                sleep(50 * SECOND).await;
+                link.await
+            }
+        })
+        .attempt_timeout(100 * SECOND),
+        Liveness::new(),
+    );
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let up = Instant::now();
     let link = links.next().await;
@@ -902,9 +907,7 @@ async fn trap_6_a_reader_alone_and_a_writer_alone_each_find_a_dead_peer() {
 #[tokio::test(start_paused = true)]
 async fn lines_over_a_pipe_need_no_more_than_this() {
     let (connector, mut accepted) = bytes(None);
-    let mut session = Redial::new(connector)
-        .into_session()
-        .keep_alive(Liveness::new(), || "PING".to_string());
+    let mut session = pinging(Redial::new(connector), Liveness::new());
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     let server = accepted.recv().await.unwrap();
     let server = tokio::spawn(async move {
@@ -930,9 +933,7 @@ async fn a_connection_that_was_there_before_is_watched_too() {
     redial.ready().await.unwrap();
     sleep(100 * SECOND).await;
     let start = Instant::now();
-    let mut session = redial
-        .into_session()
-        .keep_alive(Liveness::new(), || "PING".to_string());
+    let mut session = pinging(redial, Liveness::new());
     let link = links.next().await;
     assert_eq!(next(&mut session).await, SessionEvent::Up);
     silence(&next(&mut session).await);
