@@ -332,3 +332,37 @@ async fn bytes_behind_a_blocked_flush_are_no_sign_of_life() {
     let time = start.elapsed();
     assert!((LIMIT..LIMIT + 3 * SECOND).contains(&time), "{time:?}");
 }
+
+/// Nobody reads what the peer says, also the answers to the pings. The last one may have
+/// come long before the writer looks for it.
+#[tokio::test(start_paused = true)]
+async fn a_writer_alone_notices_a_dead_peer_in_time() {
+    for dies_at in (60..110).step_by(2) {
+        let (io, mut servers) = io();
+        let (mut io, mut pings) = io.keep_alive(Liveness::new());
+        io.write_all(b"x").await.unwrap();
+        let mut server = servers.recv().await.unwrap();
+        let start = Instant::now();
+        let mut died = None;
+        while io.write_all(b"x").await.is_ok() {
+            let pinged = pings.next().now_or_never().is_some();
+            let alive = start.elapsed() < dies_at * SECOND;
+            let mut bytes = [0; 64];
+            let _ = server.read(&mut bytes).await.unwrap();
+            if alive && pinged {
+                server.write_all(b".").await.unwrap();
+            }
+            if !alive && died.is_none() {
+                server.write_all(b"!").await.unwrap();
+                died = Some(Instant::now());
+            }
+            sleep(SECOND / 10).await;
+        }
+        let time = died.unwrap().elapsed();
+        let least = Duration::from_secs_f64(14.8);
+        assert!(
+            (least..=40 * SECOND + SECOND / 5 + TICK).contains(&time),
+            "{time:?}"
+        );
+    }
+}

@@ -1006,3 +1006,28 @@ async fn trap_1_a_ping_that_waits_for_a_promised_place_needs_no_answer_yet() {
     }
     assert!(start.elapsed() < 60 * SECOND, "{:?}", start.elapsed());
 }
+
+/// Nobody reads what the peer says, also the answers to the pings. The last one may have
+/// come long before the session looks for it.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_only_written_to_notices_a_dead_peer_in_time() {
+    for dies_at in (60..110).step_by(2) {
+        let (mut session, mut links) = session();
+        session.send("hello".into()).await.unwrap();
+        let link = links.next().await;
+        link.answers_after(SECOND / 10);
+        let start = Instant::now();
+        let mut died = None;
+        while !link.is_dropped() {
+            let _ = session.send("more".into()).await;
+            sleep(SECOND / 10).await;
+            if died.is_none() && start.elapsed() >= dies_at * SECOND {
+                link.answers_after(Duration::MAX);
+                link.say("last words");
+                died = Some(Instant::now());
+            }
+        }
+        // A look comes with each send.
+        is_within(died.unwrap().elapsed(), 14.8..40.2);
+    }
+}

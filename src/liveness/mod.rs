@@ -101,6 +101,8 @@ pub struct Heartbeat {
     is_young: bool,
     /// The end of the time for an answer, if a ping is out.
     answer_by: Option<u64>,
+    /// When the last ping was asked for, or the connection came up.
+    asked: u64,
     /// A late look has had its second ping in this silence.
     is_second: bool,
     /// When a doubted connection is pinged.
@@ -139,6 +141,7 @@ impl Heartbeat {
             silence: 0,
             is_young: true,
             answer_by: None,
+            asked: now,
             is_second: false,
             doubt: NEVER,
             calm: 0,
@@ -157,6 +160,17 @@ impl Heartbeat {
         self.silence = 0;
         self.answer_by = None;
         self.is_second = false;
+    }
+
+    /// As [`heard`](Self::heard), but nobody knows when: at the earliest when the last
+    /// ping was asked for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn heard_since_ping(&mut self, now: Duration) {
+        let heard = self.heard;
+        self.heard(now);
+        if self.liveness.pings {
+            self.heard = heard.max(self.asked);
+        }
     }
 
     /// Something was sent. Only [`speak_every`](Liveness::speak_every) needs to know.
@@ -270,6 +284,7 @@ impl Heartbeat {
 
     fn ask(&mut self, now: u64, answer_by: u64) -> Pulse {
         self.answer_by = Some(answer_by);
+        self.asked = now;
         self.is_young = false;
         self.spoke = now;
         self.doubt = NEVER;

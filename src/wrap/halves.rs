@@ -158,8 +158,8 @@ impl<C: Connect, P: Policy> Halves<C, P> {
     /// `half` is woken with the waker that wakes both halves.
     pub(crate) fn wait_for_both(&mut self, half: Half, cx: &Context<'_>) {
         let index = half as usize;
-        let waker = self.wakers[index].as_ref();
-        let is_known = waker.is_some_and(|waker| waker.will_wake(cx.waker()));
+        let known = self.wakers[index].as_ref();
+        let is_known = known.is_some_and(|known| known.will_wake(cx.waker()));
         let wakes = self.both.wakes();
         if is_known && self.seated[index] == wakes {
             return;

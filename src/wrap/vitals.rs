@@ -203,6 +203,22 @@ impl Vitals {
         self.heard
     }
 
+    /// What was received since the last look says nothing: it may be old.
+    pub(super) fn forget_heard(&mut self) {
+        self.has_heard();
+        self.heard = false;
+    }
+
+    /// Something was received since a ping was asked for. If nothing was, false.
+    pub(super) fn has_answer(&mut self) -> bool {
+        let heard = self.has_heard();
+        if heard {
+            self.heard = false;
+            self.heartbeat.heard_since_ping(self.stopwatch.elapsed());
+        }
+        heard
+    }
+
     /// Whether a look would find that nothing is to be done. It reads the clock only if
     /// something was received.
     ///
@@ -314,5 +330,51 @@ impl Vitals {
         let past = self.stopwatch.instant(0);
         let mut cx = Context::from_waker(&self.waker);
         self.timer.as_mut().poll_until(past, &mut cx).is_ready()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_never_goes_off_is_trusted_for_so_long_only() {
+        let mut redial = Redial::new(|| async { Ok::<_, ()>(()) });
+        let mut vitals = Vitals::new(Arc::default());
+        vitals.set(Liveness::new());
+        vitals.begin(&mut redial, true);
+        for _ in 0..3 {
+            assert!(!vitals.is_quiet(&redial));
+            assert!(vitals.look(&mut redial).is_pending());
+            for _ in 1..MANY_LOOKS {
+                assert!(vitals.is_quiet(&redial));
+            }
+        }
+        // A wake-up, whatever its cause, makes it look, too.
+        assert!(vitals.look(&mut redial).is_pending());
+        assert!(vitals.is_quiet(&redial));
+        vitals.waiting.wake_all();
+        assert!(!vitals.is_quiet(&redial));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_counts_from_the_quiet_look_after_it() {
+        let second = Duration::from_secs(1);
+        let mut redial = Redial::new(|| async { Ok::<_, ()>(()) });
+        let mut vitals = Vitals::new(Arc::default());
+        vitals.set(Liveness::listen_only(60 * second));
+        vitals.begin(&mut redial, false);
+        assert!(vitals.look(&mut redial).is_pending());
+        tokio::time::sleep(10 * second).await;
+        vitals.heard = true;
+        assert!(vitals.is_quiet(&redial));
+        tokio::time::sleep(59 * second).await;
+        assert!(!vitals.is_quiet(&redial), "its timer has gone off");
+        assert!(vitals.look(&mut redial).is_pending());
+        tokio::time::sleep(second).await;
+        assert!(
+            matches!(vitals.look(&mut redial), Poll::Ready(Vital::Dead(silent))
+            if silent.duration() == 60 * second)
+        );
     }
 }

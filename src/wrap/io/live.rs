@@ -58,6 +58,12 @@ impl Drop for Live {
 /// It is a [`Stream`] that yields whenever a ping is due, and that ends with its
 /// `RedialIo`. If an answer makes the ping needless before it is taken, it does not
 /// yield.
+///
+/// # Cancel safety
+///
+/// If a future of `StreamExt::next` is dropped, no request is lost: the next one yields
+/// it. Dropping the `PingRequests` itself says that nobody pings; the time for an answer
+/// then never runs, except while a write waits.
 pub struct PingRequests {
     shared: Arc<Requests>,
     seat: Seat,
@@ -161,6 +167,10 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// when the program takes that request, because a quiet and healthy connection
     /// must not end if nobody reads requests; or, if a write waits, from when the ping
     /// was due.
+    ///
+    /// It reads what has arrived before it asks for a ping, and again before it judges.
+    /// What it finds then counts from when the ping was asked for. So a peer that dies is
+    /// noticed in time also if nobody reads.
     ///
     /// ```
     /// # async fn doc() -> std::io::Result<()> {
@@ -378,6 +388,15 @@ where
             match live.vitals.look(&mut self.halves.redial) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Vital::Ping) => {
+                    // What nobody has read yet is no answer, and may have come long ago.
+                    while let Found::Bytes = self.find(&waker) {}
+                    let Some(live) = &mut self.live else {
+                        return Poll::Pending;
+                    };
+                    if self.halves.redial.connection.is_none() || self.end == End::ReadOut {
+                        return Poll::Ready(());
+                    }
+                    live.vitals.forget_heard();
                     if let Some(requests) = &live.requests {
                         requests.put(Request::Due(live.vitals.now()));
                     }
@@ -394,14 +413,44 @@ where
     /// The connection seems to be dead. But its answer may have arrived, and nobody has
     /// read it. `None` if that is so.
     fn last_look(&mut self, silent: Silent, waker: &Waker) -> Option<Poll<()>> {
+        loop {
+            let found = self.find(waker);
+            let Some(live) = &mut self.live else {
+                return Some(Poll::Pending);
+            };
+            match found {
+                Found::Bytes => live.vitals.heard = true,
+                Found::TooMuch => {
+                    // The reader does not read. What is behind all this may be a sign
+                    // of life.
+                    live.vitals.heard = true;
+                    return None;
+                }
+                Found::End => return Some(Poll::Ready(())),
+                Found::Nothing if live.vitals.has_answer() => {
+                    live.answered();
+                    return None;
+                }
+                Found::Nothing if !live.vitals.is_certain() => return Some(Poll::Pending),
+                Found::Nothing => {
+                    self.lose(Ending::Silent(silent), None);
+                    if let Some(live) = &mut self.live {
+                        live.silent = Some((self.losses, silent));
+                    }
+                    return Some(Poll::Ready(()));
+                }
+            }
+        }
+    }
+
+    /// Reads some of what has arrived, for the reader.
+    fn find(&mut self, waker: &Waker) -> Found {
         let (Some(live), Some(connection)) = (&mut self.live, &mut self.halves.redial.connection)
         else {
-            return Some(Poll::Pending);
+            return Found::Nothing;
         };
         if live.unread.len() >= LAST_LOOK {
-            // The reader does not read. What is behind all this may be a sign of life.
-            live.vitals.heard = true;
-            return None;
+            return Found::TooMuch;
         }
         let mut bytes = [0; 1024];
         let mut buf = ReadBuf::new(&mut bytes);
@@ -414,28 +463,32 @@ where
                     // It has no loss to report.
                     let _ = self.read_out();
                 }
-                Some(Poll::Ready(()))
+                Found::End
             }
             Poll::Ready(Ok(())) => {
                 live.unread.extend_from_slice(buf.filled());
-                live.vitals.heard = true;
+                // The reader gets them before it reads again.
+                self.halves.unsettle();
                 self.halves.wake();
-                None
+                Found::Bytes
             }
             Poll::Ready(Err(error)) => {
                 let error = (self.convert)(error);
                 let verdict = self.halves.redial.judge(&error);
                 self.lose(Ending::Lost(verdict), Some(error));
-                Some(Poll::Ready(()))
+                Found::End
             }
-            Poll::Pending if !live.vitals.is_certain() => Some(Poll::Pending),
-            Poll::Pending => {
-                self.lose(Ending::Silent(silent), None);
-                if let Some(live) = &mut self.live {
-                    live.silent = Some((self.losses, silent));
-                }
-                Some(Poll::Ready(()))
-            }
+            Poll::Pending => Found::Nothing,
         }
     }
+}
+
+/// What a look at the reading side of a connection finds.
+enum Found {
+    Bytes,
+    /// Nobody reads, and no more is kept.
+    TooMuch,
+    /// The connection is lost, or its reading side has ended.
+    End,
+    Nothing,
 }

@@ -195,9 +195,12 @@ where
     /// many are unread, the connection counts as alive; of a session that nobody has
     /// ever read, it keeps the last ones.
     ///
-    /// An item counts from when the session receives it. If nobody reads, that is when
-    /// the time for an answer ends, and a peer that died after its last answer is
-    /// noticed so much later. To be sure of the time, read the session, too.
+    /// An item counts from when the session receives it. If nobody reads, the session
+    /// does so before each ping and at the end of the time for its answer; what it finds
+    /// then counts from the ping on. So a peer that dies is noticed in time also in a
+    /// session that is only written to, at the next send. With an
+    /// [`idle_timeout`](Self::idle_timeout), which asks nothing, up to twice the limit
+    /// may pass there.
     ///
     /// It also pings at once, with five seconds for the answer, if the device slept
     /// (see [`wall_clock`](crate::Redial::wall_clock)), and after a handle's
@@ -426,8 +429,15 @@ where
             match live.vitals.look(&mut self.halves.redial) {
                 Poll::Pending => break,
                 Poll::Ready(Vital::Ping) => {
-                    if let Some(pings) = &mut live.pings {
-                        pings.ask();
+                    // What nobody has read yet is no answer, and may have come long ago.
+                    if self.drain(&waker).is_err() {
+                        return Poll::Ready(());
+                    }
+                    if let Some(live) = &mut self.live {
+                        live.vitals.forget_heard();
+                        if let Some(pings) = &mut live.pings {
+                            pings.ask();
+                        }
                     }
                 }
                 Poll::Ready(Vital::Dead(silent)) => {
@@ -450,7 +460,8 @@ where
             return Some(Poll::Ready(()));
         }
         let live = self.live.as_mut()?;
-        if live.vitals.has_heard() {
+        if live.vitals.has_answer() {
+            live.owes_flush = true;
             return None;
         }
         if !live.vitals.is_certain() {
