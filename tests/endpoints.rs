@@ -9,8 +9,12 @@ mod servers;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
-use redial::{AttemptPhase, Connect, Endpoints, Event, Jitter, Redial, Sequence, Status, Verdict};
+use redial::{
+    AttemptPhase, Connect, Endpoints, Event, Jitter, Redial, Sequence, SessionEvent, Status,
+    Verdict,
+};
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use servers::{BUSY, Connection, DOWN, Does, Fault, Net, millis, redial, secs};
@@ -163,7 +167,12 @@ async fn silent_servers_have_their_own_dial_timeout_and_the_round_is_down() {
                 _ => {}
             }
         });
+    let handle = redial.handle();
     assert!(redial.ready().await.is_err());
+    let Status::GaveUp { why, .. } = handle.status() else {
+        panic!("{:?}", handle.status())
+    };
+    assert_eq!(why.error(), Some("timed out after 5s"));
     // 5 s each, from its own beginning.
     let expected = [5, 6, 7, 8, 9, 9].map(|at| (at, DOWN));
     assert_eq!(*failures.lock().unwrap(), expected);
@@ -558,6 +567,38 @@ async fn many_drivers_of_one_list_are_independent() {
         client.lost();
         assert_eq!(client.ready().await.unwrap().server, 3);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_leaves_a_server_that_was_demoted_under_it() {
+    // A server sends its number, and is demoted after three of them.
+    let endpoints = Endpoints::new(0..3_u32);
+    let start = Instant::now();
+    let mut session = Redial::new(endpoints.connect_with(|&server| {
+        move || {
+            let numbers = (0..).map(move |nth| match nth {
+                3 if server != 2 => Err(Fault::elsewhere(DOWN)),
+                _ => Ok(server),
+            });
+            std::future::ready(Ok(futures::stream::iter(numbers)))
+        }
+    }))
+    .policy(Sequence::new([secs(1)]).jitter(Jitter::None))
+    .advise(|fault: &Fault| Some(fault.advice()))
+    .into_session();
+    let (mut heard, mut downs) = (Vec::new(), 0);
+    while heard.len() < 20 {
+        match session.next().await.unwrap().unwrap() {
+            SessionEvent::Item(server) => heard.push(server),
+            SessionEvent::Down { .. } => downs += 1,
+            SessionEvent::Up => {}
+        }
+    }
+    assert_eq!(heard.last(), Some(&2));
+    // It never goes back to one of them.
+    let left = heard.iter().filter(|&&server| server != 2).count();
+    assert_eq!(left, 3 * downs);
+    assert!(downs <= 2 && start.elapsed() == secs(downs as u64));
 }
 
 // ---- renewal

@@ -59,7 +59,8 @@ pub enum Event<'a, E> {
     },
     /// The transport of the attempt is established, and the handshake or the login
     /// begins; only if the connector tells (see [`Connect::phase`](crate::Connect::phase)),
-    /// and if it does not end in the same poll.
+    /// and if it does not end in the same poll. An attempt at several
+    /// [`Endpoints`](crate::Endpoints) may have one for each server.
     #[non_exhaustive]
     Established {
         /// The number of the attempt.

@@ -82,8 +82,8 @@ pub(crate) struct Limits {
 pub(crate) enum News {
     /// An attempt at it begins.
     Tries(usize),
-    /// Its dial had no answer.
-    Silent(usize),
+    /// Its dial had no answer in this time.
+    Silent(usize, Duration),
 }
 
 /// What follows from an error of an attempt.
@@ -162,8 +162,14 @@ impl<E, P: Policy> Core<E, P> {
             let attempt = self.round_number();
             match news {
                 News::Tries(server) => self.tell(&Event::Trying { attempt, server }),
-                News::Silent(server) => {
+                News::Silent(server, after) => {
                     self.tell_of_server(Some(server), None, Verdict::default());
+                    // An error says more, if there is one.
+                    let last = match self.take_last() {
+                        Last::Unknown => Last::TimedOut(after),
+                        before => before,
+                    };
+                    self.set_last(last);
                 }
             }
         }

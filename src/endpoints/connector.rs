@@ -206,9 +206,10 @@ where
                     return Some(outcome);
                 }
                 Poll::Pending if self.is_silent(one, now) => {
+                    let after = now.saturating_sub(one.began);
                     live.remove(place);
                     self.next_at = now;
-                    self.news.push_back(News::Silent(server));
+                    self.news.push_back(News::Silent(server, after));
                     if let Some(Order { roster, .. }) = &mut self.order {
                         roster.failed(server, Verdict::Retry(Cause::Down).into(), now);
                     }

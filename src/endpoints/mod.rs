@@ -84,7 +84,9 @@ pub use self::connector::{EndpointsConnector, Round};
 /// # Silence
 ///
 /// The second of silence, and [`dial_timeout`](crate::Config::dial_timeout), apply to each
-/// server while its attempt [dials](crate::AttemptPhase::Dialing). A connector whose
+/// server while its attempt [dials](crate::AttemptPhase::Dialing); the look-up of a name is
+/// part of that. [`tcp::connect`](crate::tcp::connect) limits its dials by itself, to
+/// [12 s](crate::tcp::Dial::dial_timeout). A connector whose
 /// attempts have an [unknown](crate::AttemptPhase::Unknown) phase, such as a closure, may be
 /// in a server's queue already, and a client must not queue at several servers. So the next
 /// server is not tried before such an attempt has ended, after 13 s if nobody answers. Use
