@@ -49,8 +49,13 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// | | when it is polled | the old connection |
     /// |---|---|---|
     /// | [`Session`](crate::Session) | with each half that waits | is read for up to 30 s, see [there](crate::Session#renewal) |
+    /// | [`Shared`](crate::Shared) | in `ready` and `watch` | stays with the tasks that have it, see [there](crate::Shared#renewal) |
     /// | [`run`](Self::run) | beside the session | stays with its session for up to 30 s |
     /// | [`renewed`](Self::renewed) | in that future | is handed back |
+    /// | [`RedialIo`](crate::RedialIo) | never | |
+    ///
+    /// A `RedialIo` cannot know where a frame of its protocol ends, so it cannot move to
+    /// another connection.
     ///
     /// Takes effect at once, also for the present connection, and replaces the age that was
     /// set before.

@@ -44,7 +44,7 @@ pub(super) type BoxAnswer<E> = Pin<Box<dyn Answer<E>>>;
 pub(super) type Trash<C> = Option<Box<Dropped<C>>>;
 
 pub(super) struct Dropped<C: Connect> {
-    connection: Option<C::Connection>,
+    pub(super) connections: Vec<C::Connection>,
     answers: Vec<BoxAnswer<C::Error>>,
     certificate: Option<Certificate>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Dropped<C: Connect> {
 impl<C: Connect> Default for Dropped<C> {
     fn default() -> Self {
         Self {
-            connection: None,
+            connections: Vec::new(),
             answers: Vec::new(),
             certificate: None,
         }
@@ -208,12 +208,12 @@ impl<C: Connect, P: Policy> State<C, P> {
         true
     }
 
-    fn lose(&mut self, ending: Ending, error: Option<C::Error>, trash: &mut Trash<C>) {
+    pub(super) fn lose(&mut self, ending: Ending, error: Option<C::Error>, trash: &mut Trash<C>) {
         let dropped = trash.get_or_insert_default();
         if let Some(live) = &mut self.live {
             dropped.answers.extend(live.answer.take());
         }
-        dropped.connection = self.redial.connection.take();
+        dropped.connections.extend(self.redial.connection.take());
         match error {
             Some(error) => self.redial.lost_with(error),
             None => self.redial.end(ending, None),

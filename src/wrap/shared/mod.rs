@@ -5,6 +5,7 @@
 mod lent;
 mod live;
 mod ready;
+mod renewal;
 mod watch;
 
 use alloc::boxed::Box;
@@ -24,6 +25,7 @@ use live::Live;
 #[cfg(feature = "tower")]
 pub(crate) use ready::Place;
 pub use ready::SharedReady;
+use renewal::Renewing;
 pub use watch::Watching;
 
 /// One connection for many tasks; made by [`Redial::into_shared`].
@@ -57,6 +59,24 @@ pub use watch::Watching;
 /// # Ok(()) }
 /// ```
 ///
+/// # Renewal
+///
+/// A connection that is about to end is replaced while it serves: at its
+/// [`max_age`](Redial::max_age), or when [`renew_within`](Self::renew_within),
+/// [`Lent::leaves_within`], or a [`Handle`] says so. Tasks that have the old connection keep
+/// it. Whoever asks for a connection gets the new one, as soon as that is up. Until then
+/// the old one is lent, except after `leaves_within`.
+///
+/// The old connection ends when the last task drops it. [`Lent::gone`] ends 30 s after the
+/// renewal, or if yet another connection is due. The loss of the old one does nothing.
+///
+/// A renewal runs whenever a task polls [`ready`](Self::ready), [`watch`](Self::watch) or
+/// [`Lent::gone`]. So spawn `watch`, if the tasks do not ask for the connection all the
+/// time.
+///
+/// With [`one_at_a_time`](Redial::one_at_a_time) the driver drops its connection before it
+/// makes the next one. But the tasks still have theirs: they should await `gone`.
+///
 /// # The lock
 ///
 /// The connector, the policy, the closures of the builder, the connection's `Clone`,
@@ -76,6 +96,8 @@ struct State<C: Connect, P: Policy> {
     redial: Redial<C, P>,
     /// What few have: they watch whether their connection lives.
     live: Option<Box<Live<C>>>,
+    /// What few have: their connections are renewed.
+    renewing: Option<Box<Renewing>>,
     /// How many connections there have been.
     generation: u64,
     /// How often the driver has given up.
@@ -102,6 +124,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
                         .unwrap_or(self.connection.is_some() as u64),
                     redial: self,
                     live: None,
+                    renewing: None,
                     given_up: 0,
                     error: None,
                     next_waiter: 0,
@@ -146,8 +169,8 @@ where
     /// This asks nothing of a connection that may be dead, as [`ready`](Self::ready)
     /// does.
     ///
-    /// `None` if there is no connection, if it is known to be dead, or if a handle has
-    /// [closed](Handle::close) the driver. This makes no attempt: only tasks that
+    /// `None` if there is no connection, if it is known to be dead or to
+    /// [leave](Lent::leaves_within), or if a handle has [closed](Handle::close) the driver. This makes no attempt: only tasks that
     /// wait in [`ready`](Self::ready) do.
     pub fn get(&self) -> Option<Lent<C, P>> {
         // Declared before the lock, and dropped after it: see `Lent::report`.
@@ -158,6 +181,9 @@ where
         if state.has_died(&self.inner.waker, &mut trash) {
             drop(state);
             self.inner.waiting.wake_all();
+            return None;
+        }
+        if state.is_leaving() {
             return None;
         }
         let connection = state.redial.connection.as_ref()?.clone();

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 
 use super::{Lent, Shared, State};
 use crate::driver::{Connect, Error};
@@ -125,6 +125,14 @@ impl Place {
         // The attempt wakes all tasks, because the one that polled it last may be
         // gone by then.
         let mut all = Context::from_waker(&inner.waker);
+        let mut renewed = false;
+        if state.redial.renews() {
+            renewed = state.renew(&mut all, &mut trash);
+            if state.is_leaving() {
+                drop(guard);
+                return Poll::Pending;
+            }
+        }
         // A connection that a handle has ended since is lent once more, because it
         // must not be dropped here, under the lock.
         let (up, changed) = if state.live.is_some() {
@@ -132,14 +140,20 @@ impl Place {
                 (Poll::Ready(up), changed) => (up, changed),
                 (Poll::Pending, changed) => {
                     drop(guard);
-                    if changed {
+                    if changed || renewed {
                         inner.waiting.wake_all();
                     }
                     return Poll::Pending;
                 }
             }
         } else if state.redial.connection.is_none() {
-            let up = ready!(state.redial.poll_connection(&mut all));
+            let Poll::Ready(up) = state.redial.poll_connection(&mut all) else {
+                drop(guard);
+                if renewed {
+                    inner.waiting.wake_all();
+                }
+                return Poll::Pending;
+            };
             state.generation += up.is_ok() as u64;
             (up, true)
         } else {
@@ -163,7 +177,7 @@ impl Place {
         drop((gone, trash));
         inner.waiting.leave(&mut waiter.seat);
         self.waiter = None;
-        if changed {
+        if changed || renewed {
             inner.waiting.wake_all();
         }
         Poll::Ready(result)

@@ -53,8 +53,8 @@ where
     /// and shown in the [status](crate::Status) at once. Spawn it, once for all clones.
     ///
     /// It does what [`keep_alive`](Self::keep_alive) and the
-    /// [`monitor`](Self::monitor) say. It makes no attempt: a task that waits in
-    /// [`ready`](Self::ready) does. It ends when the driver is closed or when the last
+    /// [`monitor`](Self::monitor) say, and [renews](Self#renewal) the connection. It makes
+    /// no other attempt: a task that waits in [`ready`](Self::ready) does. It ends when the driver is closed or when the last
     /// `Shared` is dropped, which it does not prevent.
     ///
     /// Use the `Shared` in one runtime then: a `ready` in another one takes the timer of
@@ -69,7 +69,8 @@ where
     C: Connect<Connection: Clone>,
     P: Policy,
 {
-    /// Waits until this connection is gone: reported as lost, found dead, or replaced.
+    /// Waits until this connection is gone: reported as lost, found dead, or replaced. After
+    /// a [renewal](Shared#renewal) it still waits, for up to 30 s, because work may go on.
     ///
     /// While it waits, it watches the connection as [`Shared::watch`] does.
     pub fn gone(&self) -> Watching<C, P> {
@@ -98,17 +99,23 @@ where
             // Only the timer that it sets itself below: the one of a wait or of an
             // attempt belongs to the task that waits in `ready`.
             state.disarm_watch();
+            if state.redial.connection.is_some() {
+                // That of a renewal.
+                state.redial.disarm();
+            }
         }
         // It looks again after it has registered, or a press would be missed.
         let _ = state.redial.await_disturbance(&inner.waker);
         gone = state.redial.obey();
+        let renewed = state.redial.renews()
+            && state.renew(&mut Context::from_waker(&inner.waker), &mut trash);
         let lost = state.watch(&inner.waker, false, &mut trash) == Health::Lost;
         let is_over = state.redial.is_closed()
-            || this.generation.is_some_and(|generation| {
-                state.generation != generation || state.redial.connection.is_none()
-            });
+            || this
+                .generation
+                .is_some_and(|generation| state.is_gone(generation, &inner.waker));
         drop(state);
-        let told = lost || gone.is_some();
+        let told = lost || renewed || gone.is_some();
         drop((gone, trash));
         if told {
             // Others wait for the end of this connection, too.
