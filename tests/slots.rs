@@ -412,6 +412,17 @@ fn a_server_that_is_full_sends_nobody_back_at_once() {
 }
 
 #[test]
+fn clients_that_are_refused_together_do_not_come_back_together() {
+    // One slot each 10 ms, and 50 are saved.
+    let slots = Slots::new(100, KEY).slot_rate(1).burst(50);
+    for place in 0..200 {
+        let (wait, _) = later(slots.refuse_at(NOW, place.to_string(), None));
+        let apart = wait - Duration::from_millis(500);
+        assert_eq!(apart, place * 10 * MILLISECOND);
+    }
+}
+
+#[test]
 fn by_its_own_clock_a_server_keeps_to_its_rate_too() {
     // A slot each 50 s, so that it does not matter how slow this machine is.
     let slots = Slots::new(0.02, KEY).slot_rate(1);

@@ -382,7 +382,7 @@ impl Slots {
             Shown::Early(later) => later,
             Shown::Due | Shown::Void | Shown::Nothing => {
                 let wait = self.bucket.reserve_at(ticks).wait();
-                self.tickets.give(now, client, self.of_refused(wait))
+                self.give_refused(now, client, wait)
             }
         }
     }
@@ -401,11 +401,12 @@ impl Slots {
             .unwrap_or_default()
     }
 
-    /// The wait of a client that is refused, if its slot comes after `wait`.
-    fn of_refused(&self, wait: Duration) -> Duration {
+    /// The answer to a client that is refused, if its slot comes after `wait`.
+    fn give_refused(&self, now: Now, client: &[u8], wait: Duration) -> Admission {
         // A wait of zero would make a client that is refused again and again spin.
         const SHORTEST: Duration = Duration::from_millis(1);
-        wait.max(self.lead).max(SHORTEST)
+        let wait = wait.max(self.lead).max(SHORTEST);
+        self.tickets.refuse(now, client, wait, self.rate.period())
     }
 }
 

@@ -156,8 +156,8 @@ impl SharedSlots {
                 later
             }
             (Shown::Due | Shown::Void | Shown::Nothing, reserved) => {
-                let wait = self.slots.of_refused(self.wait(reserved).await);
-                self.slots.tickets.give(self.now(), client, wait)
+                let wait = self.wait(reserved).await;
+                self.slots.give_refused(self.now(), client, wait)
             }
         }
     }

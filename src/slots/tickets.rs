@@ -71,10 +71,33 @@ impl Tickets {
 
     /// Gives a client a ticket for the slot after `wait`.
     pub(super) fn give(&self, now: Now, client: &[u8], wait: Duration) -> Admission {
+        self.give_later(client, now, |_| wait)
+    }
+
+    /// Gives a client that is refused a ticket for the slot after `wait`, or for the one
+    /// after that of the last. So those that are refused together do not come back
+    /// together.
+    pub(super) fn refuse(
+        &self,
+        now: Now,
+        client: &[u8],
+        wait: Duration,
+        period: Duration,
+    ) -> Admission {
+        self.give_later(client, now, |times| times.refuse(now, wait, period))
+    }
+
+    fn give_later(
+        &self,
+        client: &[u8],
+        now: Now,
+        wait: impl FnOnce(&mut Times) -> Duration,
+    ) -> Admission {
         let claim = {
-            let mut state = lock(&self.state);
-            state.times.set(now);
-            state.times.claim(now, wait)
+            let times = &mut lock(&self.state).times;
+            times.set(now);
+            let wait = wait(times);
+            times.claim(now, wait)
         };
         Admission::Later {
             wait: Duration::from_millis(claim.wait.into()),

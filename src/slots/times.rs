@@ -73,6 +73,8 @@ pub(super) struct Times {
     over: i64,
     /// When this server first read the time, in ticks.
     began: Option<i64>,
+    /// The last slot of a client that was refused, in ticks.
+    refused: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,14 @@ impl Times {
                 until: self.over,
             });
         }
+    }
+
+    /// The wait of a client that is refused: at least so long, and at least a `period`
+    /// longer than that of the one before.
+    pub(super) fn refuse(&mut self, now: Now, wait: Duration, period: Duration) -> Duration {
+        let after_the_last = self.refused + micros(period);
+        self.refused = (now.ticks + micros(wait)).max(after_the_last);
+        Duration::from_micros((self.refused - now.ticks).unsigned_abs())
     }
 
     /// What the ticket says of a client that must wait so long from now on.
@@ -211,6 +221,7 @@ mod tests {
                 let mut times = Times::default();
                 times.set(now);
                 for wait in ends {
+                    times.refuse(next, wait, wait);
                     let claim = times.claim(next, wait);
                     times.judge(next, claim);
                 }
