@@ -46,6 +46,7 @@ pub(super) enum Change {
 
 impl Course {
     /// The number of the present outage, counted from 1, or of the latest one.
+    #[cfg(feature = "tracing")]
     pub(super) fn outages(&self) -> u64 {
         self.outages
     }

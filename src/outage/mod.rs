@@ -135,7 +135,8 @@ const NEVER: u64 = u64::MAX;
 /// What few outages have.
 struct Rare<P: Policy> {
     shift: Shift,
-    /// The attempts beside a connection that is up.
+    /// The attempts beside a connection that is up. Only the driver makes such.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     beside: Beside<P>,
 }
 
