@@ -31,7 +31,8 @@
 //!   client that many tasks clone) stay while connections come and go. They
 //!   report each change of connection. They notice a dead connection, if they are
 //!   asked to: see [`Session::keep_alive`].
-//! - A **[`TokenBucket`]** limits how often many connections reconnect together.
+//! - A **[`TokenBucket`]** limits how often many connections reconnect together, and
+//!   a **[`SharedBudget`]** those of many processes.
 //! - **`Slots`**, a feature, is the other side: a server tells each client when to come.
 //! - **`storm`**, a feature, simulates what a fleet of your clients does to your
 //!   server.
@@ -91,6 +92,7 @@
 //! - [Choosing a policy](_choosing)
 //! - [Tuning](_tuning), from the size of a fleet to the settings
 //! - [How to judge the codes of a protocol](_codes)
+//! - [How many processes share one budget](_budget)
 //! - [While offline](_offline)
 //! - [Observing](_observing)
 //!
@@ -349,6 +351,14 @@ pub mod _codes {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/slots.md")]
 pub mod _slots {}
+
+#[cfg(all(
+    any(doc, doctest),
+    feature = "tokio",
+    not(any(target_family = "wasm", loom))
+))]
+#[doc = include_str!("docs/budget.md")]
+pub mod _budget {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/spread.md")]

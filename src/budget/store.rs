@@ -342,7 +342,12 @@ impl StoreError {
             })
         };
         let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
-        let kind = words.find_map(kind);
+        // Redis 7 has no code for a right that is missing within a script.
+        let forbidden = || {
+            let is_it = text.contains("The user executing the script can't");
+            is_it.then_some(StoreErrorKind::Forbidden)
+        };
+        let kind = words.find_map(kind).or_else(forbidden);
         Self::new(kind.unwrap_or(StoreErrorKind::Other), text)
     }
 
@@ -417,8 +422,8 @@ mod tests {
                 Forbidden,
             ),
             (
-                "ERR Error running script: The user executing the script can't run this \
-                 command or subcommand -NOPERM",
+                "ERR The user executing the script can't run this command or subcommand script: \
+                 b30d, on @user_script:6.",
                 Forbidden,
             ),
             ("LOADING Redis is loading the dataset in memory", Other),

@@ -45,7 +45,8 @@ pub use reserve::SharedReserve;
 ///
 /// In no span of time are there more tokens than the burst and those that the span
 /// earns, counted over all processes. Each caller gets the end of the queue as its
-/// own instant, so no process and no connection starves.
+/// own instant, so no process and no connection starves. When a fleet needs this, what
+/// is promised in numbers, and how to size it: see [the page](crate::_budget).
 ///
 /// # One question at a time
 ///
