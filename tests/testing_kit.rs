@@ -1,5 +1,6 @@
 //! Does the testing kit do what its words say?
 
+use std::future::ready;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use redial::test::{
     Channel, Faults, Pipe, Recorder, Script, ScriptedError, Waits, What, When, most_within, paused,
 };
 use redial::{
-    Cause, Connect, Exponential, Jitter, Liveness, Redial, Sequence, SessionEvent, Verdict,
+    Cause, Connect, Endpoints, Exponential, Jitter, Liveness, Redial, Sequence, SessionEvent,
+    Verdict,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep, timeout};
@@ -509,6 +511,52 @@ async fn a_recorder_keeps_each_event_and_when_it_was() {
     assert!(records[3].at < records[4].at);
     recorder.clear();
     assert_eq!(recorder.attempts(), 0);
+}
+
+/// Each of the two servers comes first for some client.
+#[test]
+fn a_recorder_tells_the_servers_of_a_round() {
+    let refused = Verdict::Retry(Cause::Down);
+    let mut orders = Vec::new();
+    for seed in 0..50 {
+        let recorder = Recorder::new();
+        paused(async {
+            let connector = Endpoints::new([0, 1]).connect_with(|&server| {
+                move || {
+                    ready(match server {
+                        0 => Err(io::Error::from(ScriptedError::new(refused))),
+                        _ => Ok(()),
+                    })
+                }
+            });
+            let mut redial = Redial::new(connector)
+                .seed(seed)
+                .observe(recorder.observer());
+            redial.ready().await.unwrap();
+        });
+        let records = recorder.records().into_iter().map(|it| it.what);
+        let servers = records.filter(|what| {
+            matches!(
+                what,
+                What::Trying { .. } | What::ServerFailed { .. } | What::ServerConnected { .. }
+            )
+        });
+        orders.push(servers.collect::<Vec<_>>());
+    }
+    let found = [
+        What::Trying { server: 1 },
+        What::ServerConnected { server: 1 },
+    ];
+    let failed = [
+        What::Trying { server: 0 },
+        What::ServerFailed {
+            server: 0,
+            verdict: refused,
+        },
+    ];
+    let both = [failed, found].concat();
+    assert!(orders.iter().all(|order| *order == found || *order == both));
+    assert!(orders.contains(&found.to_vec()) && orders.contains(&both));
 }
 
 #[tokio::test(start_paused = true)]

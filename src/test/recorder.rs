@@ -56,6 +56,23 @@ pub enum What {
         /// The number of the attempt, counted from 1 in each outage.
         attempt: u32,
     },
+    /// In the attempt, one of several servers is tried.
+    Trying {
+        /// The place of the server in the list.
+        server: usize,
+    },
+    /// In the attempt, one of several servers has failed.
+    ServerFailed {
+        /// The place of the server in the list.
+        server: usize,
+        /// What the failure means for this server.
+        verdict: Verdict,
+    },
+    /// In the attempt, one of several servers has taken the client.
+    ServerConnected {
+        /// The place of the server in the list.
+        server: usize,
+    },
     /// The transport of the attempt is established.
     Established {
         /// The number of the attempt.
@@ -130,6 +147,11 @@ impl<E> From<&Event<'_, E>> for What {
     fn from(event: &Event<'_, E>) -> Self {
         match *event {
             Event::Connecting { attempt, .. } => Self::Connecting { attempt },
+            Event::Trying { server, .. } => Self::Trying { server },
+            Event::ServerFailed {
+                server, verdict, ..
+            } => Self::ServerFailed { server, verdict },
+            Event::ServerConnected { server, .. } => Self::ServerConnected { server },
             Event::Established { attempt, .. } => Self::Established { attempt },
             Event::Connected {
                 attempt, elapsed, ..
@@ -162,6 +184,7 @@ impl<E> From<&Event<'_, E>> for What {
             Event::Waiting { attempt, wait, .. } => Self::Waiting { attempt, wait },
             Event::GaveUp { reason, .. } => Self::GaveUp { reason },
             Event::Closed => Self::Closed,
+            #[allow(unreachable_patterns)] // until there is an event that it leaves out
             _ => Self::Other,
         }
     }
