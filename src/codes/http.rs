@@ -57,6 +57,22 @@ pub const fn status(code: u16) -> Option<Advice> {
     })
 }
 
+/// The 1xxx code in the body of an error page of Cloudflare's, with a 403 or a 429.
+///
+/// `None` is another code: the status says enough.
+///
+/// Source: the pages of 1xxx errors in cloudflare/cloudflare-docs. They ask visitors who
+/// are limited to wait, and not to repeat: that may make the block longer.
+pub const fn cloudflare(code: u16) -> Option<Advice> {
+    match code {
+        // The site's owner has banned an address, a country, or a kind of client.
+        1006..=1010 | 1020 | 1106 => Some(TWICE_THERE),
+        // Too many requests.
+        1015 => Some(BUSY),
+        _ => None,
+    }
+}
+
 /// The status of an answer to an upgrade. Only 101 is success. A fall-back page of a
 /// deploy, with 200, is `Busy`.
 ///
@@ -385,6 +401,18 @@ mod tests {
         for code in 305..=u16::MAX {
             assert_eq!(upgrade(code), status(code));
         }
+    }
+
+    #[test]
+    fn each_code_of_cloudflare_is_judged_as_its_row_says() {
+        check(
+            cloudflare,
+            &[
+                (&[1006, 1007, 1008, 1009, 1010, 1020, 1106], "Stop(2) there"),
+                (&[1015], "Busy"),
+                (&[0, 1000, 1005, 1011, 1016, u16::MAX], "none"),
+            ],
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn numeric(code: u16, text: &str) -> Option<Advice> {
 /// The texts are free, so an unknown one is `Busy`.
 ///
 /// Source: `quit.c`, `conf.c`, `connect-flood.c` and `connthrottle.c` in
-/// unrealircd/unrealircd; `listener.c` of hybrid.
+/// unrealircd/unrealircd; `listener.c` of hybrid; `inspircd.cpp` in inspircd/inspircd.
 pub fn error(text: &str) -> Advice {
     // Bans by an operator come before the words that a ban's reason may have.
     if has_any(
@@ -83,8 +83,11 @@ pub fn error(text: &str) -> Advice {
     if has(text, "bad password") {
         return LOGIN;
     }
-    // We were silent; ngIRCd shuts down.
-    if has_any(text, &["ping timeout", "server going down"]) {
+    // We were silent; ngIRCd or InspIRCd shuts down.
+    if has_any(
+        text,
+        &["ping timeout", "server going down", "server shutdown"],
+    ) {
         return DOWN;
     }
     // Floods, kills (an operator, or services that free a nick), and all others.
@@ -189,7 +192,13 @@ mod tests {
                     ],
                     "Busy",
                 ),
-                (&["Server going down"], "Down"),
+                (
+                    &[
+                        "Server going down",
+                        "Closing link: (x@192.0.2.1) [Server shutdown]",
+                    ],
+                    "Down",
+                ),
                 (&["Closing Link: x (Killed (op (reason)))"], "Busy"),
                 (&["", "something new", "ü"], "Busy"),
             ],

@@ -163,6 +163,16 @@ pub const fn signalr_close(allow_reconnect: bool) -> Advice {
     if allow_reconnect { DOWN } else { TWICE_EITHER }
 }
 
+/// The body of a 404 that SignalR answers to a connection, not to a negotiation.
+///
+/// The server was started again, or a balancer chose another one. Negotiate anew.
+/// `None` is another 404: that of an address where no hub is.
+///
+/// Source: `HttpConnectionDispatcher.cs` in dotnet/aspnetcore.
+pub fn signalr_not_found(body: &str) -> Option<Advice> {
+    begins(body, "No Connection with that ID").then_some(DOWN)
+}
+
 /// The `code` in the body of a 400 of engine.io, the transport of socket.io.
 ///
 /// Source: `packages/engine.io/lib/server.ts` in socketio/socket.io.
@@ -404,5 +414,10 @@ mod tests {
         );
         assert_eq!(short(Some(signalr_close(true))), "Down");
         assert_eq!(short(Some(signalr_close(false))), "Stop(2) either");
+        assert_eq!(
+            short(signalr_not_found("No Connection with that ID")),
+            "Down"
+        );
+        assert_eq!(short(signalr_not_found("Not Found")), "none");
     }
 }

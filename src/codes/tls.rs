@@ -160,6 +160,41 @@ pub const fn openssl(code: i32) -> Option<Fault> {
     })
 }
 
+/// The fault that an error of Windows' SChannel means: an `HRESULT`, or the
+/// `raw_os_error` of an `io::Error`. `None` if it says nothing about a certificate.
+///
+/// SChannel says "expired" of a certificate that is not valid yet, too.
+///
+/// Source: `winerror.h`, and Microsoft's table of SChannel's alerts.
+pub const fn schannel(code: i32) -> Option<Fault> {
+    Some(match code {
+        // SEC_E_WRONG_PRINCIPAL, 0x80090322.
+        -2_146_893_022 => Fault::WrongName,
+        // SEC_E_UNTRUSTED_ROOT, 0x80090325.
+        -2_146_893_019 => Fault::UnknownIssuer,
+        // SEC_E_CERT_EXPIRED, 0x80090328.
+        -2_146_893_016 => Fault::Expired,
+        // CRYPT_E_REVOKED, 0x80092010.
+        -2_146_885_616 => Fault::Revoked,
+        _ => return None,
+    })
+}
+
+/// The fault that an `OSStatus` of Apple's Secure Transport means. `None` if it says
+/// nothing about a certificate.
+///
+/// Source: `SecureTransport.h`, as awslabs/aws-c-io and curl read it.
+pub const fn secure_transport(code: i32) -> Option<Fault> {
+    Some(match code {
+        // errSSLUnknownRootCert, errSSLNoRootCert.
+        -9812 | -9813 => Fault::UnknownIssuer,
+        -9814 => Fault::Expired,
+        -9815 => Fault::NotValidYet,
+        -9843 => Fault::WrongName,
+        _ => return None,
+    })
+}
+
 /// Whether this host's clock is probably wrong, if a certificate seems to have expired
 /// or not to be valid yet. Then it is worth a `Busy`, and a hint to the user.
 ///
@@ -266,6 +301,35 @@ mod tests {
             (i32::MAX, Some(Fault::Damaged)),
         ] {
             assert_eq!(openssl(code), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn errors_of_windows_and_macos_are_known_by_their_number() {
+        for (code, fault) in [
+            (0x8009_0322_u32, Some(Fault::WrongName)),
+            (0x8009_0325, Some(Fault::UnknownIssuer)),
+            (0x8009_0328, Some(Fault::Expired)),
+            (0x8009_2010, Some(Fault::Revoked)),
+            // An illegal message, and no error.
+            (0x8009_0326, None),
+            (0, None),
+        ] {
+            let signed = i32::from_ne_bytes(code.to_ne_bytes());
+            assert_eq!(schannel(signed), fault, "{code:x}");
+        }
+        for (code, fault) in [
+            (-9812, Some(Fault::UnknownIssuer)),
+            (-9813, Some(Fault::UnknownIssuer)),
+            (-9814, Some(Fault::Expired)),
+            (-9815, Some(Fault::NotValidYet)),
+            (-9843, Some(Fault::WrongName)),
+            // Closed without a notice, a bad MAC, and no error.
+            (-9816, None),
+            (-9846, None),
+            (0, None),
+        ] {
+            assert_eq!(secure_transport(code), fault, "{code}");
         }
     }
 
