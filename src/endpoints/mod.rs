@@ -1,7 +1,8 @@
 //! Several servers of which one is enough.
 //!
 //! [`list`] has the list that a program may replace, [`connector`] the attempts at its
-//! servers. Which server is tried when is decided in `roster`.
+//! servers, and `connector/told.rs` its talk with the driver. Which server is tried when is
+//! decided in `roster`.
 
 mod connector;
 mod list;
