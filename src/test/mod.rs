@@ -47,6 +47,7 @@ mod faulty;
 mod pipe;
 mod recorder;
 mod script;
+mod scripted;
 mod server;
 mod waits;
 
@@ -56,7 +57,8 @@ pub use faults::{Faults, When};
 pub use faulty::{FaultyIo, FaultyItems};
 pub use pipe::Pipe;
 pub use recorder::{Record, Recorder, What};
-pub use script::{Script, Scripted, ScriptedAttempt};
+pub use script::Script;
+pub use scripted::{Scripted, ScriptedAttempt};
 pub use server::Server;
 pub use waits::{Waits, most_within};
 

@@ -4,20 +4,15 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
-use core::pin::Pin;
-use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
-
-use pin_project_lite::pin_project;
 
 use super::channel::Channel;
 use super::faults::{Faults, When};
 use super::faulty::{FaultyIo, FaultyItems};
 use super::pipe::Pipe;
+use super::scripted::Scripted;
 use super::server::{Log, Server};
-use crate::clock::{Instant, Sleep, Stopwatch, after};
-use crate::driver::Connect;
 use crate::policy::Cause;
 use crate::scripted_error::ScriptedError;
 use crate::verdict::Verdict;
@@ -56,12 +51,12 @@ use crate::verdict::Verdict;
 /// The connector's errors are [`io::Error`]s that a driver judges as the script says,
 /// also if it has no classifier; see [`ScriptedError`]. To script errors of your own
 /// type, begin with [`with_errors`](Self::with_errors), or add a step with
-/// [`Connect::then`], which converts them.
+/// [`Connect::then`](crate::Connect::then), which converts them.
 ///
 /// # Phases
 ///
 /// The connector does not tell the phases of its attempts, as closures do not. So a
-/// stall is [`Cause::Stalled`] after 13 s. As the first step of [`Connect::then`], a
+/// stall is [`Cause::Stalled`] after 13 s. As the first step of [`Connect::then`](crate::Connect::then), a
 /// script is the dial: a stall there is [`Cause::Down`] after 5 s. To stall the second
 /// step, let the script connect, and let the server say nothing.
 #[must_use = "a script does nothing before its last method makes a connector"]
@@ -69,20 +64,21 @@ pub struct Script<E = io::Error> {
     steps: VecDeque<Step<E>>,
 }
 
-struct Step<E> {
-    outcome: Outcome<E>,
-    after: Duration,
-    times: Times,
+/// What happens to one attempt, or to several.
+pub(super) struct Step<E> {
+    pub(super) outcome: Outcome<E>,
+    pub(super) after: Duration,
+    pub(super) times: Times,
 }
 
-enum Outcome<E> {
+pub(super) enum Outcome<E> {
     Fail(Box<dyn FnMut() -> E + Send>),
     Stall,
     Connect(Faults),
 }
 
 #[derive(Clone, Copy)]
-enum Times {
+pub(super) enum Times {
     Left(u32),
     Forever,
 }
@@ -370,12 +366,7 @@ impl<E> Script<E> {
         log: Arc<Log<S>>,
         make: impl FnMut(Faults) -> T + Send + 'static,
     ) -> Scripted<T, E> {
-        Scripted {
-            steps: self.steps,
-            begun: 0,
-            attempted: Box::new(move || log.attempted()),
-            make: Box::new(make),
-        }
+        Scripted::new(self.steps, move || log.attempted(), make)
     }
 }
 
@@ -383,99 +374,6 @@ impl<E> fmt::Debug for Script<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Script")
             .field("steps", &self.steps.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The connector of a [`Script`].
-///
-/// # Panics
-///
-/// An attempt panics if the script has no step for it.
-pub struct Scripted<T, E = io::Error> {
-    steps: VecDeque<Step<E>>,
-    /// How many attempts have begun.
-    begun: u64,
-    attempted: Box<dyn FnMut() + Send>,
-    make: Box<dyn FnMut(Faults) -> T + Send>,
-}
-
-pin_project! {
-    /// An attempt of [`Scripted`].
-    pub struct ScriptedAttempt<E> {
-        // `None` if it stalls, and once it has ended.
-        outcome: Option<Result<Faults, E>>,
-        due: Option<Instant>,
-        #[pin]
-        sleep: Sleep,
-    }
-}
-
-impl<T, E> Connect for Scripted<T, E> {
-    type Connection = T;
-    type Error = E;
-    type Attempt = ScriptedAttempt<E>;
-
-    fn connect(&mut self) -> Self::Attempt {
-        (self.attempted)();
-        self.begun += 1;
-        while let Some(Times::Left(0)) = self.steps.front().map(|step| step.times) {
-            self.steps.pop_front();
-        }
-        let Some(step) = self.steps.front_mut() else {
-            panic!(
-                "the script has no step for attempt {}; add one, or `forever()` to the last",
-                self.begun
-            );
-        };
-        let outcome = match &mut step.outcome {
-            Outcome::Fail(error) => Some(Err(error())),
-            Outcome::Stall => None,
-            Outcome::Connect(faults) => Some(Ok(faults.fork(self.begun))),
-        };
-        let due = (!step.after.is_zero()).then(|| Stopwatch::start().instant(after(0, step.after)));
-        if let Times::Left(left) = &mut step.times {
-            *left -= 1;
-        }
-        ScriptedAttempt {
-            outcome,
-            due,
-            sleep: Sleep::unset(),
-        }
-    }
-
-    fn poll_attempt(
-        &mut self,
-        attempt: Pin<&mut Self::Attempt>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, E>> {
-        let attempt = attempt.project();
-        if attempt.outcome.is_none() {
-            return Poll::Pending;
-        }
-        if let Some(due) = attempt.due {
-            ready!(attempt.sleep.poll_until(*due, cx));
-        }
-        match attempt.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome.map(&mut self.make)),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<T, E> fmt::Debug for Scripted<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scripted")
-            .field("begun", &self.begun)
-            .field("steps", &self.steps.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<E> fmt::Debug for ScriptedAttempt<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptedAttempt")
-            .field("due", &self.due)
             .finish_non_exhaustive()
     }
 }
