@@ -1,7 +1,6 @@
 //! A fleet of real clients that comes back to one server through several front ends,
 //! over loopback. The front ends hand out slots.
 
-// Each test file is a crate of its own.
 #![allow(unreachable_pub)]
 
 use std::io;
