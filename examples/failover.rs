@@ -34,7 +34,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names = endpoints.servers();
     let mut session =
         Redial::new(endpoints.connect_with(|server| tcp::connect(server.as_str()).then(log_in)))
-            // A connection counts soon here, so that no wait is longer than the one before.
+            // Half a second is enough here to end an outage. So each loss begins a new one, whose
+            // first wait is a second at most.
             .stable_after(Duration::from_millis(500))
             .observe(move |event| match event {
                 Event::Trying { server, .. } => println!("  trying {}", names[*server]),
