@@ -33,6 +33,8 @@ pub fn say(event: &Event<'_, Failure>) {
         }
         Event::Failed { error, actor, .. } => {
             let error = error.map_or("no answer in time".to_owned(), text);
+            // A dial says so by itself.
+            let error = error.strip_prefix("cannot connect to ").unwrap_or(&error);
             match actor {
                 Some(actor) => println!("cannot connect: {error} ({actor} must act)"),
                 None => println!("cannot connect: {error}"),
