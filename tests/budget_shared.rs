@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use mirror::{Mirror, Mood};
+use mirror::{Mirror, Mood, excess};
 use paused::paused_runtime;
+use proptest::prelude::*;
 use redial::budget::{BudgetEvent, Call, Store, StoreError, StoreErrorKind};
 use redial::{Budget, Jitter, Redial, Reserved, Sequence, SharedBudget, Source};
 use tokio::time::{Instant, sleep, timeout};
@@ -148,6 +149,79 @@ async fn the_token_of_another_budget_is_ignored() {
     another.give_back(one.reserve().await);
     another.give_back(Reserved::after(SECOND, Source::Shared));
     assert!(another.reserve().now_or_never().is_none());
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    /// So many milliseconds.
+    Pass(u64),
+    /// In this process.
+    Ask(usize),
+    /// Of the questions that were asked, drops the one at this place, answered or not.
+    Drop(prop::sample::Index),
+    /// Reads all answers that came.
+    Read,
+    /// Of the tokens that are held, gives back the one at this place, due or not.
+    GiveBack(prop::sample::Index),
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// In any span of time, over two processes, whoever leaves at whatever moment.
+    #[test]
+    fn no_span_holds_more_than_the_burst_and_what_it_earns(
+        burst in 1..4_u32,
+        moves in prop::collection::vec(prop_oneof![
+            2 => (0..10_u64).prop_map(Move::Pass),
+            1 => (0..1000_u64).prop_map(Move::Pass),
+            5 => (0..2_usize).prop_map(Move::Ask),
+            1 => any::<prop::sample::Index>().prop_map(Move::Drop),
+            2 => Just(Move::Read),
+            2 => any::<prop::sample::Index>().prop_map(Move::GiveBack),
+        ], 1..200),
+    ) {
+        const PERIOD: Duration = Duration::from_millis(100);
+        let used = paused_runtime().block_on(async {
+            // At no distance, as a wait counts from the arrival of the answer.
+            let server = Mirror::new();
+            let budgets = [(); 2].map(|()| {
+                SharedBudget::new(server.clone(), "x", burst, PERIOD).share(2)
+            });
+            let (mut questions, mut held) = (Vec::new(), Vec::new());
+            for step in moves {
+                match step {
+                    Move::Pass(time) => sleep(Duration::from_millis(time)).await,
+                    Move::Ask(process) => {
+                        questions.push((process, server.age(), budgets[process].reserve()));
+                    }
+                    Move::Drop(place) if !questions.is_empty() => {
+                        drop(questions.swap_remove(place.index(questions.len())));
+                    }
+                    Move::Read => questions.retain_mut(|(process, asked, question)| {
+                        let Some(token) = question.now_or_never() else {
+                            return true;
+                        };
+                        // It may be read long after it was due, or was there at once.
+                        let due = token.due().map_or(*asked, |due| {
+                            let (ahead, ago) = (due.remaining(), due.elapsed());
+                            server.age() + ahead.as_micros() as i64 - ago.as_micros() as i64
+                        });
+                        held.push((*process, due, token));
+                        false
+                    }),
+                    Move::GiveBack(place) if !held.is_empty() => {
+                        let (process, _, token) = held.swap_remove(place.index(held.len()));
+                        budgets[process].give_back(token);
+                    }
+                    Move::Drop(_) | Move::GiveBack(_) => {}
+                }
+            }
+            held.into_iter().map(|(_, due, _)| due).collect::<Vec<_>>()
+        });
+        let most = excess(used.iter().copied(), burst, PERIOD.as_micros() as i64);
+        prop_assert!(most <= 0, "{most} too many in {used:?}");
+    }
 }
 
 // ---- the agent
