@@ -164,7 +164,9 @@ mod number;
 mod outage;
 pub mod policy;
 mod rng;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "storm"))]
+// No server of a storm joins or leaves its cluster.
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod roster;
 #[cfg(feature = "test-util")]
 mod scripted_error;

@@ -86,10 +86,19 @@ impl Desk {
             slots: (0..slots.front_ends)
                 .map(|_| TokenBucket::new(1, Duration::from_nanos((period.ceil() as u64).max(1))))
                 .collect(),
-            holders: vec![NOBODY; storm.clients as usize * usize::from(knows_holders)],
+            holders: vec![NOBODY; storm.losers() as usize * usize::from(knows_holders)],
             served: 0,
             refused: 0.0,
         }
+    }
+
+    /// The same as one of several servers, which is lost or not, and silent if it is lost.
+    pub(super) fn in_cluster(mut self, is_lost: bool, is_silent: bool) -> Self {
+        if !is_lost {
+            (self.back, self.glimpse) = (0, None);
+        }
+        self.server.black_hole |= is_silent;
+        self
     }
 
     /// Answers an attempt of `client` that arrives now.
@@ -170,11 +179,22 @@ impl Desk {
 
     /// Whether a SYN that arrives then is lost for certain.
     pub(super) fn is_gone(&self, at: u64) -> bool {
-        let is_up = at >= self.back
-            || self
-                .glimpse
-                .is_some_and(|glimpse| (glimpse.from..glimpse.until).contains(&at));
-        self.server.black_hole && !is_up
+        self.server.black_hole && !self.is_up(at)
+    }
+
+    pub(super) fn is_up(&self, at: u64) -> bool {
+        let is_within = |glimpse: Glimpse| (glimpse.from..glimpse.until).contains(&at);
+        at >= self.back || self.glimpse.is_some_and(is_within)
+    }
+
+    pub(super) fn is_black_hole(&self) -> bool {
+        self.server.black_hole
+    }
+
+    /// When the server vanishes again, and with it a connection that it has made by now.
+    pub(super) fn vanishes(&self, now: u64) -> Option<u64> {
+        let glimpse = self.glimpse.filter(|_| now < self.back)?;
+        Some(glimpse.until.max(now))
     }
 
     /// The wait until the next slot, at the front end that the client came to.

@@ -5,8 +5,8 @@
 //! clients are back? How hard is the server hit? Can it stay down for good?"
 //!
 //! A discrete-event simulator answers these questions before you ship. It runs the
-//! same code as production: the policies, and the rules of
-//! [`Outage`](crate::Outage) with its patience and the server's hints.
+//! same code as production: the policies, the rules of [`Outage`](crate::Outage) with its
+//! patience and the server's hints, and the order in which several servers are tried.
 //!
 //! ```
 //! use redial::Stratified;
@@ -36,12 +36,14 @@
 //!   arrival. A [`Server`] model says what happens to attempts beyond its capacity, and
 //!   an [`Overflow`] what a full queue does. If an attempt times out in the queue, the
 //!   server still does its handshake.
+//! - **Several servers.** In a [`Cluster`] some servers are lost, and their clients come
+//!   back to any server, by the rule of redial's endpoints.
 //! - **The clients.** They run a [`Fleet`]: one policy, a [`Client`] with limits of its
 //!   own, or a [`Mix`]. They may know the [phases](Storm::phases) of an attempt. Their
 //!   kernels [repeat SYNs](Storm::syn_retries).
 //!
 //! Not modelled: clients that start during the storm, a network delay that varies,
-//! packets that are lost while the server is up, and several servers to choose from. The
+//! packets that are lost while the server is up, and clusters whose servers differ. The
 //! same seed gives the same storm on every platform.
 //!
 //! # How it was checked
@@ -86,12 +88,15 @@
 //! drop SYNs or serve the newest first, and black holes, take 56 bytes more. A million
 //! clients with six attempts each take about a second. A fleet of ten times the size
 //! takes 6 % more instructions for each client, and still more time if it no longer
-//! fits a cache.
+//! fits a cache. In a [`Cluster`], a client takes some 600 bytes and 64 for each server,
+//! and an attempt three times as many instructions.
 //!
 #![doc = include_str!("../docs/storm.md")]
 
+mod cluster;
 mod desk;
 mod fleet;
+mod kernel;
 mod limits;
 mod mix;
 mod queue;
@@ -115,9 +120,10 @@ use crate::rng::Rng;
 use fleet::Habits;
 use trouble::{Relapse, Rolling};
 
+pub use cluster::Cluster;
 pub use fleet::{Client, Fleet};
 pub use mix::Mix;
-pub use report::{Attempts, Offline, Recovery, Report, Series};
+pub use report::{Attempts, Balance, Offline, Recovery, Report, Series};
 pub use server::{Overflow, Server};
 pub use sweep::{Summary, Sweep};
 
@@ -132,7 +138,7 @@ pub use sweep::{Summary, Sweep};
 /// | [`server`](Self::server) | [`Server::cheap`] |
 /// | [`backlog`](Self::backlog) | 1 s of work |
 /// | [`lost_over`](Self::lost_over) | one instant |
-/// | [`relapse`](Self::relapse), [`rolling`](Self::rolling) | none |
+/// | [`relapse`](Self::relapse), [`rolling`](Self::rolling), [`cluster`](Self::cluster) | none |
 /// | [`network_delay`](Self::network_delay), [`clock_drift`](Self::clock_drift) | none |
 /// | [`syn_retries`](Self::syn_retries) | 6 |
 /// | [`syn_linear_timeouts`](Self::syn_linear_timeouts) | 0 |
@@ -144,7 +150,8 @@ pub use sweep::{Summary, Sweep};
 pub struct Storm {
     clients: u32,
     capacity: f64,
-    outage: u64,
+    /// `None` for the default.
+    outage: Option<u64>,
     server: Server,
     backlog: u64,
     span: u64,
@@ -153,6 +160,7 @@ pub struct Storm {
     drift: f64,
     relapse: Option<Relapse>,
     rolling: Option<Rolling>,
+    cluster: Option<Cluster>,
     syn_retries: u8,
     syn_linear: u8,
     habits: Habits,
@@ -189,7 +197,7 @@ impl Storm {
             // A server that takes a minute for a client would have no
             // backlog at all.
             capacity: (clients as f64 / 60.0).max(1.0),
-            outage: 0,
+            outage: None,
             server: Server::default(),
             backlog: 1_000_000_000,
             span: 0,
@@ -197,6 +205,7 @@ impl Storm {
             drift: 0.0,
             relapse: None,
             rolling: None,
+            cluster: None,
             syn_retries: 6,
             syn_linear: 0,
             habits: Habits::default(),
@@ -206,7 +215,7 @@ impl Storm {
     }
 
     /// How many clients the server takes in a second: a sixtieth of the fleet
-    /// by default.
+    /// by default. In a [`cluster`](Self::cluster), how many each server takes.
     ///
     /// # Panics
     ///
@@ -238,9 +247,10 @@ impl Storm {
     }
 
     /// How long the server is down after the loss: 0 by default, as if a load
-    /// balancer dropped all connections.
+    /// balancer dropped all connections. Of a [`cluster`](Self::cluster) of which some
+    /// servers are left, the others are down for good by default.
     pub fn outage(mut self, duration: Duration) -> Self {
-        self.outage = nanos(duration).min(LONGEST);
+        self.outage = Some(nanos(duration).min(LONGEST));
         self
     }
 
@@ -325,7 +335,10 @@ impl Storm {
 
     /// Simulates the storm.
     pub fn run<F: Fleet>(&self, fleet: &F) -> Report {
-        run::run(self, fleet)
+        match self.cluster {
+            Some(cluster) => cluster::run(self, cluster, fleet),
+            None => run::run(self, fleet),
+        }
     }
 
     /// The generator with this number: 0 for the policies, 1 for other numbers.
@@ -337,20 +350,15 @@ impl Storm {
         rng
     }
 
-    /// N/C in nanoseconds.
-    fn limit(&self) -> f64 {
-        self.clients as f64 / self.capacity * 1e9
-    }
-
     /// When the simulation ends, in nanoseconds since the loss.
     fn end(&self) -> u64 {
         let after = self
             .horizon
-            .unwrap_or((20.0 * self.limit().max(60e9)) as u64);
+            .unwrap_or((20.0 * self.least(1.0).max(60e9)) as u64);
         let restarts = self
             .rolling
             .map_or(0, |rolling| rolling.hosts as u64 * rolling.every);
-        self.back()
+        self.since()
             .saturating_add(restarts)
             .saturating_add(after)
             .min(LONGEST)

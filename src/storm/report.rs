@@ -6,7 +6,8 @@ use core::time::Duration;
 
 /// The result of one storm.
 ///
-/// Times count from the server's return. `Display` prints a row under
+/// Times count from the server's return, or from the loss if some servers of a
+/// [`Cluster`](super::Cluster) are left. `Display` prints a row under
 /// [`Report::HEADER`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -14,9 +15,13 @@ use core::time::Duration;
 pub struct Report {
     /// How many clients lost the server: N.
     pub clients: u32,
-    /// How many clients the server takes in a second: C.
+    /// How many clients the server takes in a second: C. In a
+    /// [`Cluster`](super::Cluster), how many all servers take that are left, or that come
+    /// back if none is left. If the lost servers come back later than others, C is such
+    /// that N/C is the limit.
     pub capacity: f64,
-    /// How long the server was gone: from the loss to its last return.
+    /// How long the server was gone: from the loss to its last return. Zero if some
+    /// servers of a [`Cluster`](super::Cluster) are left.
     pub outage: Duration,
     /// How many clients came back within the horizon.
     pub back: u32,
@@ -32,8 +37,12 @@ pub struct Report {
     pub attempts: Attempts,
     /// Attempts while the server was down, on average for each client.
     pub attempts_down: f64,
+    /// Attempts at lost servers of a [`Cluster`](super::Cluster) after that, which are
+    /// part of [`attempts`](Self::attempts), on average for each client.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub attempts_gone: f64,
     /// The most attempts that arrived in any second after the server's return, divided
-    /// by C.
+    /// by C. Attempts at lost servers of a [`Cluster`](super::Cluster) do not count.
     pub peak_second: f64,
     /// The most attempts that arrived in any 100 ms after the server's return, divided
     /// by C/10.
@@ -49,7 +58,11 @@ pub struct Report {
     pub fairness: f64,
     /// How long a client was offline since it lost the server.
     pub offline: Offline,
-    /// The attempts.
+    /// How evenly the clients came back to the servers of a [`Cluster`](super::Cluster).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub balance: Balance,
+    /// The attempts, without those at lost servers of a [`Cluster`](super::Cluster) while
+    /// others were up.
     pub arrivals: Series,
     /// The clients that came back.
     pub returns: Series,
@@ -60,10 +73,11 @@ pub struct Report {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Recovery {
-    /// The time since the server's return.
+    /// The time since the server's return, or since the loss if other servers were left.
     pub time: Duration,
     /// That time divided by the least time that the server's capacity allows, which is
-    /// the share times N/C.
+    /// the share times N/C. If the lost servers of a [`Cluster`](super::Cluster) come back
+    /// later than others, it is more for a small share.
     pub over_limit: f64,
 }
 
@@ -78,6 +92,27 @@ pub struct Attempts {
     pub p99: u32,
     /// The most attempts that any client made.
     pub max: u32,
+}
+
+/// How evenly clients came back to the servers that were left, or to all if none was
+/// left. Both figures are 1 for one server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Balance {
+    /// The clients of the server to which the most came back, divided by the mean.
+    pub busiest: f64,
+    /// The clients of the server to which the fewest came back, divided by the mean.
+    pub idlest: f64,
+}
+
+impl Default for Balance {
+    fn default() -> Self {
+        Self {
+            busiest: 1.0,
+            idlest: 1.0,
+        }
+    }
 }
 
 /// How long clients were offline, from the loss of their connections on, in whole

@@ -7,31 +7,19 @@ use core::hint::black_box;
 use super::desk::{Answer, Desk};
 use super::fleet::Fleet;
 use super::queue::Queue;
-use super::seat::{Client, Offline, Seat};
+use super::seat::{Client, Seat};
 use super::stack::Stack;
 use super::tally::Tally;
-use super::{Report, Storm, limits};
+use super::{Report, Storm, kernel, limits};
 use crate::nanos::{nanos, scale};
-use crate::outage::{Next, Progress};
+use crate::outage::Next;
 use crate::policy::Cause;
 use crate::rng::Rng;
 use crate::verdict::Verdict;
 
 /// The most attempts for each client, on average. With waits of zero, simulated time
 /// would stand still.
-const MOST_ATTEMPTS: u64 = 10_000;
-
-const SECOND: u64 = 1_000_000_000;
-
-/// When the client's kernel sends a SYN for the nth time again, in seconds after the
-/// first: a second later each time at first, then after a timeout that doubles
-/// (RFC 6298).
-fn syn_repeat(nth: u8, linear: u8) -> u64 {
-    match nth.checked_sub(linear) {
-        Some(doubled) => linear as u64 + (2 << doubled) - 1,
-        None => nth as u64 + 1,
-    }
-}
+pub(super) const MOST_ATTEMPTS: u64 = 10_000;
 
 /// An attempt in flight that is not decided when it begins. Only some server models
 /// have such attempts.
@@ -119,9 +107,7 @@ impl<'a, F: Fleet> Run<'a, F> {
             storm,
             fleet,
             desk: Desk::new(storm),
-            stack: server
-                .newest_first
-                .map(|most| Stack::new(1e9 / storm.capacity, most)),
+            stack: Stack::of(storm),
             queue: Queue::new(),
             tally: Tally::new(storm),
             clients: Vec::with_capacity(storm.clients as usize),
@@ -129,7 +115,7 @@ impl<'a, F: Fleet> Run<'a, F> {
             end: storm.end(),
             back: storm.back(),
             unit: storm.unit(),
-            has_handshakes: server.drops_syns() && storm.delay > 0,
+            has_handshakes: storm.has_handshakes(),
             is_rough: storm.relapse.is_some() || storm.rolling.is_some(),
             now: 0,
             rng: storm.generator(0),
@@ -137,12 +123,7 @@ impl<'a, F: Fleet> Run<'a, F> {
         };
         for client in 0..storm.clients {
             let state = fleet.begin(&mut run.rng);
-            run.clients.push(Client {
-                progress: Progress::default(),
-                attempts: 0,
-                offline: Offline::default(),
-                state,
-            });
+            run.clients.push(Client::new(state));
             run.lose(client, storm.lost_at(client), true);
         }
         run
@@ -326,7 +307,7 @@ impl<'a, F: Fleet> Run<'a, F> {
         client.offline.back(back / self.unit);
         if self.is_rough {
             if let Some(lost) = self.lost_again(back) {
-                self.tally.returns.count(back, self.back);
+                self.tally.returned_for_a_while(back);
                 self.lose(number, lost, false);
                 return false;
             }
@@ -351,18 +332,7 @@ impl<'a, F: Fleet> Run<'a, F> {
     /// Whether the client's kernel sends the SYN again. This is its next event then.
     #[cold]
     fn repeats(&mut self, lost: u64, number: u32, begins: u64, leaves: u64) -> bool {
-        let Storm {
-            syn_retries,
-            syn_linear: linear,
-            ..
-        } = *self.storm;
-        let sent = (0..syn_retries + linear)
-            .map(|nth| begins.saturating_add(syn_repeat(nth, linear) * SECOND));
-        let mut sent = sent.take_while(|&sent| sent < leaves);
-        let next = sent.find_map(|sent| {
-            let arrives = sent.saturating_add(self.storm.delay);
-            (arrives > lost && !self.desk.is_gone(arrives)).then_some(arrives)
-        });
+        let next = kernel::next_syn(self.storm, &self.desk, lost, begins, leaves);
         let Some(arrives) = next else { return false };
         let flight = &mut self.flights[number as usize];
         flight.stage = Stage::Dialing;
@@ -422,14 +392,7 @@ impl<'a, F: Fleet> Run<'a, F> {
                 (heard, Verdict::Retry(Cause::Down))
             }
             Answer::Lost => {
-                // The sample of the handshake, and its variance: RFC 6298, with the 200
-                // ms of Linux. The first repeat is a loss probe (RFC 8985).
-                let round_trip = 2 * delay;
-                let mut after = round_trip + (2 * round_trip).max(SECOND / 5);
-                while begins.saturating_add(after).saturating_add(delay) <= arrival {
-                    after = after.saturating_mul(2);
-                }
-                let sent = begins.saturating_add(after);
+                let sent = kernel::next_data(delay, begins, arrival);
                 if sent < leaves {
                     self.send(sent, number, begins, leaves);
                     return false;

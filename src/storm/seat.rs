@@ -18,6 +18,17 @@ pub(super) struct Client<S> {
     pub(super) state: S,
 }
 
+impl<S> Client<S> {
+    pub(super) fn new(state: S) -> Self {
+        Self {
+            progress: Progress::default(),
+            attempts: 0,
+            offline: Offline::default(),
+            state,
+        }
+    }
+}
+
 /// How long a client has been offline, in units of [`Storm::unit`].
 ///
 /// The lowest bit is set while the client is online. The others are the time at which

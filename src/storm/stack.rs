@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::Storm;
+
 /// The attempts that wait, the newest last. Times are in nanoseconds since the loss.
 ///
 /// Which attempt is served when depends on those that come later. So the server is
@@ -16,8 +18,14 @@ pub(super) struct Stack {
 }
 
 impl Stack {
+    /// The stack of a server of this storm, if it has one.
+    pub(super) fn of(storm: &Storm) -> Option<Self> {
+        let most = storm.server.newest_first?;
+        Some(Self::new(1e9 / storm.capacity, most))
+    }
+
     /// Attempts that have waited for more than `most` are dropped.
-    pub(super) fn new(handshake: f64, most: u64) -> Self {
+    fn new(handshake: f64, most: u64) -> Self {
         Self {
             waiting: Vec::new(),
             free: 0.0,

@@ -31,6 +31,10 @@ impl Sweep {
     /// Copies of `storm` for each combination of an N/C and an outage, each with its
     /// own seed. The outage changes fastest.
     ///
+    /// In a [`cluster`](Storm::cluster) N are the clients of the lost servers, and C is the
+    /// capacity of those that are left. The outage is that of the lost servers; with
+    /// [`Duration::MAX`] they are lost for good.
+    ///
     /// # Panics
     ///
     /// If a limit is zero, or so long that the capacity is out of range;
@@ -55,9 +59,9 @@ impl Sweep {
         for limit in limits {
             for &outage in outages {
                 let seed = storm.seed.wrapping_add(storms.len() as u64);
-                let capacity = storm.clients as f64 / limit.as_secs_f64();
-                let storm = storm.clone().try_capacity(capacity)?.outage(outage);
-                storms.push(storm.seed(seed));
+                let storm = storm.clone().outage(outage);
+                let capacity = storm.capacity_for(limit.as_secs_f64());
+                storms.push(storm.try_capacity(capacity)?.seed(seed));
             }
         }
         Ok(Self { storms })

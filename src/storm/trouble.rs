@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::cluster::{FOR_GOOD, NOT_ROLLING};
 use super::desk::Glimpse;
 use super::{LONGEST, Storm, spread};
 use crate::invalid::{InvalidConfig, expect};
@@ -71,7 +72,8 @@ impl Storm {
     ///
     /// # Panics
     ///
-    /// If `hosts` is 0; [`try_rolling`](Self::try_rolling) does not.
+    /// If `hosts` is 0, or if the server is a [`cluster`](Self::cluster);
+    /// [`try_rolling`](Self::try_rolling) does not.
     #[track_caller]
     pub fn rolling(self, hosts: u32, every: Duration) -> Self {
         expect(self.try_rolling(hosts, every))
@@ -81,7 +83,7 @@ impl Storm {
     ///
     /// # Errors
     ///
-    /// If `hosts` is 0.
+    /// If `hosts` is 0, or if the server is a [`cluster`](Self::cluster).
     pub fn try_rolling(mut self, hosts: u32, every: Duration) -> Result<Self, InvalidConfig> {
         if hosts == 0 {
             return Err(InvalidConfig::new(
@@ -89,6 +91,9 @@ impl Storm {
                 hosts,
                 "a server has at least 1 host",
             ));
+        }
+        if self.cluster.is_some() {
+            return Err(InvalidConfig::new("hosts", hosts, NOT_ROLLING));
         }
         let every = nanos(every).min(LONGEST / hosts as u64);
         self.rolling = Some(Rolling { hosts, every });
@@ -128,16 +133,28 @@ impl Storm {
     /// When the server is back for good, in nanoseconds since the loss.
     pub(super) fn back(&self) -> u64 {
         let relapse = self.relapse.map_or(0, |relapse| relapse.up + relapse.down);
-        self.outage.saturating_add(relapse).min(LONGEST)
+        self.first_back().saturating_add(relapse).min(LONGEST)
     }
 
     /// When the server is up before that.
     pub(super) fn glimpse(&self) -> Option<Glimpse> {
-        let until = |relapse: Relapse| self.outage.saturating_add(relapse.up).min(LONGEST);
+        let from = self.first_back();
+        let until = |relapse: Relapse| from.saturating_add(relapse.up).min(LONGEST);
         self.relapse.map(|relapse| Glimpse {
-            from: self.outage,
+            from,
             until: until(relapse),
         })
+    }
+
+    /// When the server is back, for good or not.
+    fn first_back(&self) -> u64 {
+        let default = if self.has_survivors() { FOR_GOOD } else { 0 };
+        self.outage.unwrap_or(default)
+    }
+
+    /// Whether a queue may fill up between a SYN and the end of its handshake.
+    pub(super) fn has_handshakes(&self) -> bool {
+        self.server.drops_syns() && self.delay > 0
     }
 
     /// When a client loses its connection.
