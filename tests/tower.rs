@@ -273,6 +273,19 @@ async fn a_make_service_connects_with_a_clone_of_its_target_once_it_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_make_service_becomes_a_service_that_reconnects() {
+    let server = Server::default();
+    let maker = server.clone();
+    let maker = service_fn(move |()| ready(maker.connect()));
+    let mut service = Redial::new(make(maker, ())).policy(waits()).into_service();
+    for number in [1, 3, 5] {
+        let answer = service.ready().await.unwrap().call("a").await.unwrap();
+        assert_eq!(answer, ("a", number));
+        server.restart();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_make_service_that_is_never_ready_is_an_attempt_that_stalls() {
     #[derive(Debug)]
     struct Never;
