@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::{FutureExt, SinkExt, StreamExt};
 use links::{Link, LinkError, Links, Peer, links};
 use redial::{Exponential, Jitter, Liveness, Redial, Session, SessionEvent};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -489,6 +491,23 @@ async fn each_connection_of_a_session_is_renewed_at_its_age() {
     let heard = heard_for(&mut session, secs(10_000)).await;
     assert!((10..=12).contains(&links.made()), "{}", links.made());
     assert!(heard.iter().all(|event| event == "up"));
+}
+
+/// On the real clock, whose timers are never quite on time.
+#[tokio::test]
+async fn a_session_on_real_sockets_moves_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut session = Redial::new(|| async move {
+        let stream = TcpStream::connect(address).await?;
+        Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
+    })
+    .into_session();
+    for _ in 0..2 {
+        let up = timeout(secs(10), session.next()).await.unwrap();
+        assert!(matches!(up, Some(Ok(SessionEvent::Up))));
+        session.renew_now();
+    }
 }
 
 #[tokio::test(start_paused = true)]

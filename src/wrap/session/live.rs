@@ -347,6 +347,7 @@ where
     /// The connection has room for an item.
     #[cold]
     pub(super) fn has_room(&mut self) {
+        self.no_other_promise();
         if let Some(live) = &mut self.live {
             live.vitals.wrote(false);
         }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use futures_core::stream::TryStream;
 use futures_sink::Sink;
 
+use super::error::SendError;
 use super::event::SessionEvent;
 use super::keep::Keep;
 use super::live::MOST_DRAINED;
@@ -34,7 +35,7 @@ pub(super) struct Overlap<N> {
     old: Option<Old<N>>,
     /// The connection that is up, and takes the place of the present one once that has
     /// nothing more to read.
-    next: Option<N>,
+    next: Option<Next<N>>,
     /// The item that was read last comes from it.
     pub(super) is_late: bool,
     /// How many items were received since the last look.
@@ -50,6 +51,13 @@ impl<N> Default for Overlap<N> {
             items: 0,
         }
     }
+}
+
+struct Next<N> {
+    connection: N,
+    since: Stopwatch,
+    /// A timer whose time has come.
+    timer: Pin<Box<Sleep>>,
 }
 
 struct Old<N> {
@@ -190,7 +198,11 @@ where
             let has_room = self.old().is_none();
             match ready!(self.halves.redial.poll_renewal(&mut cx, has_room)) {
                 Turn::Renewed(connection) => {
-                    self.overlap.get_or_insert_default().next = Some(connection);
+                    self.overlap.get_or_insert_default().next = Some(Next {
+                        connection,
+                        since: Stopwatch::start(),
+                        timer: Box::pin(Sleep::unset()),
+                    });
                     continue;
                 }
                 Turn::End(Ending::MakesRoom) => self.make_room(),
@@ -239,9 +251,11 @@ where
                 Poll::Pending => {
                     // Tokio lets a task read only so much in one poll. After that,
                     // everything looks pending, also a timer whose time has come.
-                    let mut past = Box::pin(Sleep::unset());
-                    let now = Stopwatch::start().instant(0);
-                    ready!(past.as_mut().poll_until(now, cx));
+                    let next = self.overlap.as_mut().and_then(|it| it.next.as_mut());
+                    if let Some(next) = next {
+                        let past = next.since.instant(0);
+                        ready!(next.timer.as_mut().poll_until(past, cx));
+                    }
                     break;
                 }
             }
@@ -254,7 +268,7 @@ where
         let Some(next) = self.overlap.as_mut().and_then(|it| it.next.take()) else {
             return;
         };
-        let old = self.halves.redial.connection.replace(next);
+        let old = self.halves.redial.connection.replace(next.connection);
         let step = if is_read { Step::Drains } else { Step::Closes };
         self.keep_old(old, is_read, step);
         self.halves.renewed();
@@ -437,10 +451,15 @@ where
         before + self.sending.unflushed
     }
 
-    /// Whether the connection that was replaced has items that are not flushed.
-    pub(super) fn flushes_old(&self) -> bool {
+    /// Pending while the connection that was replaced has items that are not flushed. It
+    /// was polled before.
+    #[cold]
+    pub(super) fn flush_of_old(&self) -> Poll<Result<(), SendError>> {
         let old = self.overlap.as_ref().and_then(|it| it.old.as_ref());
-        old.is_some_and(|old| old.unflushed > 0)
+        match old {
+            Some(old) if old.unflushed > 0 => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
     /// Whether the connection that was replaced has promised a place, which is taken now.

@@ -140,13 +140,31 @@ where
     C: Connect<Connection: TryStream + Unpin>,
     P: Policy,
 {
-    /// Sends in the place that was promised before the connection was replaced.
+    /// As `poll_sendable`, for items of this type.
     #[cold]
+    fn poll_sendable_as<T>(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError>>
+    where
+        C: Connect<Connection: Sink<T>>,
+        C::Error: FromConnection<<C::Connection as Sink<T>>::Error>,
+        K: Keep<T>,
+    {
+        self.finish = Some(finish::<C::Connection, T, K, C::Error>);
+        self.poll_sendable(cx)
+    }
+
+    /// Sends in the place that was promised before the connection was replaced, if that is
+    /// so. The present connection is not ready.
+    #[cold]
+    #[inline(never)]
     fn send_on_old<T>(&mut self, item: T) -> Result<(), SendError>
     where
         C::Connection: Sink<T>,
         K: Keep<T>,
     {
+        if !self.has_promised() {
+            let lost = mem::take(&mut self.sending.lost);
+            return Err(SendError::not_accepted(Unsent::Lost(lost)));
+        }
         self.kept.add(&item);
         let sent = self.old_sink().map(|old| Pin::new(old).start_send(item));
         if let Some(Err(_)) = sent {
@@ -171,14 +189,12 @@ where
         loop {
             let settled = this.halves.is_settled(Half::Write);
             if !settled {
-                this.finish = Some(finish::<C::Connection, T, K, C::Error>);
-                ready!(this.poll_sendable(cx))?;
+                ready!(this.poll_sendable_as::<T>(cx))?;
             }
             match Pin::new(this.halves.connection()).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     if !settled {
                         this.has_room();
-                        this.no_other_promise();
                     }
                     this.sending.ready = true;
                     return Poll::Ready(Ok(()));
@@ -207,13 +223,7 @@ where
                 }
                 Ok(())
             }
-            _ => {
-                if this.has_promised() {
-                    return this.send_on_old(item);
-                }
-                let lost = mem::take(&mut this.sending.lost);
-                Err(SendError::not_accepted(Unsent::Lost(lost)))
-            }
+            _ => this.send_on_old(item),
         }
     }
 
@@ -224,22 +234,17 @@ where
             this.begin_flush(cx)?;
         }
         let Some(connection) = &mut this.halves.redial.connection else {
-            if this.flushes_old() {
-                return Poll::Pending; // it was polled above
-            }
-            return Poll::Ready(Ok(())); // nothing was accepted
+            return this.flush_of_old(); // nothing else was accepted
         };
         match Pin::new(connection).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
-                if !settled {
-                    this.flushed(this.sending.unflushed > 0);
+                let flushed = mem::take(&mut this.sending.unflushed);
+                this.kept.flushed(flushed);
+                if settled {
+                    return Poll::Ready(Ok(()));
                 }
-                this.kept.flushed(mem::take(&mut this.sending.unflushed));
-                if !settled && this.flushes_old() {
-                    // It was polled above.
-                    return Poll::Pending;
-                }
-                Poll::Ready(Ok(()))
+                this.flushed(flushed > 0);
+                this.flush_of_old()
             }
             Poll::Ready(Err(error)) => {
                 this.write_failed(error.into());
