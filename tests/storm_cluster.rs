@@ -535,7 +535,7 @@ fn a_cluster_that_loses_servers_takes_their_clients_as_one_server_would() {
 fn rounds_over_servers_that_were_all_lost_are_as_good_as_one_server() {
     // The other simulator has 1.61 for clients that do not know their phases. This storm
     // stands at the edge of a cliff: with 55 s instead of 60 s for N/C it is 1.53, and
-    // with 70 s it is 2.6.
+    // with 80 s it is 2.6.
     let one = Storm::new(CLIENTS)
         .outage(secs(60))
         .server(Server::stale(secs(30)));
