@@ -7,16 +7,15 @@ use std::mem;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use redial::{Event, Handle, SessionEvent, Status};
-use tokio::sync::mpsc::error::TrySendError;
+use redial::{Endpoints, Event, Handle, InvalidConfig, SessionEvent, Status};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::hub::Rules;
+use crate::embedded::{Embedded, Order};
 use crate::irc::Message;
 use crate::link::Link;
+use crate::login;
 use crate::outbox::{Outbox, PIPE_ROOM, ROOM};
-use crate::server::{ANY_PORT, Server};
 use crate::terminal::{self, HELP, Screen, Typed};
 use crate::trouble::ChatError;
 
@@ -29,8 +28,12 @@ const AFTER_INPUT: Duration = Duration::from_secs(60);
 /// the clients come back one by one, and the first would talk to nobody.
 const ALONE: Duration = Duration::from_secs(30);
 
-/// How long `/crash` takes the embedded server down.
-const DOWN: Duration = Duration::from_secs(5);
+/// How soon to leave a server that names another one. All its clients hear of it at
+/// once, and come to the other one in this time.
+const LEAVING: Duration = Duration::from_secs(6);
+
+/// How long the session reads the connection before the present one.
+const OVERLAP: Duration = Duration::from_secs(30);
 
 pub(crate) struct App {
     screen: Screen<Stdout>,
@@ -42,15 +45,17 @@ pub(crate) struct App {
     /// Why there is no connection, in words for a person. Empty while connected.
     cause: watch::Sender<String>,
     shown_cause: String,
-    /// Takes the embedded server down.
-    crash: Option<mpsc::Sender<()>>,
-    /// When the embedded server starts again.
-    back: Instant,
+    embedded: Option<Embedded>,
     is_online: bool,
     was_online: bool,
     /// Whether a line may not have been delivered.
     has_lost: bool,
     deadline: Option<Instant>,
+    /// The servers to use, and the first one, if the present one may name another one.
+    servers: Option<(Endpoints<String>, String)>,
+    /// When the connection was replaced, while lines on the old one are not confirmed.
+    moved: Option<Instant>,
+    needs_no_old: bool,
 }
 
 impl App {
@@ -64,38 +69,45 @@ impl App {
             hold: None,
             cause: watch::Sender::default(),
             shown_cause: String::new(),
-            crash: None,
-            back: Instant::now(),
+            embedded: None,
             is_online: false,
             was_online: false,
             has_lost: false,
             deadline: None,
+            servers: None,
+            moved: None,
+            needs_no_old: false,
         }
     }
 
     /// Starts a server in this process, and returns its address.
     pub(crate) async fn embed_server(&mut self) -> io::Result<String> {
-        let server = Server::start(ANY_PORT, Rules::default()).await?;
-        let address = server.address().to_string();
+        let server = Embedded::start().await?;
+        let address = server.address().to_owned();
         for line in [
             &format!("built-in chat server at {address}"),
             "to join it from another terminal:",
             &format!("  cargo run --example chat -- --server {address} --nick ann"),
             "/crash stops the server for a while",
+            "/move moves all to its other address",
             "/help shows all commands",
         ] {
             self.screen.line(line)?;
         }
-        let (crash, mut crashes) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let mut server = server;
-            while crashes.recv().await.is_some() {
-                server = server.restart(DOWN, Rules::default()).await?;
-            }
-            io::Result::Ok(())
-        });
-        self.crash = Some(crash);
+        self.embedded = Some(server);
         Ok(address)
+    }
+
+    /// Moves to another server if the present one names it, by this list.
+    pub(crate) fn moves_by(&mut self, servers: Endpoints<String>) {
+        let first = servers.servers()[0].clone();
+        self.servers = Some((servers, first));
+    }
+
+    /// Whether the connection before the present one is not needed any more. Only the
+    /// first call after a move says so.
+    pub(crate) fn needs_no_old(&mut self) -> bool {
+        mem::take(&mut self.needs_no_old)
     }
 
     /// Returns an observer that stores why attempts fail.
@@ -135,8 +147,15 @@ impl App {
         &mut self,
         event: SessionEvent<Message, ChatError>,
         link: Option<&mut Link>,
+        handle: &Handle,
     ) -> Result<(), Box<dyn Error>> {
         match event {
+            SessionEvent::Up if self.is_online => {
+                self.add_first_server()?;
+                if let Some(link) = &link {
+                    self.greet_elsewhere(link)?;
+                }
+            }
             SessionEvent::Up => {
                 self.is_online = true;
                 self.cause.send_replace(String::new());
@@ -148,7 +167,12 @@ impl App {
             }
             SessionEvent::Item(message) => {
                 match message.command.as_str() {
-                    "PONG" => self.outbox.confirm(&message),
+                    "PONG" => {
+                        self.outbox.confirm(&message);
+                        self.look_at_old();
+                    }
+                    // The server leaves, and names another one (RPL_BOUNCE).
+                    "010" => self.go_to(message.param(1), message.param(2), handle),
                     // No such nick or channel, or we may not speak there.
                     "401" | "403" | "404" => self.has_lost = true,
                     _ => {}
@@ -162,14 +186,62 @@ impl App {
                 if let Some(error) = error {
                     self.cause.send_replace(error.to_string());
                 }
-                for text in self.outbox.doubtful() {
-                    self.has_lost = true;
-                    self.screen
-                        .line(&format!("perhaps not delivered: {text}"))?;
-                }
+                self.doubt()?;
+                self.add_first_server()?;
             }
         }
         self.send(link)
+    }
+
+    /// Shows the lines that may have been lost with a connection.
+    fn doubt(&mut self) -> io::Result<()> {
+        self.moved = None;
+        for text in self.outbox.doubtful() {
+            self.has_lost = true;
+            self.screen
+                .line(&format!("perhaps not delivered: {text}"))?;
+        }
+        Ok(())
+    }
+
+    /// Moves to another server, while the present one still serves.
+    fn go_to(&mut self, host: &str, port: &str, handle: &Handle) {
+        let Some((servers, _)) = &self.servers else {
+            return;
+        };
+        let other = login::address(&format!("{host}:{port}"), 6667);
+        if other.is_ok_and(|other| servers.replace([other]).is_ok()) {
+            handle.renew_within(LEAVING);
+        }
+    }
+
+    /// The move is over. If the other server is lost, the first one may be there again.
+    fn add_first_server(&self) -> Result<(), InvalidConfig> {
+        let Some((servers, first)) = &self.servers else {
+            return Ok(());
+        };
+        let mut all = servers.servers().to_vec();
+        if !all.contains(first) {
+            all.push(first.clone());
+        }
+        servers.replace(all)
+    }
+
+    /// Shows that the connection was replaced.
+    fn greet_elsewhere(&mut self, link: &Link) -> io::Result<()> {
+        self.moved = Some(Instant::now());
+        self.look_at_old();
+        let server = link.server.map(|server| format!(" to {server}"));
+        let server = server.unwrap_or_default();
+        self.screen
+            .status(&format!("moved{server} as {}", link.nick))
+    }
+
+    /// The old connection is not needed any more if all is confirmed that was sent on it.
+    fn look_at_old(&mut self) {
+        if !self.outbox.is_under_way() {
+            self.needs_no_old |= self.moved.take().is_some();
+        }
     }
 
     /// Shows that there is a connection.
@@ -216,7 +288,8 @@ impl App {
                     self.screen.line(line)?;
                 }
             }
-            Some(Typed::Crash) => self.crash()?,
+            Some(Typed::Crash) => self.order(Order::Crash)?,
+            Some(Typed::Move) => self.order(Order::AskToMove)?,
             // A typing error is not a line that was lost.
             Some(Typed::Unknown(text)) => {
                 self.screen
@@ -233,22 +306,15 @@ impl App {
         self.send(link)
     }
 
-    fn crash(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        let Some(crash) = &self.crash else {
-            return self.refuse("/crash", "this server is not built in");
+    fn order(&mut self, order: Order) -> io::Result<()> {
+        let done = match &mut self.embedded {
+            Some(server) => server.order(order),
+            None => Err("this server is not built in"),
         };
-        if now < self.back {
-            let left = (self.back - now).as_secs_f64().ceil();
-            let text = format!("the server is down already, for {left} s more");
-            return self.screen.line(&text);
+        match done {
+            Ok(text) => self.screen.line(&text),
+            Err(reason) => self.refuse(order.command(), reason),
         }
-        if let Err(TrySendError::Closed(())) = crash.try_send(()) {
-            return self.refuse("/crash", "the server could not start again");
-        }
-        self.back = now + DOWN;
-        let text = format!("the server is down for {} s", DOWN.as_secs());
-        self.screen.line(&text)
     }
 
     fn refuse(&mut self, text: &str, reason: &str) -> io::Result<()> {
@@ -295,6 +361,9 @@ impl App {
         link: Option<&mut Link>,
     ) -> Result<(), Box<dyn Error>> {
         self.show(status, Screen::count_down)?;
+        if self.moved.is_some_and(|moved| moved.elapsed() > OVERLAP) {
+            self.doubt()?;
+        }
         self.send(link)
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -87,6 +88,7 @@ async fn storms() -> Result<(), Box<dyn Error>> {
 /// One client of the fleet. It joins, reports that, and listens.
 async fn client(dial: Dial, account: Account, back: mpsc::Sender<()>, clock: Clock) {
     let nick = account.nick.clone();
+    let account = Arc::new(account);
     let name = nick.clone();
     let mut reason = String::new();
     let mut redial = Redial::new(connector(dial, account))

@@ -1,13 +1,19 @@
 //! The state that the guests of the embedded server share: nicks, channels and
 //! turns to log in.
 
+// The tests include this file by its path, so its module needs a path, too.
+#[path = "moves.rs"]
+mod moves;
+
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use redial::TokenBucket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::moves::MOVED;
 use crate::irc::{Message, fit};
 
 /// The server's name, which is the prefix of its own replies.
@@ -43,10 +49,21 @@ pub(crate) struct Hub {
 
 #[derive(Debug)]
 struct Guest {
+    /// Where the guest can go if it must leave this address.
+    other: SocketAddr,
     nick: Option<String>,
     user: Option<String>,
     password: Option<String>,
     is_registered: bool,
+    /// The guest was asked to move. So its next connection may log in with its nick.
+    moves: bool,
+    /// The connection that this one follows after a move.
+    old: Option<Id>,
+    /// The connection that has taken this one's place in the channels.
+    next: Option<Id>,
+    /// What waits until the old connection has read all that was sent to it, so that the
+    /// guest reads everything in order.
+    held: Option<Vec<Message>>,
     /// `None` after the last message.
     replies: Option<mpsc::Sender<Message>>,
     parting: String,
@@ -55,6 +72,10 @@ struct Guest {
 impl Guest {
     fn nick(&self) -> &str {
         self.nick.as_deref().unwrap_or("*")
+    }
+
+    fn has_nick(&self, nick: &str) -> bool {
+        self.nick().eq_ignore_ascii_case(nick)
     }
 }
 
@@ -69,14 +90,20 @@ impl Hub {
         }
     }
 
-    /// Adds a guest that has connected. The receiver yields the messages for the guest.
-    pub(crate) fn enter(&mut self) -> (Id, mpsc::Receiver<Message>) {
+    /// Adds a guest that has connected, and can move to the `other` address. The receiver
+    /// yields the messages for the guest.
+    pub(crate) fn enter(&mut self, other: SocketAddr) -> (Id, mpsc::Receiver<Message>) {
         let (replies, receiver) = mpsc::channel(SEND_QUEUE);
         let guest = Guest {
+            other,
             nick: None,
             user: None,
             password: None,
             is_registered: false,
+            moves: false,
+            old: None,
+            next: None,
+            held: None,
             replies: Some(replies),
             parting: "Connection closed".to_owned(),
         };
@@ -87,6 +114,11 @@ impl Hub {
 
     /// Removes a guest whose connection has ended.
     pub(crate) fn leave(&mut self, id: Id) {
+        self.give_back(id);
+        if let Some(next) = self.guests[&id].next {
+            self.release(next);
+        }
+        // A guest that has moved is in no channel here, so nobody hears of its end.
         let message = self.by_guest(id, "QUIT", [&self.guests[&id].parting]);
         for witness in self.witnesses(id) {
             self.send(witness, message.clone());
@@ -119,7 +151,12 @@ impl Hub {
                 let pong = Message::new("PONG", [NAME, message.text()]);
                 self.send(id, pong.sent_by(NAME));
             }
-            "PONG" => {}
+            "PONG" => {
+                let next = self.guests[&id].next;
+                if let Some(next) = next.filter(|_| message.text() == MOVED) {
+                    self.release(next);
+                }
+            }
             "QUIT" => self.dismiss(id, &format!("Quit: {}", message.text())),
             "PASS" | "NICK" | "USER" if is_registered => {
                 self.reply(id, "462", ["You have logged in already"]);
@@ -151,7 +188,7 @@ impl Hub {
             self.reply(id, "431", ["No nickname given"]);
         } else if !is_nick(nick) {
             self.reply(id, "432", [nick, "Erroneous nickname"]);
-        } else if self.find(nick).is_some_and(|owner| owner != id) {
+        } else if self.is_taken(nick, id) {
             self.reply(id, "433", [nick, "Nickname is already in use"]);
         } else {
             self.guest(id).nick = Some(nick.to_owned());
@@ -179,7 +216,11 @@ impl Hub {
             let reason = format!("Too many logins [retry-after-ms={millis}]");
             return self.dismiss(id, &reason);
         }
-        self.guest(id).is_registered = true;
+        // The nick was not taken, so whoever has it was asked to move.
+        let old = self.find(&nick);
+        let guest = self.guest(id);
+        guest.is_registered = true;
+        guest.old = old;
         self.reply(id, "001", [&format!("Welcome, {nick}")]);
         self.reply(id, "002", [&format!("Your host is {NAME}")]);
         self.reply(id, "003", ["This server began with this process"]);
@@ -211,9 +252,14 @@ impl Hub {
         if !is_name || name.contains(|c: char| c.is_control() || c == ' ') {
             return self.reply(id, "403", [channel, "No such channel"]);
         }
+        let has_moved = self.take_over(id);
+        let message = self.by_guest(id, "JOIN", [&name]);
         if self.channels.entry(name.clone()).or_default().insert(id) {
-            let message = self.by_guest(id, "JOIN", [&name]);
             self.tell(&name, &message, None);
+            self.names(id, &name);
+        } else if has_moved {
+            // The others have seen this guest all the time.
+            self.send(id, message);
             self.names(id, &name);
         }
     }
@@ -244,6 +290,8 @@ impl Hub {
         let [target, text] = [message.param(0), message.param(1)];
         let name = target.to_ascii_lowercase();
         let copy = self.by_guest(id, &message.command, [target, text]);
+        // A guest that moves may still speak on its old connection.
+        let id = self.guests[&id].next.unwrap_or(id);
         if text.is_empty() {
             self.reply(id, "412", ["No text to send"]);
         } else if self.is_member(id, &name) {
@@ -261,10 +309,19 @@ impl Hub {
         self.guests.get_mut(&id).expect("a guest stays until leave")
     }
 
+    /// The guest with a nick, by its newest connection.
     fn find(&self, nick: &str) -> Option<Id> {
-        let has_it = |guest: &Guest| guest.nick().eq_ignore_ascii_case(nick);
+        let is_here = |guest: &Guest| guest.is_registered && guest.next.is_none();
         let mut guests = self.guests.iter();
-        guests.find(|(_, guest)| has_it(guest)).map(|(&id, _)| id)
+        guests
+            .find(|(_, guest)| is_here(guest) && guest.has_nick(nick))
+            .map(|(&id, _)| id)
+    }
+
+    /// Whether another guest has a nick, and was not asked to move.
+    fn is_taken(&self, nick: &str, id: Id) -> bool {
+        let mut others = self.guests.iter().filter(|&(&other, _)| other != id);
+        others.any(|(_, other)| other.has_nick(nick) && !other.moves)
     }
 
     fn is_member(&self, id: Id, name: &str) -> bool {
@@ -306,7 +363,15 @@ impl Hub {
     fn send(&mut self, id: Id, message: Message) {
         let guest = self.guest(id);
         let queue = guest.replies.as_ref();
-        if queue.is_some_and(|queue| queue.try_send(message.cut()).is_err()) {
+        let is_full = match (queue, &mut guest.held) {
+            (Some(_), Some(held)) => {
+                held.push(message);
+                held.len() > SEND_QUEUE
+            }
+            (Some(queue), None) => queue.try_send(message.cut()).is_err(),
+            (None, _) => false,
+        };
+        if is_full {
             guest.replies = None;
             "SendQ exceeded".clone_into(&mut guest.parting);
         }
@@ -326,17 +391,21 @@ fn is_nick(nick: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use tokio::time::advance;
 
-    fn log_in(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
-        let (id, replies) = hub.enter();
+    pub(super) const ELSEWHERE: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7001);
+
+    pub(super) fn log_in(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
+        let (id, replies) = hub.enter(ELSEWHERE);
         for line in [&format!("NICK {nick}"), "USER u 0 * :x"] {
             hub.obey(id, &Message::parse(line).unwrap());
         }
         (id, replies)
     }
 
-    fn join(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
+    pub(super) fn join(hub: &mut Hub, nick: &str) -> (Id, mpsc::Receiver<Message>) {
         let (id, mut replies) = log_in(hub, nick);
         hub.obey(id, &Message::new("JOIN", ["#room"]));
         while replies.try_recv().is_ok_and(|reply| reply.command != "366") {}

@@ -1,5 +1,6 @@
 //! The connection to a chat server, as a stream of messages.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     /// Our nick on the server. The server may have changed it.
     pub(crate) nick: String,
     pub(crate) channel: String,
+    /// The server's address, if it is known.
+    pub(crate) server: Option<SocketAddr>,
     /// No other member of the channel has been seen on this connection.
     pub(crate) is_alone: bool,
     /// A broken network sends no reset, so this says when to send a PING.
@@ -39,6 +42,7 @@ impl Link {
             lines: Framed::new(wire, IrcCodec),
             nick: nick.to_owned(),
             channel: channel.to_owned(),
+            server: None,
             is_alone: true,
             heartbeat: Heartbeat::new(Liveness::new(), Duration::ZERO),
             start: Instant::now(),

@@ -62,20 +62,22 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
 /// Makes the connections: dials, and then logs in.
 pub(crate) fn connector(
     dial: Dial,
-    account: Account,
+    account: Arc<Account>,
 ) -> impl Connect<Connection = Link, Error = ChatError, Attempt: Send> {
-    let account = Arc::new(account);
     dial.then(move |stream| log_in(stream, account.clone()))
 }
 
 /// What follows the dial. It succeeds only when we are in the channel, because a
 /// server that accepts connections but no logins is not up.
 async fn log_in(stream: TcpStream, account: Arc<Account>) -> Result<Link, ChatError> {
+    let server = stream.peer_addr().ok();
     let wire: Box<dyn Wire> = match &account.tls {
         Some(tls) => Box::new(tls.connect(stream).await?),
         None => Box::new(stream),
     };
-    register(wire, &account).await
+    let mut link = register(wire, &account).await?;
+    link.server = server;
+    Ok(link)
 }
 
 /// How many nicks to try in a row if ours is taken. It may be taken by our own old

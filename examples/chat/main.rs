@@ -13,6 +13,7 @@
 
 mod app;
 mod drill;
+mod embedded;
 mod hub;
 mod irc;
 mod link;
@@ -28,11 +29,12 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use futures::StreamExt;
-use redial::Redial;
+use redial::{Endpoints, Redial, tcp};
 use tokio::signal::ctrl_c;
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -103,9 +105,18 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         channel: args.channel,
         password: args.password,
     };
-    let dial = redial::tcp::connect(server).nodelay(true);
+    let servers = Endpoints::new([server]);
+    // The certificate of another server would have another name.
+    if !has_tls {
+        app.moves_by(servers.clone());
+    }
+    let account = Arc::new(account);
+    let connector = servers.connect_with(|server| {
+        let dial = tcp::connect(server.as_str()).nodelay(true);
+        connector(dial, account.clone())
+    });
 
-    let mut session = Redial::new(connector(dial, account))
+    let mut session = Redial::new(connector)
         .classify(ChatError::verdict)
         .observe(app.observer())
         .into_session();
@@ -122,7 +133,10 @@ async fn chat(args: Args) -> Result<ExitCode, Box<dyn Error>> {
                     stopped = Some(app.cause());
                     break;
                 };
-                app.heard(event, session.get_mut())?;
+                app.heard(event, session.get_mut(), &handle)?;
+                if app.needs_no_old() {
+                    session.close_old();
+                }
             }
             typed = keyboard.recv(), if app.listens() => {
                 app.typed(typed, session.get_mut(), &handle)?;

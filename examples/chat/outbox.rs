@@ -50,6 +50,11 @@ impl Outbox {
         self.waiting.is_empty() && self.under_way.is_empty()
     }
 
+    /// Whether messages were sent that the server has not confirmed.
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < self.room
     }

@@ -28,29 +28,51 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// A running server. Dropping the value also crashes the server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    hub: Arc<Mutex<Hub>>,
     /// Dropping this ends every task.
     alive: watch::Sender<()>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 }
 
 impl Server {
     /// Starts a server on `address`. Port 0 means any free port.
     pub(crate) async fn start(address: SocketAddr, rules: Rules) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        Self::start_at(&[address], rules).await
+    }
+
+    /// Starts a server on several addresses. They are like the servers of an IRC network:
+    /// whichever a guest uses, it is in the same channels.
+    pub(crate) async fn start_at(addresses: &[SocketAddr], rules: Rules) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            listeners.push(TcpListener::bind(address).await?);
+        }
+        let local = listeners.iter().map(TcpListener::local_addr);
+        let addresses = local.collect::<io::Result<Vec<_>>>()?;
         let (alive, end) = watch::channel(());
         let hub = Arc::new(Mutex::new(Hub::new(rules)));
-        let accepting = tokio::spawn(accept(listener, hub, end));
+        let others = addresses.iter().cycle().skip(1);
+        let doors = listeners.into_iter().zip(others);
+        let accepting = doors
+            .map(|(door, &other)| tokio::spawn(accept(door, other, hub.clone(), end.clone())))
+            .collect();
         Ok(Self {
-            address,
+            addresses,
+            hub,
             alive,
             accepting,
         })
     }
 
+    /// The first of its addresses.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Asks each guest to move to the next address.
+    pub(crate) fn ask_to_move(&self) {
+        lock(&self.hub).ask_to_move();
     }
 
     /// Ends the server without a message to its guests. Resets every connection. When
@@ -58,19 +80,27 @@ impl Server {
     pub(crate) async fn crash(self) {
         drop(self.alive);
         // This fails only if a task has panicked, and the tests would show that.
-        let _ = self.accepting.await;
+        for accepting in self.accepting {
+            let _ = accepting.await;
+        }
     }
 
-    /// Crashes the server, and starts it again after `pause`.
+    /// Crashes the server, and starts it again after `pause`, on the same
+    /// addresses.
     pub(crate) async fn restart(self, pause: Duration, rules: Rules) -> io::Result<Self> {
-        let address = self.address;
+        let addresses = self.addresses.clone();
         self.crash().await;
         sleep(pause).await;
-        Self::start(address, rules).await
+        Self::start_at(&addresses, rules).await
     }
 }
 
-async fn accept(listener: TcpListener, hub: Arc<Mutex<Hub>>, mut end: watch::Receiver<()>) {
+async fn accept(
+    listener: TcpListener,
+    other: SocketAddr,
+    hub: Arc<Mutex<Hub>>,
+    mut end: watch::Receiver<()>,
+) {
     let mut guests = JoinSet::new();
     loop {
         tokio::select! {
@@ -78,7 +108,7 @@ async fn accept(listener: TcpListener, hub: Arc<Mutex<Hub>>, mut end: watch::Rec
             Some(_) = guests.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    guests.spawn(serve(stream, hub.clone(), end.clone()));
+                    guests.spawn(serve(stream, other, hub.clone(), end.clone()));
                 }
                 // There are no file descriptors left. Wait until a guest leaves.
                 Err(_) => sleep(Duration::from_millis(100)).await,
@@ -89,9 +119,14 @@ async fn accept(listener: TcpListener, hub: Arc<Mutex<Hub>>, mut end: watch::Rec
     guests.join_all().await;
 }
 
-async fn serve(stream: TcpStream, hub: Arc<Mutex<Hub>>, mut end: watch::Receiver<()>) {
+async fn serve(
+    stream: TcpStream,
+    other: SocketAddr,
+    hub: Arc<Mutex<Hub>>,
+    mut end: watch::Receiver<()>,
+) {
     let mut lines = Framed::new(stream, IrcCodec);
-    let (id, replies) = lock(&hub).enter();
+    let (id, replies) = lock(&hub).enter(other);
     tokio::select! {
         () = converse(&mut lines, &hub, id, replies) => lock(&hub).leave(id),
         _ = end.changed() => {

@@ -12,10 +12,11 @@ use crate::irc::Message;
 use crate::trouble::ChatError;
 
 /// The answer to `/help`. Each line fits into 40 columns.
-pub(crate) const HELP: [&str; 5] = [
+pub(crate) const HELP: [&str; 6] = [
     "/now     do now what is waiting",
     "/quit    leave; so does Ctrl-D",
     "/crash   crash the built-in server",
+    "/move    move all to its other address",
     "//hi     send a line that starts with /",
     "Ctrl-R   show again what you are typing",
 ];
@@ -26,8 +27,9 @@ pub(crate) enum Typed {
     Text(String),
     Now,
     Quit,
-    /// Works only with the embedded server.
+    /// Both work only with the embedded server.
     Crash,
+    Move,
     Help,
     Unknown(String),
 }
@@ -42,6 +44,7 @@ impl From<&str> for Typed {
             Some("now") => Self::Now,
             Some("quit") => Self::Quit,
             Some("crash") => Self::Crash,
+            Some("move") => Self::Move,
             Some("help") => Self::Help,
             Some(_) => Self::Unknown(line),
         }

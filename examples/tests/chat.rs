@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::io::{BufReader, Lines, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 use tokio_util::codec::Framed;
@@ -106,6 +106,10 @@ impl Chat {
         line.unwrap_or_else(|| panic!("no {words:?} in {:#?}", self.shown))
     }
 
+    fn has_shown(&self, words: &str) -> bool {
+        self.shown.iter().any(|line| line.contains(words))
+    }
+
     /// Interrupts the program, as Ctrl-C does.
     #[cfg(unix)]
     async fn interrupt(&self) {
@@ -150,7 +154,8 @@ async fn listener(server: SocketAddr) -> link::Link {
         password: None,
         tls: None,
     };
-    let mut redial = Redial::new(connector(redial::tcp::connect(server), account));
+    let dial = redial::tcp::connect(server);
+    let mut redial = Redial::new(connector(dial, Arc::new(account)));
     redial.connect().await.unwrap()
 }
 
@@ -428,6 +433,68 @@ async fn crash_says_how_long_the_server_is_down() {
     chat.types("/crash\n").await;
     chat.shows("the server is down already, for 5 s more").await;
     chat.shows("online: in #redial as guest").await;
+}
+
+#[tokio::test]
+async fn two_people_who_type_see_no_gap_when_their_server_asks_them_to_move() {
+    let mut ann = Chat::start(&["--nick", "ann", "--channel", "room"]);
+    let greeting = ann.shows("built-in chat server at ").await;
+    let address = greeting.rsplit(' ').next().unwrap();
+    let server: SocketAddr = address.parse().unwrap();
+    ann.shows("online: in #room as ann").await;
+    let mut bob = Chat::join(server, "bob", &[]);
+    bob.shows("online: in #room as bob").await;
+    ann.shows("bob is here").await;
+    let (at_first_ann, at_first_bob) = (ann.shown.len(), bob.shown.len());
+
+    // More lines in a round than go out at a time. So some are under way all the time.
+    let rounds_after_the_move = 20;
+    let (mut said, mut rounds) = (0, 0);
+    while rounds < rounds_after_the_move {
+        let lines: Vec<_> = (said..said + 7).map(|n| format!("line {n}")).collect();
+        let lines = lines.join("\n") + "\n";
+        said += 7;
+        let last = format!("line {}", said - 1);
+        if said == 70 {
+            bob.types("/move\n").await;
+            bob.shows("not sent: /move").await;
+            ann.types("/move\n").await;
+        }
+        ann.types(&lines).await;
+        bob.types(&lines).await;
+        ann.shows(&format!("<bob> {last}")).await;
+        bob.shows(&format!("<ann> {last}")).await;
+        let have_moved = [&ann, &bob].iter().all(|chat| chat.has_shown("moved to "));
+        rounds += i32::from(have_moved);
+        // They type for the seconds that a move may take.
+        sleep(Duration::from_millis(5)).await;
+    }
+
+    for (chat, from, other, nick) in [
+        (&ann, at_first_ann, "bob", "ann"),
+        (&bob, at_first_bob, "ann", "bob"),
+    ] {
+        let shown = &chat.shown[from..];
+        let (heard, notices): (Vec<_>, Vec<_>) = shown
+            .iter()
+            .cloned()
+            .partition(|line| line.starts_with('<'));
+        let all: Vec<_> = (0..said).map(|n| format!("<{other}> line {n}")).collect();
+        assert_eq!(heard, all, "each line once, and in order");
+        let request = if nick == "ann" {
+            "the server asks all to move"
+        } else {
+            "not sent: /move (this server is not built in)"
+        };
+        assert_eq!(notices.len(), 2, "{notices:#?}");
+        assert_eq!(notices[0], request);
+        let words = notices[1].strip_prefix("moved to 127.0.0.1:").unwrap();
+        let port = words.strip_suffix(&format!(" as {nick}")).unwrap();
+        assert_ne!(port.parse::<u16>().unwrap(), server.port());
+    }
+    ann.end_input();
+    let (status, errors) = ann.ends().await;
+    assert!(status.success() && errors.is_empty(), "{errors}");
 }
 
 /// More lines than a person may queue, and no server.
