@@ -621,6 +621,21 @@ async fn a_server_that_announces_its_end_is_the_last_that_its_successor_is_tried
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_leaves_is_the_last_also_if_the_others_came_to_the_list_since() {
+    for seed in 0..20 {
+        let net = Net::new([Does::Serves(0); 2]);
+        let endpoints = Endpoints::new([0]);
+        let mut redial = redial(&net, &endpoints).seed(seed);
+        redial.ready().await.unwrap();
+        sleep(secs(60)).await;
+        endpoints.replace([0, 1]).unwrap();
+        redial.renew_within(secs(30));
+        redial.renewed().await.unwrap();
+        assert_eq!(redial.ready().await.unwrap().server, 1, "{seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_is_old_is_replaced_at_its_own_server() {
     let (net, endpoints) = five(Does::Serves(0));
     let mut redial = redial(&net, &endpoints).max_age(secs(600));

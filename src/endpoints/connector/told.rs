@@ -20,6 +20,9 @@ where
     C: Connect,
 {
     fn prepare(&mut self, purpose: Purpose, limits: Limits, random: &mut dyn FnMut() -> u64) {
+        // The order must know the servers that came to the list since, or they could come
+        // after the one that leaves.
+        self.sync(None);
         self.limits = limits;
         self.goes_on = false;
         let renews = purpose != Purpose::Connection;
