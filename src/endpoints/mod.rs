@@ -53,7 +53,8 @@ pub use self::connector::{EndpointsConnector, Round};
 ///
 /// - **If a server is [`Down`](crate::Cause::Down), the next one is tried at once**, until
 ///   each was tried once. Then the attempt has failed, and the policy's wait follows. So no
-///   server sees more than one attempt of a client in one of the policy's waits.
+///   server sees more than one attempt of a client in one of the policy's waits, unless
+///   [`renew_now`](crate::Handle::renew_now) asks for one.
 /// - **If a server is silent for a second while it is dialled, the next one is dialled
 ///   beside it.** Both go on. The first connection wins, and the others are dropped in the
 ///   same poll. So if four of five servers are silent, a client is connected after four
