@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -11,21 +10,18 @@ use core::time::Duration;
 
 use std::io;
 
-use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::requests::{PingRequests, Request, Requests};
 use super::{End, RedialIo};
-use crate::clock::Stopwatch;
 use crate::control::Ending;
 use crate::driver::Connect;
 use crate::liveness::{Liveness, Silent};
 use crate::policy::{Cause, Policy};
-use crate::sync::{Mutex, lock};
 use crate::verdict::Verdict;
 use crate::wrap::halves::Half;
 use crate::wrap::monitor::Monitor;
 use crate::wrap::vitals::{Vital, Vitals};
-use crate::wrap::wakers::{Seat, Wakers};
 
 /// How many bytes are read before a connection is judged by its writer alone.
 const LAST_LOOK: usize = 8 * 1024;
@@ -50,93 +46,6 @@ impl Drop for Live {
         if let Some(requests) = &self.requests {
             requests.put(Request::Over);
         }
-    }
-}
-
-/// Asks the program to send a ping; made by [`RedialIo::keep_alive`].
-///
-/// It is a [`Stream`] that yields whenever a ping is due, and that ends with its
-/// `RedialIo`. If an answer makes the ping needless before it is taken, it does not
-/// yield.
-///
-/// # Cancel safety
-///
-/// If a future of `StreamExt::next` is dropped, no request is lost: the next one yields
-/// it. Dropping the `PingRequests` itself says that nobody pings; the time for an answer
-/// then never runs, except while a write waits.
-pub struct PingRequests {
-    shared: Arc<Requests>,
-    seat: Seat,
-}
-
-struct Requests {
-    stopwatch: Stopwatch,
-    request: Mutex<Request>,
-    asker: Wakers,
-}
-
-#[derive(Clone, Copy)]
-enum Request {
-    Nothing,
-    /// A ping is due since this time.
-    Due(Duration),
-    /// It was due, and was taken then.
-    Taken {
-        due: Duration,
-        at: Duration,
-    },
-    Over,
-}
-
-impl Requests {
-    fn put(&self, request: Request) {
-        *lock(&self.request) = request;
-        self.asker.wake_all();
-    }
-
-    /// By how much the time for the answer is to be put off. `is_blocked` says
-    /// whether a write waits: nobody can ping then, and nobody needs to.
-    fn delay(&self, now: Duration, is_blocked: bool) -> Duration {
-        let mut request = lock(&self.request);
-        let (due, at, next) = match *request {
-            Request::Due(due) if is_blocked => (due, now, Request::Nothing),
-            Request::Due(due) => (due, now, Request::Due(now)),
-            Request::Taken { due, at } => (due, at, Request::Nothing),
-            Request::Nothing | Request::Over => return Duration::ZERO,
-        };
-        *request = next;
-        at.saturating_sub(due)
-    }
-}
-
-impl Stream for PingRequests {
-    type Item = ();
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let this = &mut *self;
-        this.shared.asker.wait(&mut this.seat, cx.waker());
-        let mut request = lock(&this.shared.request);
-        match *request {
-            Request::Due(due) => {
-                let at = this.shared.stopwatch.elapsed();
-                *request = Request::Taken { due, at };
-                Poll::Ready(Some(()))
-            }
-            Request::Over => Poll::Ready(None),
-            Request::Nothing | Request::Taken { .. } => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for PingRequests {
-    fn drop(&mut self) {
-        self.shared.asker.leave(&mut self.seat);
-    }
-}
-
-impl fmt::Debug for PingRequests {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PingRequests").finish_non_exhaustive()
     }
 }
 
@@ -192,19 +101,11 @@ impl<C: Connect, P: Policy> RedialIo<C, P> {
     /// ```
     pub fn keep_alive(mut self, liveness: Liveness) -> (Self, PingRequests) {
         let live = self.live();
-        let shared = Arc::new(Requests {
-            stopwatch: live.vitals.stopwatch(),
-            request: Mutex::new(Request::Nothing),
-            asker: Wakers::default(),
-        });
-        if let Some(before) = live.requests.replace(shared.clone()) {
+        let (requests, shared) = PingRequests::new(live.vitals.stopwatch());
+        if let Some(before) = live.requests.replace(shared) {
             before.put(Request::Over);
         }
         self.set_liveness(liveness);
-        let requests = PingRequests {
-            shared,
-            seat: Seat::default(),
-        };
         (self, requests)
     }
 
@@ -260,7 +161,7 @@ impl Live {
     /// No ping is needed any more.
     fn answered(&self) {
         if let Some(requests) = &self.requests {
-            *lock(&requests.request) = Request::Nothing;
+            requests.answered();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod live;
 mod read;
+mod requests;
 mod write;
 
 use alloc::boxed::Box;
@@ -23,7 +24,7 @@ use crate::policy::{Cause, Policy, Stratified};
 use crate::verdict::{Verdict, judged};
 
 use live::Live;
-pub use live::PingRequests;
+pub use requests::PingRequests;
 
 /// An [`AsyncRead`] and [`AsyncWrite`] that stays while connections come and
 /// go; made by [`Redial::into_io`].

@@ -1,7 +1,6 @@
 //! How a session watches whether its connection lives.
 
 use alloc::boxed::Box;
-use core::marker::PhantomData;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -11,6 +10,7 @@ use futures_core::stream::TryStream;
 use futures_sink::Sink;
 
 use super::event::SessionEvent;
+use super::ping::{Ping, Pings};
 use super::{Item, MOST_EVENTS, Session};
 use crate::control::Ending;
 use crate::driver::{Connect, MaybeSend};
@@ -59,97 +59,6 @@ impl<C: Connect<Connection: TryStream>> Live<C> {
 /// A closure that says whether an item counts.
 trait Hears<T>: FnMut(&T) -> bool + MaybeSend {}
 impl<T, F: FnMut(&T) -> bool + MaybeSend> Hears<T> for F {}
-
-/// Sends pings on a connection `N`, whatever its items are.
-trait Pings<N, E>: MaybeSend {
-    /// Forgets the ping of the connection before.
-    fn forget(&mut self);
-    /// A ping is due.
-    fn ask(&mut self);
-    /// Whether a ping is due that has not begun.
-    fn is_due(&self) -> bool;
-    /// Goes on with the ping, if there is one. It begins only if the place for the
-    /// next item is `free`. Ready with true if it was blocked before.
-    fn poll(
-        &mut self,
-        connection: &mut N,
-        cx: &mut Context<'_>,
-        free: bool,
-    ) -> Poll<Result<bool, E>>;
-    /// Flushes what the connection itself wants to send: the answer to a ping of the
-    /// server's, for example.
-    fn flush(&mut self, connection: &mut N, cx: &mut Context<'_>) -> Result<(), E>;
-}
-
-struct Ping<F, T> {
-    make: F,
-    step: Step,
-    is_blocked: bool,
-    item: PhantomData<fn() -> T>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Nothing,
-    Due,
-    Sent,
-}
-
-impl<N, E, F, T> Pings<N, E> for Ping<F, T>
-where
-    N: Sink<T> + Unpin,
-    E: FromConnection<N::Error>,
-    F: FnMut() -> T + MaybeSend,
-{
-    fn forget(&mut self) {
-        (self.step, self.is_blocked) = (Step::Nothing, false);
-    }
-
-    fn ask(&mut self) {
-        self.step = Step::Due;
-    }
-
-    fn is_due(&self) -> bool {
-        self.step == Step::Due
-    }
-
-    fn poll(
-        &mut self,
-        connection: &mut N,
-        cx: &mut Context<'_>,
-        free: bool,
-    ) -> Poll<Result<bool, E>> {
-        let mut connection = Pin::new(connection);
-        loop {
-            let polled = match self.step {
-                Step::Nothing => return Poll::Ready(Ok(mem::take(&mut self.is_blocked))),
-                Step::Due if !free => return Poll::Pending,
-                Step::Due => connection.as_mut().poll_ready(cx),
-                Step::Sent => connection.as_mut().poll_flush(cx),
-            };
-            match polled {
-                Poll::Pending => {
-                    self.is_blocked = true;
-                    return Poll::Pending;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                Poll::Ready(Ok(())) if self.step == Step::Due => {
-                    let ping = (self.make)();
-                    connection.as_mut().start_send(ping)?;
-                    self.step = Step::Sent;
-                }
-                Poll::Ready(Ok(())) => self.step = Step::Nothing,
-            }
-        }
-    }
-
-    fn flush(&mut self, connection: &mut N, cx: &mut Context<'_>) -> Result<(), E> {
-        match Pin::new(connection).poll_flush(cx) {
-            Poll::Ready(flushed) => Ok(flushed?),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
 
 impl<C, P, K> Session<C, P, K>
 where
@@ -228,13 +137,7 @@ where
         C::Connection: Sink<T>,
         C::Error: FromConnection<<C::Connection as Sink<T>>::Error>,
     {
-        let pings = Ping {
-            make: ping,
-            step: Step::Nothing,
-            is_blocked: false,
-            item: PhantomData,
-        };
-        self.live().pings = Some(Box::new(pings));
+        self.live().pings = Some(Box::new(Ping::new(ping)));
         self.set_liveness(liveness);
         self
     }

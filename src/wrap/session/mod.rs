@@ -4,7 +4,9 @@ mod error;
 mod event;
 mod keep;
 mod live;
+mod old;
 mod overlap;
+mod ping;
 mod sink;
 mod stream;
 
@@ -29,7 +31,8 @@ pub use error::SendError;
 pub use event::SessionEvent;
 pub use keep::{Keep, KeepNothing, KeepUnsent};
 use live::Live;
-use overlap::{Finish, Overlap};
+use old::Finish;
+use overlap::Overlap;
 
 /// A stream and a sink that stay while connections come and go; made by
 /// [`Redial::into_session`].

@@ -11,7 +11,7 @@ use super::error::{SendError, Unsent};
 use super::event::SessionEvent;
 use super::keep::Keep;
 use super::live::MOST_DRAINED;
-use super::overlap::finish;
+use super::old::finish;
 use super::{End, MOST_EVENTS, Session};
 use crate::control::Ending;
 use crate::driver::Connect;
