@@ -261,7 +261,7 @@ impl TokenBucket {
     /// Clients that share a limit take this bucket as their
     /// [budget](crate::Redial::budget) instead.
     pub const fn as_policy(&self) -> BucketPolicy {
-        BucketPolicy::new(self.burst, self.period)
+        BucketPolicy::new(self.period, self.tolerance)
     }
 
     /// One token is earned in each.

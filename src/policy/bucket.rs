@@ -1,5 +1,6 @@
 //! The rate of a token bucket as a policy.
 
+use core::fmt;
 use core::time::Duration;
 
 use super::{Failed, Policy};
@@ -18,10 +19,12 @@ use crate::rng::Rng;
 /// The rate holds for each client: a thousand clients make attempts at a thousand
 /// times the rate. To limit many connections together, share the bucket as their
 /// [budget](crate::Redial::budget).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BucketPolicy {
-    burst: u32,
-    period: Duration,
+    /// In nanoseconds, as below.
+    period: u64,
+    /// How far ahead of now an account may be and still leave one token.
+    tolerance: u64,
 }
 
 /// The state of a [`BucketPolicy`].
@@ -32,12 +35,9 @@ pub struct BucketState {
 }
 
 impl BucketPolicy {
-    /// The bucket has checked that neither number is 0.
-    pub(crate) const fn new(burst: u32, period: u64) -> Self {
-        Self {
-            burst,
-            period: Duration::from_nanos(period),
-        }
+    /// The bucket has checked both.
+    pub(crate) const fn new(period: u64, tolerance: u64) -> Self {
+        Self { period, tolerance }
     }
 }
 
@@ -55,10 +55,9 @@ impl Policy for BucketPolicy {
         rng: &mut Rng,
         failed: &Failed,
     ) -> Option<Duration> {
-        let period = nanos(self.period);
+        let Self { period, tolerance } = *self;
         let elapsed = nanos(failed.elapsed);
         // The latest `full_at` that leaves a token now.
-        let tolerance = period.saturating_mul(self.burst as u64 - 1);
         let latest = elapsed.saturating_add(tolerance).min(u64::MAX - 1);
         // Each attempt costs a period, also an attempt that this account did not see.
         // But if waits were cut short (retry now), the next wait is for one token, not
@@ -71,5 +70,30 @@ impl Policy for BucketPolicy {
         account.full_at = full_at.max(elapsed).saturating_add(period);
         let spread = 1 + rng.below(period);
         Some(Duration::from_nanos(token.saturating_add(spread)))
+    }
+}
+
+impl fmt::Debug for BucketPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BucketPolicy")
+            .field("burst", &(self.tolerance / self.period + 1))
+            .field("period", &Duration::from_nanos(self.period))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    #[test]
+    fn debug_shows_the_bucket() {
+        for burst in [1, 3, u32::MAX] {
+            let bucket = crate::TokenBucket::new(burst, Duration::from_secs(2));
+            assert_eq!(
+                alloc::format!("{:?}", bucket.as_policy()),
+                alloc::format!("BucketPolicy {{ burst: {burst}, period: 2s }}")
+            );
+        }
     }
 }
