@@ -4,7 +4,7 @@
 //! leaps only when no socket is ready.
 #![cfg(all(feature = "tokio", not(target_family = "wasm")))]
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -294,13 +294,24 @@ async fn a_target_that_makes_no_sense_stops_a_client_with_the_remedy() {
         ),
         (
             "host:99999",
-            "cannot connect to \"host:99999\": its port is not a number from 0 to 65535; write it \
+            "cannot connect to \"host:99999\": its port is not a number from 1 to 65535; write it \
              as \"host:port\"",
         ),
         (
             "",
             "cannot connect to \"\": it has no host; write it as \"host:port\", such as \
              \"chat.example:6667\"",
+        ),
+        (
+            "127.0.0.1:0",
+            "cannot connect to \"127.0.0.1:0\": no server listens on port 0; write the port that \
+             yours listens on",
+        ),
+        // Without a look-up.
+        (
+            "redial.invalid:0",
+            "cannot connect to \"redial.invalid:0\": no server listens on port 0; write the port \
+             that yours listens on",
         ),
     ] {
         let error = tcp::connect(target).await.unwrap_err();
@@ -314,6 +325,17 @@ async fn a_target_that_makes_no_sense_stops_a_client_with_the_remedy() {
     }
     let empty = tcp::connect(Vec::new()).await.unwrap_err();
     assert_eq!(Verdict::from(&empty), Verdict::Stop);
+}
+
+#[tokio::test]
+async fn a_resolver_may_know_the_port_of_a_name_without_one() {
+    let (_listener, address) = listener().await;
+    let dial = tcp::connect("chat.example:0").resolve_with(move |_, _| ready(Ok([address])));
+    assert_eq!(dial.await.unwrap().peer_addr().unwrap(), address);
+    // One that cannot be connected to is tried beside the others.
+    let list = [([127, 0, 0, 1], 0).into(), address];
+    let stream = tcp::connect(list).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), address);
 }
 
 /// `.invalid` never exists (RFC 6761). Without a network, the look-up fails.

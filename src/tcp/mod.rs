@@ -15,18 +15,16 @@
 //! # Ok(()) }
 //! ```
 //!
-//! If more than TCP belongs to an attempt, such as a login, use a closure:
+//! If more than TCP belongs to an attempt, such as a login, add it by
+//! [`then`](crate::Connect::then):
 //!
 //! ```
 //! # use tokio::net::TcpStream;
 //! # async fn log_in(stream: TcpStream) -> std::io::Result<TcpStream> { Ok(stream) }
-//! use redial::{Redial, tcp};
+//! use redial::{Connect, Redial, tcp};
 //!
 //! let dial = tcp::connect("chat.example:6667").nodelay(true);
-//! let redial = Redial::new(move || {
-//!     let tcp = dial.dial();
-//!     async move { log_in(tcp.await?).await }
-//! });
+//! let redial = Redial::new(dial.then(log_in));
 //! ```
 //!
 //! Without a driver, `tcp::connect("chat.example:6667").await` dials once.
@@ -386,6 +384,10 @@ impl Dial {
         let known = self.memory.address();
         let addresses = match &*self.target.0 {
             Place::Nonsense { remedy, .. } => return Err(failed(Failure::Nonsense(remedy))),
+            // A resolver of the program's own may know the port.
+            Place::Name { port: 0, .. } if matches!(self.resolver, Resolver::System) => {
+                return Err(failed(Failure::Nonsense(target::PORT_ZERO)));
+            }
             Place::Addresses(addresses) => order::arrange(addresses.iter().copied(), known),
             Place::Name { host, port } => {
                 let limit = limit.min(lookup::LIMIT);

@@ -19,7 +19,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddr
 /// | a slice, an array or a `Vec` of [`SocketAddr`] | these addresses, raced as those of a name |
 ///
 /// A text that makes no sense, such as `"chat.example"` without a port, is still a
-/// target. Each dial to it fails at once; see
+/// target, and so is port 0. Each dial to it fails at once; see
 /// [`DialError`](super::DialError).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target(pub(super) Arc<Place>);
@@ -32,18 +32,20 @@ pub(super) enum Place {
 }
 
 const NO_PORT: &str = "it has no port; write it as \"host:port\", such as \"chat.example:6667\"";
-const BAD_PORT: &str = "its port is not a number from 0 to 65535; write it as \"host:port\"";
+const BAD_PORT: &str = "its port is not a number from 1 to 65535; write it as \"host:port\"";
 const NO_HOST: &str = "it has no host; write it as \"host:port\", such as \"chat.example:6667\"";
 const BAD_HOST: &str = "its host is no name; write \"host:port\" alone, without a scheme, a path, \
                         a user or spaces";
 const NO_BRACKETS: &str =
     "an IPv6 address needs brackets; write it as \"[address]:port\", such as \"[::1]:6667\"";
 const NO_ADDRESSES: &str = "the list of addresses is empty; give it at least one";
+pub(super) const PORT_ZERO: &str =
+    "no server listens on port 0; write the port that yours listens on";
 
 impl Place {
     fn text(text: &str) -> Self {
         if let Ok(address) = text.parse() {
-            return Self::Addresses([address].into());
+            return Self::addresses([address].into());
         }
         let nonsense = |remedy| Self::Nonsense {
             text: text.to_owned(),
@@ -70,7 +72,7 @@ impl Place {
 
     fn host(host: &str, port: u16, text: &str) -> Self {
         if let Ok(ip) = host.parse::<IpAddr>() {
-            return Self::Addresses([(ip, port).into()].into());
+            return Self::addresses([(ip, port).into()].into());
         }
         let is_name =
             |byte: char| !byte.is_whitespace() && !byte.is_control() && !"/@:[]".contains(byte);
@@ -86,6 +88,20 @@ impl Place {
             remedy: if host.is_empty() { NO_HOST } else { BAD_HOST },
         }
     }
+
+    fn addresses(addresses: Vec<SocketAddr>) -> Self {
+        let remedy = if addresses.is_empty() {
+            NO_ADDRESSES
+        } else if addresses.iter().all(|address| address.port() == 0) {
+            PORT_ZERO
+        } else {
+            return Self::Addresses(addresses);
+        };
+        Self::Nonsense {
+            text: Self::Addresses(addresses).to_string(),
+            remedy,
+        }
+    }
 }
 
 /// Whether it is an IPv6 address, with a scope or without.
@@ -96,17 +112,23 @@ fn is_v6(host: &str) -> bool {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Place::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Name { host, port } => write!(f, "{host}:{port}"),
-            Place::Addresses(addresses) => {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Addresses(addresses) => {
                 for (number, address) in addresses.iter().enumerate() {
                     let separator = if number == 0 { "" } else { ", " };
                     write!(f, "{separator}{address}")?;
                 }
                 Ok(())
             }
-            Place::Nonsense { text, .. } => f.write_str(text),
+            Self::Nonsense { text, .. } => f.write_str(text),
         }
     }
 }
@@ -143,14 +165,7 @@ impl From<&[SocketAddr]> for Target {
 
 impl From<Vec<SocketAddr>> for Target {
     fn from(addresses: Vec<SocketAddr>) -> Self {
-        if addresses.is_empty() {
-            return Place::Nonsense {
-                text: String::new(),
-                remedy: NO_ADDRESSES,
-            }
-            .into();
-        }
-        Place::Addresses(addresses).into()
+        Place::addresses(addresses).into()
     }
 }
 
@@ -260,6 +275,8 @@ mod tests {
             ("http://host:80", BAD_HOST),
             ("a host:80", BAD_HOST),
             ("a:b:80", BAD_HOST),
+            ("127.0.0.1:0", PORT_ZERO),
+            ("[::1]:0", PORT_ZERO),
         ] {
             match &*Target::from(text).0 {
                 Place::Nonsense { remedy, .. } => assert_eq!(*remedy, expected, "{text}"),
