@@ -53,14 +53,12 @@
 //!
 //! ```no_run
 //! use redial::{Redial, tcp};
-//! use std::time::Duration;
 //! use tokio::io::{AsyncBufReadExt, BufReader};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), redial::Error<std::io::Error>> {
 //! let mut redial = Redial::new(tcp::connect("news.example:1119"))
-//!     .attempt_timeout(Duration::from_secs(20))
-//!     .observe(|event| eprintln!("{event:?}"));
+//!     .observe(|event| eprintln!("{event}"));
 //! loop {
 //!     let mut lines = BufReader::new(redial.ready().await?).lines();
 //!     while let Ok(Some(line)) = lines.next_line().await {

@@ -1,10 +1,12 @@
 //! The events that observers get.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::advice::Actor;
 use crate::bucket::Source;
 use crate::liveness::Silent;
+use crate::nanos::readable;
 use crate::outage::Reason;
 use crate::verdict::Verdict;
 
@@ -13,6 +15,9 @@ use crate::verdict::Verdict;
 ///
 /// Attempts are counted from 1 in each outage. An attempt at several
 /// [`Endpoints`](crate::Endpoints) is one round over them.
+///
+/// Printed by `{event}` it is a line for people, in words that later versions may change:
+/// `attempt 2 failed: connection reset`. It has no sources of the error.
 ///
 /// The enum and its variants are `#[non_exhaustive]`, because later versions
 /// will add events and details.
@@ -167,4 +172,155 @@ pub enum Event<'a, E> {
     /// A handle, a wrapper or the driver's own caller has closed the driver. There will
     /// be no connection and no event any more.
     Closed,
+}
+
+impl<E: fmt::Display> fmt::Display for Event<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting { attempt } => write!(f, "attempt {attempt} begins"),
+            Self::Trying { attempt, server } => {
+                write!(f, "attempt {attempt} tries server {server}")
+            }
+            Self::ServerFailed { server, error, .. } => {
+                write!(f, "server {server} failed: {}", OrNoAnswer(*error))
+            }
+            Self::ServerConnected { server, .. } => write!(f, "server {server} is connected"),
+            Self::Established { attempt } => write!(f, "attempt {attempt} has reached the server"),
+            Self::Connected { elapsed, .. } if elapsed.is_zero() => f.write_str("connected"),
+            Self::Connected { attempt, elapsed } => {
+                let elapsed = readable(*elapsed);
+                write!(f, "connected again after {elapsed:?}, by attempt {attempt}")
+            }
+            Self::Failed { attempt, error, .. } => {
+                write!(f, "attempt {attempt} failed: {}", OrNoAnswer(*error))
+            }
+            Self::Lost {
+                error: Some(error), ..
+            } => write!(f, "connection lost: {error}"),
+            Self::Lost {
+                silent: Some(silent),
+                ..
+            } => write!(f, "connection lost: {silent}"),
+            Self::Lost { .. } => f.write_str("connection lost"),
+            Self::RenewalDue { attempt } => write!(f, "renewal: attempt {attempt} begins"),
+            Self::Renewed { attempt } => write!(f, "renewed by attempt {attempt}"),
+            Self::RenewalFailed { attempt, error, .. } => {
+                let error = OrNoAnswer(*error);
+                write!(f, "renewal: attempt {attempt} failed: {error}")
+            }
+            Self::HintCut { asked, cap } => {
+                write!(
+                    f,
+                    "the server asked for a wait of {asked:?}, cut to {cap:?}"
+                )
+            }
+            Self::Suspended => f.write_str("suspended"),
+            Self::Waiting { attempt, wait, .. } => {
+                write!(f, "attempt {attempt} follows in {:?}", readable(*wait))
+            }
+            Self::GaveUp {
+                reason,
+                actor: Some(actor),
+            } => write!(f, "gave up: {reason}; {actor} must act"),
+            Self::GaveUp { reason, .. } => write!(f, "gave up: {reason}"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// Why an attempt has failed.
+struct OrNoAnswer<'a, E>(Option<&'a E>);
+
+impl<E: fmt::Display> fmt::Display for OrNoAnswer<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(error) => error.fmt(f),
+            None => f.write_str("no answer in time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn an_event_is_a_line_for_people() {
+        let secs = Duration::from_secs;
+        let (attempt, server, actor) = (2, 0, None);
+        let verdict = Verdict::default();
+        let error = Some(&"reset by peer");
+        let lost = |error, silent| Event::Lost {
+            error,
+            verdict,
+            silent,
+            actor,
+            attempts: 0,
+        };
+        let failed = |error| Event::Failed {
+            attempt,
+            error,
+            verdict,
+            actor,
+        };
+        let connected = |elapsed| Event::Connected { attempt, elapsed };
+        for (event, line) in [
+            (Event::Connecting { attempt }, "attempt 2 begins"),
+            (failed(error), "attempt 2 failed: reset by peer"),
+            (failed(None), "attempt 2 failed: no answer in time"),
+            (
+                Event::ServerFailed {
+                    attempt,
+                    server,
+                    error,
+                    verdict,
+                    actor,
+                },
+                "server 0 failed: reset by peer",
+            ),
+            (connected(Duration::ZERO), "connected"),
+            (
+                connected(Duration::from_micros(4_200_900)),
+                "connected again after 4.2s, by attempt 2",
+            ),
+            (lost(error, None), "connection lost: reset by peer"),
+            (
+                lost(None, Some(Silent::new(secs(40)))),
+                "connection lost: silent for 40s",
+            ),
+            (lost(None, None), "connection lost"),
+            (
+                Event::Waiting {
+                    attempt,
+                    wait: Duration::from_micros(1_234_567),
+                    source: None,
+                },
+                "attempt 2 follows in 1.234s",
+            ),
+            (
+                Event::HintCut {
+                    asked: secs(7200),
+                    cap: secs(3600),
+                },
+                "the server asked for a wait of 7200s, cut to 3600s",
+            ),
+            (
+                Event::GaveUp {
+                    reason: Reason::Stopped,
+                    actor,
+                },
+                "gave up: trying again cannot help",
+            ),
+            (
+                Event::GaveUp {
+                    reason: Reason::Stopped,
+                    actor: Some(Actor::Here),
+                },
+                "gave up: trying again cannot help; this side must act",
+            ),
+        ] {
+            assert_eq!(event.to_string(), line);
+        }
+    }
 }
