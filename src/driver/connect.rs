@@ -51,20 +51,19 @@ use crate::outage::AttemptPhase;
 /// to the next. [`Endpoints`](crate::Endpoints) makes a connector of several servers.
 ///
 /// The future that a closure returns must own what it uses, so an
-/// `async move || …` with captures does not compile. Clone what each attempt needs:
+/// `async move |tcp| …` with captures does not compile. Clone what each attempt needs:
 ///
 /// ```
 /// # use tokio::net::TcpStream;
 /// # async fn log_in(tcp: TcpStream, _: &str) -> std::io::Result<TcpStream> { Ok(tcp) }
-/// use redial::{Redial, tcp};
+/// use redial::{Connect, Redial, tcp};
 /// use std::sync::Arc;
 ///
 /// let token: Arc<str> = "secret".into();
-/// let dial = tcp::connect("chat.example:6667");
-/// let redial = Redial::new(move || {
-///     let (tcp, token) = (dial.dial(), token.clone());
-///     async move { log_in(tcp.await?, &token).await }
-/// });
+/// let redial = Redial::new(tcp::connect("chat.example:6667").then(move |tcp| {
+///     let token = token.clone();
+///     async move { log_in(tcp, &token).await }
+/// }));
 /// ```
 ///
 /// If an attempt changes state across an await, share the state. There is one

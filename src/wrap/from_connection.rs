@@ -9,7 +9,7 @@
 /// for the compiler's message. To get it, implement `From<E>`:
 ///
 /// ```
-/// use redial::Redial;
+/// use redial::{Connect, Redial, tcp};
 /// use std::io;
 /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 ///
@@ -32,10 +32,10 @@
 ///     }
 /// }
 ///
-/// let chat = Redial::new(|| async {
-///     let stream = redial::tcp::connect("chat.example:6667").await?;
+/// let dial = tcp::connect("chat.example:6667");
+/// let chat = Redial::new(dial.then(async |stream| {
 ///     Ok::<_, ChatError>(Framed::new(stream, LinesCodec::new()))
-/// })
+/// }))
 /// .into_session();
 /// ```
 #[diagnostic::on_unimplemented(

@@ -20,25 +20,24 @@ use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 /// [`Session::monitor`](crate::Session::monitor). One monitor serves one wrapper.
 ///
 /// ```
-/// use redial::{Liveness, Monitor, Redial, tcp};
+/// use redial::{Connect, Liveness, Monitor, Redial, tcp};
 /// use std::time::Duration;
 /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 ///
 /// let monitor = Monitor::new();
-/// let dial = tcp::connect("chat.example:6667");
-/// let chat = Redial::new({
+/// let chat = Redial::new(tcp::connect("chat.example:6667").then({
 ///     let monitor = monitor.clone();
-///     move || {
-///         let (tcp, monitor) = (dial.dial(), monitor.clone());
+///     move |tcp| {
+///         let monitor = monitor.clone();
 ///         async move {
 ///             // A long line on a slow link counts from its first byte on.
-///             let lines = Framed::new(monitor.watch(tcp.await?), LinesCodec::new());
+///             let lines = Framed::new(monitor.watch(tcp), LinesCodec::new());
 ///             // … log in, and the server says that it closes after 20 s of silence:
 ///             monitor.set(Liveness::new().idle(Duration::from_secs(10)));
 ///             Ok::<_, LinesCodecError>(lines)
 ///         }
 ///     }
-/// })
+/// }))
 /// .into_session()
 /// .keep_alive(Liveness::new(), || "PING".to_string())
 /// .monitor(&monitor);

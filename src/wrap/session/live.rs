@@ -77,13 +77,13 @@ where
     /// ```
     /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
     /// use futures::StreamExt;
-    /// use redial::{Liveness, Redial, SessionEvent};
+    /// use redial::{Connect, Liveness, Redial, SessionEvent, tcp};
     /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
     ///
-    /// let mut chat = Redial::new(|| async {
-    ///     let stream = redial::tcp::connect("chat.example:6667").await?;
+    /// let dial = tcp::connect("chat.example:6667");
+    /// let mut chat = Redial::new(dial.then(async |stream| {
     ///     Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
-    /// })
+    /// }))
     /// .into_session()
     /// .keep_alive(Liveness::new(), || "PING".to_string());
     /// while let Some(event) = chat.next().await {

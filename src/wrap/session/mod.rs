@@ -44,13 +44,13 @@ use overlap::Overlap;
 /// ```
 /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
 /// use futures::{SinkExt, StreamExt};
-/// use redial::{Redial, SessionEvent};
+/// use redial::{Connect, Redial, SessionEvent, tcp};
 /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 ///
-/// let mut chat = Redial::new(|| async {
-///     let stream = redial::tcp::connect("chat.example:6667").await?;
+/// let dial = tcp::connect("chat.example:6667");
+/// let mut chat = Redial::new(dial.then(async |stream| {
 ///     Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
-/// })
+/// }))
 /// .into_session();
 /// while let Some(event) = chat.next().await {
 ///     match event? {
@@ -255,14 +255,13 @@ where
     /// ```
     /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
     /// use futures::{SinkExt, StreamExt};
-    /// use redial::{Redial, SessionEvent, tcp};
+    /// use redial::{Connect, Redial, SessionEvent, tcp};
     /// use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
     ///
     /// let dial = tcp::connect("chat.example:6667");
-    /// let mut chat = Redial::new(move || {
-    ///     let stream = dial.dial();
-    ///     async move { Ok::<_, LinesCodecError>(Framed::new(stream.await?, LinesCodec::new())) }
-    /// })
+    /// let mut chat = Redial::new(dial.then(async |stream| {
+    ///     Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
+    /// }))
     /// .into_session()
     /// .keep_unsent::<String>();
     /// while let Some(event) = chat.next().await {
