@@ -177,8 +177,9 @@ impl Why {
     /// The text of the last error. A timeout has a text, too.
     ///
     /// `None` if there was no error, or if its type is not one of those that the
-    /// driver can print: `io::Error`, `Box<dyn Error>`, `String` and `&str`. For
-    /// others, tell the driver [how](crate::Redial::describe).
+    /// driver can print: `io::Error`, `Box<dyn Error>`, `String`, `&str`, and with the
+    /// feature `codec` the errors of tokio-util's codecs. For others, tell the driver
+    /// [how](crate::Redial::describe).
     pub fn error(&self) -> Option<&str> {
         self.0.as_ref()?.error.as_deref()
     }

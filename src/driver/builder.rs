@@ -179,7 +179,8 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// status.
     ///
     /// By default the driver prints `io::Error`, `Box<dyn Error>`, `String` and
-    /// `&str`, and no other type. An error whose text does not repeat that of its
+    /// `&str`, with the feature `codec` also the errors of tokio-util's codecs, and no
+    /// other type. An error whose text does not repeat that of its
     /// source needs both:
     ///
     /// ```

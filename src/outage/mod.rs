@@ -205,7 +205,8 @@ impl<P: Policy> Outage<P> {
         self
     }
 
-    /// An attempt begins. Returns its timeout.
+    /// An attempt begins. Returns its timeout. An attempt that takes longer is to be ended,
+    /// and is `Retry(Stalled)`.
     ///
     /// If this is the very first attempt and it fails, the outage counts from its
     /// beginning.
@@ -242,6 +243,10 @@ impl<P: Policy> Outage<P> {
 
     /// The dial of the attempt has succeeded: the server knows of the client. Returns
     /// how long the rest of the attempt may take.
+    ///
+    /// If it takes longer, it is `Retry(Stalled)`, and the next attempt gets more time. Say
+    /// so yourself: on Unix, std's error of `set_read_timeout` is a `WouldBlock`, which
+    /// `Verdict::from` takes for `Retry(Busy)`.
     ///
     /// If no attempt has begun, one begins with it.
     pub fn established(&mut self, now: Duration) -> Duration {

@@ -10,7 +10,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AttemptPhase {
-    /// The connector does not tell.
+    /// The connector does not tell, or the attempt begins and was not polled yet.
     #[default]
     Unknown,
     /// The transport is not established yet. "Connecting", for people.

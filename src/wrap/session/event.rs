@@ -14,11 +14,11 @@ use crate::verdict::Verdict;
 /// [`SessionEvent::down`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent<T, E> {
-    /// There is a new connection. All items until the next `Up` or `Down` come from it, but
-    /// see [`is_late`](super::Session::is_late). If no `Down` came before, it was
-    /// [renewed](super::Session#renewal).
+    /// There is a new connection. If no `Down` came before, it takes the place of one that
+    /// was [renewed](super::Session#renewal).
     Up,
-    /// An item of the present connection.
+    /// An item of the present connection; or of the one before it, if that was
+    /// [renewed](super::Session#renewal) and [`is_late`](super::Session::is_late) says so.
     Item(T),
     /// The connection is lost. Items that were sent on it and not flushed may be
     /// lost; the [sink](super::Session#sending) reports how many.
