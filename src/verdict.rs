@@ -336,18 +336,32 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(any(
+        windows,
+        target_vendor = "apple",
+        target_os = "linux",
+        target_os = "android"
+    ))]
     #[test]
-    fn no_error_of_the_network_stops_a_client() {
-        const EAGAIN: i32 = 11;
-        const EBUSY: i32 = 16;
-        const EDQUOT: i32 = 122;
-        for code in 1..200 {
+    fn no_error_of_the_system_stops_a_client() {
+        // A socket without room now; and errors of files.
+        let busy: &[i32] = if cfg!(windows) {
+            // WSAEWOULDBLOCK; WSAEDQUOT, ERROR_BUSY, ERROR_DISK_QUOTA_EXCEEDED.
+            &[10_035, 10_069, 170, 1295]
+        } else if cfg!(target_vendor = "apple") {
+            // EAGAIN; EBUSY, EDQUOT.
+            &[35, 16, 69]
+        } else {
+            // The same. A Unix socket whose backlog is full gives EAGAIN.
+            &[11, 16, 122]
+        };
+        // Those of sockets and look-ups begin at 10 000 on Windows.
+        for code in (1..2000).chain(10_000..11_100) {
             let error = io::Error::from_raw_os_error(code);
-            let cause = match code {
-                // A Unix socket whose backlog is full; and those of files.
-                EAGAIN | EBUSY | EDQUOT => Cause::Busy,
-                _ => Cause::Down,
+            let cause = if busy.contains(&code) {
+                Cause::Busy
+            } else {
+                Cause::Down
             };
             assert_eq!(Verdict::from(&error), Verdict::Retry(cause), "{error}");
         }

@@ -237,12 +237,13 @@ pub(super) fn says_no_address(error: &io::Error) -> bool {
 
     /// `EAI_NONAME` and `EAI_NODATA`, in the words of each C library.
     const TEXTS: [&str; 6] = [
-        "Name or service not known",                    // glibc
-        "No address associated with hostname",          // glibc, Android, the BSDs
-        "Name does not resolve",                        // musl
-        "Name has no usable address",                   // musl
-        "nodename nor servname provided, or not known", // macOS, FreeBSD
-        "no address associated with name",              // OpenBSD
+        "Name or service not known",           // glibc
+        "No address associated with hostname", // glibc, Android, the BSDs
+        "Name does not resolve",               // musl
+        "Name has no usable address",          // musl
+        // After "nodename" on macOS, and "hostname" on Android, FreeBSD and NetBSD.
+        "nor servname provided, or not known",
+        "no address associated with name", // OpenBSD
     ];
     /// `WSAHOST_NOT_FOUND` and `WSANO_DATA`.
     const CODES: [i32; 2] = [11001, 11004];
