@@ -79,15 +79,7 @@ struct Schedule {
     closes: bool,
 }
 
-fn schedule() -> impl Strategy<Value = Schedule> {
-    let driver = prop_oneof![
-        Just(Driver::Ready),
-        Just(Driver::Connect),
-        Just(Driver::Run),
-        Just(Driver::Session),
-        Just(Driver::Io),
-        Just(Driver::Shared),
-    ];
+fn schedule(driver: Driver) -> impl Strategy<Value = Schedule> {
     let press = prop_oneof![
         4 => Just(Press::RetryNow),
         1 => Just(Press::Pause),
@@ -103,12 +95,11 @@ fn schedule() -> impl Strategy<Value = Schedule> {
     let gap = prop_oneof![3 => Just(0), 2 => 0..50_u64, 3 => 0..2500_u64, 1 => Just(1000_u64)];
     let time = prop_oneof![2 => Just(0), 2 => 0..3000_u64, 1 => Just(1000_u64)];
     (
-        driver,
         prop::collection::vec((gap, press), 0..40),
         prop::collection::vec((time, any::<bool>()), 1..8),
         any::<bool>(),
     )
-        .prop_map(|(driver, presses, attempts, closes)| Schedule {
+        .prop_map(move |(presses, attempts, closes)| Schedule {
             driver,
             presses,
             attempts,
@@ -274,14 +265,29 @@ async fn run(schedule: &Schedule) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_500))]
-    #[test]
-    fn no_presses_make_two_attempts_or_two_connections_at_once_or_one_that_is_held(
-        schedules in prop::collection::vec(schedule(), 4)
-    ) {
-        for schedule in &schedules {
-            paused_runtime().block_on(run(schedule));
+/// No presses make two attempts or two connections at once, or one that is held. Each
+/// driver has a test of its own, so that they run at the same time.
+macro_rules! no_presses_break {
+    ($($test:ident: $driver:ident,)+) => {
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(417))]
+            $(
+                #[test]
+                fn $test(schedules in prop::collection::vec(schedule(Driver::$driver), 4)) {
+                    for schedule in &schedules {
+                        paused_runtime().block_on(run(schedule));
+                    }
+                }
+            )+
         }
-    }
+    };
+}
+
+no_presses_break! {
+    no_presses_break_ready: Ready,
+    no_presses_break_connect: Connect,
+    no_presses_break_run: Run,
+    no_presses_break_a_session: Session,
+    no_presses_break_io: Io,
+    no_presses_break_shared: Shared,
 }
