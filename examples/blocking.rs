@@ -4,12 +4,16 @@
 //! cargo run --no-default-features --features std --example blocking
 //! ```
 
+mod show;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use redial::{Next, Outage, Stratified, Verdict};
+
+use show::show;
 
 fn main() -> io::Result<()> {
     let server = serve()?;
@@ -20,17 +24,17 @@ fn main() -> io::Result<()> {
         let next = match TcpStream::connect_timeout(&server, timeout) {
             Ok(stream) => {
                 outage.connected(start.elapsed());
-                println!("{:5.2} s  online", start.elapsed().as_secs_f64());
+                show!("{:5.2} s  online", start.elapsed().as_secs_f64());
                 match session(stream) {
                     Ok(()) => return Ok(()),
                     Err(error) => {
-                        println!("{:5.2} s  lost: {error}", start.elapsed().as_secs_f64());
+                        show!("{:5.2} s  lost: {error}", start.elapsed().as_secs_f64());
                         outage.lost(start.elapsed())
                     }
                 }
             }
             Err(error) => {
-                println!("{:5.2} s  {error}", start.elapsed().as_secs_f64());
+                show!("{:5.2} s  {error}", start.elapsed().as_secs_f64());
                 outage.failed(start.elapsed(), Verdict::from(&error))
             }
         };
@@ -45,7 +49,7 @@ fn main() -> io::Result<()> {
 fn session(stream: TcpStream) -> io::Result<()> {
     for line in BufReader::new(stream).lines() {
         let line = line?;
-        println!("         {line}");
+        show!("         {line}");
         if line == "goodbye" {
             return Ok(());
         }

@@ -7,6 +7,8 @@
 //!
 //! Lines that you type are said in the room, too.
 
+mod show;
+
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -20,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+use show::show;
 
 /// How many lines Ann says.
 const LINES: u64 = 40;
@@ -91,7 +95,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     tokio::spawn(server(other, room.clone(), no_notice));
 
     let start = Instant::now();
-    let say = move |what: &str| println!("{:5.2} s  {what}", start.elapsed().as_secs_f64());
+    let say = move |what: &str| show!("{:5.2} s  {what}", start.elapsed().as_secs_f64());
     let mut server = first_address;
     let mut session = Redial::new(with_info(move |info: AttemptInfo<'_, LinesCodecError>| {
         // The attempt of the renewal is told where to go.
@@ -176,7 +180,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             }
         }
     }
-    println!(
+    show!(
         "the longest pause was {} ms, and {losses} lines or connections were lost",
         longest.as_millis()
     );

@@ -5,8 +5,11 @@
 //! cargo run --example failover
 //! ```
 
+mod show;
+
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -14,6 +17,8 @@ use redial::{Connect, Endpoints, Event, Redial, SessionEvent, tcp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+use show::show;
 
 /// How often a server is killed.
 const KILLS: usize = 4;
@@ -38,8 +43,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             // first wait is a second at most.
             .stable_after(Duration::from_millis(500))
             .observe(move |event| match event {
-                Event::Trying { server, .. } => println!("  trying {}", names[*server]),
-                Event::ServerFailed { server, .. } => println!("  {} is down", names[*server]),
+                Event::Trying { server, .. } => show!("  trying {}", names[*server]),
+                Event::ServerFailed { server, .. } => show!("  {} is down", names[*server]),
                 _ => {}
             })
             .into_session();
@@ -49,12 +54,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut kills = 0;
     while let Some(event) = session.next().await {
         match event? {
-            SessionEvent::Up if kills == 0 => println!("online"),
-            SessionEvent::Up => println!("online after {:?}", killed.elapsed()),
-            SessionEvent::Down { .. } => println!("offline"),
+            SessionEvent::Up if kills == 0 => show!("online"),
+            SessionEvent::Up => show!("online after {:?}", killed.elapsed()),
+            SessionEvent::Down { .. } => show!("offline"),
             SessionEvent::Item(line) => {
                 lines += 1;
-                println!("{line}");
+                show!("{line}");
                 if lines % 5 > 0 {
                     continue;
                 }
@@ -65,11 +70,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let used = line.rsplit(' ').next().and_then(|port| port.parse().ok());
                 for server in &mut servers {
                     if Some(server.port) == used {
-                        println!("killing {}", server.port);
+                        show!("killing {}", server.port);
                         server.process.kill()?;
                         server.process.wait()?;
                     } else if server.process.try_wait()?.is_some() {
-                        println!("starting {} again", server.port);
+                        show!("starting {} again", server.port);
                         *server = Server::start(server.port)?;
                         sleep(Duration::from_millis(200)).await;
                     }
@@ -79,7 +84,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    println!("heard {lines} lines, and {kills} servers were killed");
+    show!("heard {lines} lines, and {kills} servers were killed");
     Ok(())
 }
 
@@ -94,7 +99,8 @@ async fn log_in(stream: TcpStream) -> Result<Framed<TcpStream, LinesCodec>, Line
     }
 }
 
-/// A server in a process of its own, which ends with this one.
+/// A server in a process of its own. It ends with this one, also if this one is killed:
+/// its standard input ends then.
 struct Server {
     port: u16,
     process: Child,
@@ -104,6 +110,7 @@ impl Server {
     fn start(port: u16) -> io::Result<Self> {
         let process = Command::new(std::env::current_exe()?)
             .args(["serve", &port.to_string()])
+            .stdin(Stdio::piped())
             .spawn()?;
         Ok(Self { port, process })
     }
@@ -119,6 +126,10 @@ impl Drop for Server {
 /// What a server's process does: it greets each client, and then sends it a line each
 /// 200 ms.
 async fn serve_on(port: &str) -> io::Result<()> {
+    thread::spawn(|| {
+        let _ = io::stdin().read_line(&mut String::new());
+        std::process::exit(0);
+    });
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     loop {
         let (stream, _) = listener.accept().await?;

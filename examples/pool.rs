@@ -5,6 +5,8 @@
 //! cargo run --example pool
 //! ```
 
+mod show;
+
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use redial::{Redial, TokenBucket, tcp};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
+
+use show::show;
 
 const CONNECTIONS: usize = 20;
 
@@ -30,7 +34,7 @@ async fn main() -> io::Result<()> {
             let _ = stream.read_u8().await;
             redial.lost();
             redial.ready().await?;
-            println!(
+            show!(
                 "{:5.2} s  connection {number} is back",
                 start.elapsed().as_secs_f64()
             );
@@ -54,7 +58,7 @@ async fn server_that_dies_after(life: Duration) -> io::Result<std::net::SocketAd
             tokio::select! {
                 Ok((client, _)) = listener.accept() => clients.push(client),
                 () = &mut death, if !dead => {
-                    println!("{:5.2} s  the server drops all {}", life.as_secs_f64(), clients.len());
+                    show!("{:5.2} s  the server drops all {}", life.as_secs_f64(), clients.len());
                     clients.clear();
                     dead = true;
                 }

@@ -9,6 +9,8 @@
 //! The protocol has one line each way. A client says `LOGIN name` or `LOGIN name ticket`.
 //! The server says `WELCOME`, or `LATER ms ticket` and hangs up.
 
+mod show;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -23,6 +25,8 @@ use tokio::sync::{Barrier, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+use show::show;
 
 const CLIENTS: u32 = 400;
 /// Logins a second: of a server whose caches are warm, and after the crash.
@@ -199,7 +203,7 @@ async fn client(server: SocketAddr, name: u32, all_up: Arc<Barrier>, back: mpsc:
 async fn main() -> io::Result<()> {
     let counts = Arc::new(Counts::default());
     let (address, tasks) = Server::start(([127, 0, 0, 1], 0).into(), WARM, counts.clone()).await?;
-    println!("{CLIENTS} clients log in to a server that takes {WARM} a second.");
+    show!("{CLIENTS} clients log in to a server that takes {WARM} a second.");
     let all_up = Arc::new(Barrier::new(CLIENTS as usize + 1));
     let (back, mut are_back) = mpsc::channel(1);
     let mut clients = JoinSet::new();
@@ -208,7 +212,7 @@ async fn main() -> io::Result<()> {
     }
     all_up.wait().await;
 
-    println!("It crashes. A second later it is back, with cold caches: it takes {COLD} a second.");
+    show!("It crashes. A second later it is back, with cold caches: it takes {COLD} a second.");
     drop(tasks);
     sleep(Duration::from_secs(1)).await;
     let counts = Arc::new(Counts::default());
@@ -225,12 +229,12 @@ async fn main() -> io::Result<()> {
                 let sent = counts.sent_away.swap(0, Relaxed);
                 (online, sent_away) = (online + welcomed, sent_away + sent);
                 let (time, bar) = (start.elapsed().as_secs_f64(), "#".repeat(online as usize / 10));
-                println!("{time:5.1} s  {welcomed:3} logged in  {sent:3} sent away  {bar}");
+                show!("{time:5.1} s  {welcomed:3} logged in  {sent:3} sent away  {bar}");
             }
         }
     }
     sent_away += counts.sent_away.load(Relaxed);
-    println!(
+    show!(
         "All are back after {:.1} s. No server of that speed takes less than {:.1} s. \
          A client made {:.1} attempts.",
         start.elapsed().as_secs_f64(),

@@ -5,15 +5,19 @@
 //! cargo run --example supervised
 //! ```
 
+mod show;
+
 use std::io;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use redial::{Redial, SessionEvent, tcp};
+use redial::{Connect, Redial, SessionEvent, tcp};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+use show::show;
 
 /// The task. It ends when all senders are dropped.
 async fn supervise(
@@ -21,25 +25,24 @@ async fn supervise(
     mut to_send: mpsc::Receiver<String>,
     heard: mpsc::Sender<String>,
 ) {
-    let server = tcp::connect(server);
-    let mut session = Redial::new(async || {
-        let stream = server.dial().await?;
-        Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))
-    })
+    let mut session = Redial::new(
+        tcp::connect(server)
+            .then(async |stream| Ok::<_, LinesCodecError>(Framed::new(stream, LinesCodec::new()))),
+    )
     .into_session();
     loop {
         tokio::select! {
             event = session.next() => match event {
-                Some(Ok(SessionEvent::Up)) => println!("online"),
+                Some(Ok(SessionEvent::Up)) => show!("online"),
                 Some(Ok(SessionEvent::Item(line))) => drop(heard.send(line).await),
-                Some(Ok(SessionEvent::Down { error, .. })) => println!("offline: {error:?}"),
-                Some(Err(error)) => return println!("{error}"),
+                Some(Ok(SessionEvent::Down { .. })) => show!("offline"),
+                Some(Err(error)) => return show!("{error}"),
                 None => return,
             },
             line = to_send.recv() => match line {
                 Some(line) => {
                     if let Err(error) = session.send(line).await {
-                        println!("{error}");
+                        show!("{error}");
                     }
                 }
                 None => return,
@@ -60,10 +63,10 @@ async fn main() -> io::Result<()> {
         loop {
             drop(send.send(format!("line {number}")).await);
             if let Ok(line) = timeout(Duration::from_secs(2), hear.recv()).await {
-                println!("heard: {}", line.unwrap_or_default());
+                show!("heard: {}", line.unwrap_or_default());
                 break;
             }
-            println!("no answer to line {number}: asking again");
+            show!("no answer to line {number}: asking again");
         }
     }
     drop(send);
