@@ -31,6 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
         .with_writer(io::stderr)
+        // Its page goes on if nobody reads the log any more, such as after `head -1`.
+        .log_internal_errors(false)
         .init();
     let page = env::args().nth(1).unwrap_or("127.0.0.1:9464".into());
     let page: SocketAddr = page.parse()?;
