@@ -1,6 +1,6 @@
 //! Does a token bucket count right in every order of its threads' steps?
 //!
-//! RUSTFLAGS="--cfg loom" cargo test --release --test loom --no-default-features --features std
+//! RUSTFLAGS="--cfg loom" cargo test --package redial --target-dir target/loom --test loom
 #![cfg(loom)]
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

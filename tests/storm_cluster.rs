@@ -451,7 +451,7 @@ fn measure(cluster: Cluster, limit: Duration) -> [f64; 5] {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn a_cluster_that_loses_servers_takes_their_clients_as_one_server_would() {
     let five = Cluster::new(5);
     let rows = [
@@ -531,7 +531,7 @@ fn a_cluster_that_loses_servers_takes_their_clients_as_one_server_would() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn rounds_over_servers_that_were_all_lost_are_as_good_as_one_server() {
     // The other simulator has 1.61 for clients that do not know their phases. This storm
     // stands at the edge of a cliff: with 55 s instead of 60 s for N/C it is 1.53, and
@@ -554,7 +554,7 @@ fn rounds_over_servers_that_were_all_lost_are_as_good_as_one_server() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn silence_is_dear_to_clients_that_do_not_know_their_phases() {
     let storm = Storm::new(CLIENTS).cluster(Cluster::new(5).lost(4).silent(4));
     let reports = Sweep::new(&storm, &[secs(10)], &[FOR_GOOD]).run(&Stratified::default());
@@ -563,7 +563,7 @@ fn silence_is_dear_to_clients_that_do_not_know_their_phases() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn slots_of_several_servers_are_not_as_good_as_those_of_one() {
     // A slot binds the server that gave it, and not the others. So a client may hold one
     // at each server, and comes to one of them only.

@@ -111,7 +111,7 @@ impl Line {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn the_default_rules_end_every_storm_of_the_table() {
     let stale = |queue| Server::stale(secs(queue));
     let beyond = |queue, overflow| stale(queue).overflow(overflow);
@@ -188,7 +188,7 @@ fn the_default_rules_end_every_storm_of_the_table() {
 
 /// The known figures of the standard sweep.
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn a_short_queue_costs_patient_clients_a_little() {
     let storm = Storm::new(10_000)
         .seed(1_000)
@@ -201,7 +201,7 @@ fn a_short_queue_costs_patient_clients_a_little() {
 /// Phases do not help behind a balancer that accepts for a server without room: it looks
 /// like the server's queue.
 #[test]
-#[ignore = "seconds in a release build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn a_balancer_that_accepts_and_stays_silent_is_the_worst_place_for_phases() {
     for (queue, at_least) in [(1, 2.0), (10, 1.5)] {
         let server = Server::stale(secs(queue)).overflow(Overflow::Silent);
@@ -402,7 +402,7 @@ fn a_clock_that_drifts_costs_no_attempt_if_tickets_are_honoured_early() {
 
 /// Safety belongs to the fleet: half of it is ours, and the storm may still not end.
 #[test]
-#[ignore = "seconds in a release build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn half_a_fleet_cannot_save_the_other_half() {
     let constant = redial::Sequence::new([secs(5)]).jitter(redial::Jitter::None);
     let impatient = Client::new(constant).attempt_timeout(secs(10));
@@ -464,7 +464,7 @@ fn a_hasty_rolling_deploy_costs_stratified_more_than_full_jitter() {
 
 /// What gives gRPC's clients their safety is that each attempt has 20 s at least.
 #[test]
-#[ignore = "seconds in a release build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn the_real_grpc_ends_all_storms_of_a_stale_queue() {
     let storm = Storm::new(2_000).server(Server::stale(secs(30)));
     let summary = Summary::of(&Sweep::standard(&storm).run(&clients::named("grpc").unwrap()));

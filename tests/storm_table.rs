@@ -116,7 +116,7 @@ fn uniform(rng: &mut Rng) -> f64 {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn full_jitter_is_never_done_with_a_stale_queue() {
     holds(
         &Exponential::new(SECOND, MINUTE),
@@ -136,7 +136,7 @@ fn full_jitter_is_never_done_with_a_stale_queue() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn clamped_decorrelated_jitter_has_the_known_figures() {
     let clamped = from_fn(|mut rng| {
         let mut wait = 1.0;
@@ -159,7 +159,7 @@ fn clamped_decorrelated_jitter_has_the_known_figures() {
 /// Drawn anew rather than clamped, it has no pile-up at the cap; nor, though,
 /// do its clients stand at the cap, so that they come more often.
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn decorrelated_as_this_crate_draws_it() {
     holds(
         &Decorrelated::new(SECOND, MINUTE),
@@ -174,7 +174,7 @@ fn decorrelated_as_this_crate_draws_it() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn the_waits_of_grpc_without_its_timeouts() {
     // 1 s * 1.6^n up to 120 s, and then +-20 %: the waits of gRPC's connection backoff,
     // counted from the failure and not from the start of an attempt. For its clients as
@@ -199,7 +199,7 @@ fn the_waits_of_grpc_without_its_timeouts() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn stratified_comes_back_in_these_models() {
     holds(
         &Stratified::default(),
@@ -214,7 +214,7 @@ fn stratified_comes_back_in_these_models() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: cargo test --release -- --ignored"]
+#[ignore = "it takes long: cargo test -- --ignored"]
 fn stratified_with_other_growth_comes_back_too() {
     holds(
         &Stratified::default().growth(1.8),
