@@ -335,6 +335,25 @@ async fn a_press_does_not_give_up_while_time_is_left() {
     assert!(timeout(secs(2), future).await.unwrap().is_err());
 }
 
+/// An attempt that begins after the limit has its whole time, but no successor.
+#[tokio::test(start_paused = true)]
+async fn a_press_after_the_limit_of_the_outage_gives_up() {
+    let mut redial = Redial::new(pending::<io::Result<()>>)
+        .policy(Sequence::new([secs(20)]).jitter(Jitter::None))
+        .attempt_timeout(secs(30))
+        .max_elapsed(secs(60));
+    let handle = redial.handle();
+    let mut future = pin!(redial.ready());
+    run_for(secs(40), &mut future).await;
+    handle.pause();
+    run_for(secs(40), &mut future).await;
+    handle.resume();
+    run_for(secs(10), &mut future).await;
+    handle.retry_now();
+    let error = timeout(secs(1), future).await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(redial::Reason::MaxElapsed));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_first_connect_that_pays_pays_after_each_suspension() {
     let attempts = Arc::new(AtomicUsize::new(0));

@@ -200,6 +200,40 @@ async fn each_server_has_the_whole_time_for_its_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_limit_of_an_outage_spans_the_servers_of_its_first_attempt() {
+    let answer = Does::Answers(6_000, Fault::of(DOWN));
+    for first in [answer, Does::Refuses] {
+        let (net, endpoints) = five(Does::Hangs);
+        let mut redial = redial(&net, &endpoints).seed(1).max_elapsed(secs(10));
+        sleep(secs(100)).await;
+        let _ = timeout(millis(1), redial.ready()).await;
+        let server = net.dialled()[0];
+        let mut redial = self::redial(&net, &endpoints).seed(1).max_elapsed(secs(10));
+        net.set(server, first);
+        sleep(secs(100)).await;
+        let start = Instant::now();
+        redial.ready().await.unwrap_err();
+        assert_eq!(start.elapsed(), secs(10), "{first:?}");
+        assert_eq!(net.dialled().len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_of_unknown_phases_share_the_limit_of_their_outage() {
+    let endpoints = Endpoints::new([0, 1]);
+    let mut redial = Redial::new(endpoints.connect_with(|_| {
+        async || {
+            sleep(secs(6)).await;
+            Err::<(), _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+        }
+    }))
+    .max_elapsed(secs(10));
+    let start = Instant::now();
+    redial.ready().await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_whose_phase_is_unknown_has_no_rival_and_thirteen_seconds() {
     let (net, endpoints) = five(Does::IsSilent);
     let dials = Arc::new(Mutex::new(Vec::new()));

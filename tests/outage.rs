@@ -493,6 +493,131 @@ fn nonsense_limits_are_refused_by_their_value() {
 }
 
 #[test]
+fn without_an_outage_there_are_no_attempts_and_no_time() {
+    let mut outage = doubling();
+    outage.connecting(secs(100));
+    assert_eq!(outage.elapsed(secs(105)), Duration::ZERO);
+    outage.connected(secs(105));
+    assert_eq!(outage.elapsed(secs(106)), Duration::ZERO);
+    assert_eq!(outage.attempts(), 0);
+}
+
+#[test]
+fn a_failure_whose_attempt_nobody_reported_begins_an_outage_now() {
+    let mut outage = doubling();
+    let _ = outage.failed(secs(100), DOWN);
+    assert_eq!(outage.elapsed(secs(100)), Duration::ZERO);
+}
+
+#[test]
+fn an_outage_that_was_given_up_gets_no_longer() {
+    let mut outage = doubling().max_attempts(1);
+    let _ = outage.lost(secs(10));
+    assert_eq!(
+        outage.failed(secs(15), DOWN),
+        Next::GiveUp(Reason::MaxAttempts)
+    );
+    assert_eq!(outage.elapsed(secs(100)), secs(5));
+}
+
+#[test]
+fn no_attempt_follows_at_the_limit_although_its_wait_is_zero() {
+    let mut outage = doubling().max_elapsed(secs(60));
+    let _ = outage.lost(secs(0));
+    assert_eq!(
+        outage.failed(secs(60), Verdict::Slot(Duration::ZERO)),
+        Next::GiveUp(Reason::MaxElapsed)
+    );
+}
+
+#[test]
+fn an_attempt_that_begins_at_the_limit_has_its_whole_time() {
+    let mut outage = doubling().attempt_timeout(secs(20)).max_elapsed(secs(1));
+    assert_eq!(wait(outage.lost(secs(0))), secs(1));
+    assert_eq!(outage.connecting(secs(1)), secs(20));
+}
+
+#[test]
+fn an_attempt_whose_phase_was_unknown_may_begin_its_dial() {
+    let mut outage = doubling().max_elapsed(secs(8));
+    outage.connecting(secs(0));
+    assert_eq!(outage.dialing(secs(1)), secs(5));
+    assert_eq!(
+        outage.established(secs(6)),
+        secs(2),
+        "it is as old as it was"
+    );
+}
+
+#[test]
+fn a_suspension_soon_after_a_connection_does_not_end_its_outage() {
+    let mut outage = doubling();
+    let _ = outage.lost(secs(0));
+    outage.connected(secs(1));
+    outage.suspended(secs(2));
+    assert!(outage.is_ongoing());
+    assert_eq!(wait(outage.failed(secs(3), DOWN)), secs(4));
+}
+
+#[test]
+fn a_suspended_outage_is_saved_without_its_attempt_and_its_wait() {
+    let mut outage = doubling();
+    outage.connecting(secs(0));
+    outage.suspended(secs(1));
+    assert_eq!(outage.save(secs(1)), None);
+
+    let mut outage = doubling();
+    let _ = outage.lost(secs(0));
+    outage.suspended(secs(100));
+    let (_, wait) = restored(doubling(), &outage.save(secs(100)).unwrap());
+    assert_eq!(wait, secs(1), "the wait that it was in is long over");
+}
+
+#[test]
+fn a_change_of_the_network_under_a_connection_changes_nothing() {
+    let mut outage = doubling();
+    let _ = outage.lost(secs(0));
+    let _ = outage.failed(secs(1), DOWN);
+    outage.connected(secs(3));
+    outage.network_changed(secs(4));
+    assert_eq!(wait(outage.lost(secs(5))), secs(4));
+}
+
+#[test]
+fn the_policy_knows_only_what_came_after_a_change_of_the_network() {
+    let (mut outage, told) = told();
+    let _ = outage.lost(secs(0));
+    let _ = outage.failed(secs(100), STALLED);
+    let saved = outage.save(secs(100)).unwrap();
+    let _ = outage.restore(&saved, secs(0), secs(100));
+    outage.network_changed(secs(100));
+    told();
+    let _ = outage.failed(secs(107), DOWN);
+    assert_eq!(told(), [Failed::new(0, secs(7), Cause::Down)]);
+
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    let _ = outage.failed(secs(0), STALLED);
+    let _ = outage.failed(secs(1000), STALLED);
+    outage.network_changed(secs(1000));
+    assert!(wait(outage.failed(secs(1000), STALLED)) <= secs(1));
+}
+
+#[test]
+fn an_attempt_that_begins_an_outage_begins_the_policy_too() {
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    let mut now = secs(0);
+    while now < secs(600) {
+        now += wait(outage.failed(now, DOWN));
+    }
+    // A stable connection, which the client then drops by itself.
+    outage.connected(now);
+    now += secs(60);
+    outage.suspended(now);
+    outage.connecting(now);
+    assert!(wait(outage.failed(now, DOWN)) <= secs(1));
+}
+
+#[test]
 fn a_reset_outage_is_forgotten() {
     let mut outage = doubling();
     let _ = outage.failed(secs(1), DOWN);
@@ -666,6 +791,56 @@ fn an_attempt_in_flight_is_saved_as_one_that_stalled() {
 }
 
 #[test]
+fn an_attempt_that_has_failed_is_saved_once() {
+    let mut outage = doubling();
+    let _ = outage.lost(secs(0));
+    outage.connecting(secs(1));
+    let _ = outage.failed(secs(2), DOWN);
+    let (outage, _) = restored(doubling(), &outage.save(secs(2)).unwrap());
+    assert_eq!(outage.attempts(), 1);
+}
+
+/// The longest wait of many clients after a failure as `Down`, if the program restarts
+/// twice before it. `happens` returns when.
+fn longest_after_restarts(happens: impl Fn(&mut Outage<Stratified>) -> Duration) -> Duration {
+    let client = |seed| {
+        let mut outage = Outage::from_seed(Stratified::default(), seed);
+        let now = happens(&mut outage);
+        for _ in 0..2 {
+            let saved = outage.save(now).unwrap();
+            outage = Outage::from_seed(Stratified::default(), seed);
+            let _ = outage.restore(&saved, secs(0), now);
+        }
+        wait(outage.failed(now, DOWN))
+    };
+    (0..100).map(client).max().unwrap()
+}
+
+#[test]
+fn a_stall_before_a_restart_widens_the_windows_after_it() {
+    let stalled = longest_after_restarts(|outage| {
+        let _ = outage.lost(secs(0));
+        let _ = outage.failed(secs(1000), STALLED);
+        secs(1000)
+    });
+    assert!(stalled > 2 * LONGEST_DOWN, "{stalled:?}");
+    let killed_in_its_attempt = longest_after_restarts(|outage| {
+        outage.connecting(secs(0));
+        secs(1000)
+    });
+    assert!(killed_in_its_attempt > 2 * LONGEST_DOWN);
+    // A connection in between is news about the server.
+    let connected = longest_after_restarts(|outage| {
+        let _ = outage.lost(secs(0));
+        let _ = outage.failed(secs(1000), STALLED);
+        outage.connected(secs(1001));
+        let _ = outage.lost(secs(1002));
+        secs(1002)
+    });
+    assert!(connected <= LONGEST_DOWN, "{connected:?}");
+}
+
+#[test]
 fn an_attempt_in_flight_is_saved_with_its_time_and_the_waits_before_it() {
     // The very first attempt had no wait before it.
     let mut outage = doubling();
@@ -695,6 +870,43 @@ fn the_clock_runs_on_after_a_second_restore() {
     outage.connected(secs(62));
     assert!(outage.save(secs(71)).is_some());
     assert_eq!(outage.save(secs(72)), None, "ten seconds up have healed it");
+}
+
+#[test]
+fn a_restore_replaces_all_that_was_before_it() {
+    let saved = {
+        let mut outage = doubling();
+        let _ = outage.failed(secs(0), BUSY);
+        outage.save(secs(1)).unwrap()
+    };
+    // A change of the network, after which the policy counts anew.
+    let (mut outage, told) = told();
+    let _ = outage.lost(secs(0));
+    let _ = outage.failed(secs(10), DOWN);
+    outage.network_changed(secs(20));
+    let _ = outage.restore(&saved, secs(0), secs(30));
+    told();
+    let _ = outage.failed(secs(30), DOWN);
+    assert_eq!(told(), [Failed::new(1, secs(1), Cause::Busy)]);
+
+    // A schedule that is in its widest windows.
+    let mut outage = Outage::from_seed(Stratified::default(), 1);
+    let _ = outage.failed(secs(0), STALLED);
+    let _ = outage.failed(secs(9_000), STALLED);
+    let _ = outage.restore(&saved, secs(0), secs(9_000));
+    assert!(wait(outage.failed(secs(9_000), DOWN)) <= secs(3));
+}
+
+#[test]
+fn the_outage_after_a_restored_one_knows_nothing_of_it() {
+    let (mut outage, told) = told();
+    let _ = outage.failed(secs(0), STALLED);
+    let saved = outage.save(secs(0)).unwrap();
+    let _ = outage.restore(&saved, secs(0), secs(0));
+    outage.connected(secs(1));
+    told();
+    let _ = outage.lost(secs(100));
+    assert_eq!(told(), [Failed::new(0, secs(0), Cause::Down)]);
 }
 
 #[test]
@@ -810,6 +1022,20 @@ fn a_loss_after_a_black_hole_waits_no_longer_than_down_promises() {
         outage.connecting(now + secs(1));
         outage.connected(now + secs(1));
         let next = wait(outage.lost(now + secs(6)));
+        assert!(next <= LONGEST_DOWN, "{next:?}");
+    }
+}
+
+#[test]
+fn a_connection_narrows_the_window_that_stalls_have_widened() {
+    for seed in 0..1_000 {
+        let mut outage = Outage::from_seed(Stratified::default(), seed);
+        let mut now = secs(0);
+        while now < secs(3_000) {
+            now += wait(outage.failed(now, STALLED));
+        }
+        outage.connected(now);
+        let next = wait(outage.lost(now + secs(1)));
         assert!(next <= LONGEST_DOWN, "{next:?}");
     }
 }

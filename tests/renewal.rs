@@ -271,6 +271,44 @@ async fn the_policy_and_the_limits_of_an_outage_know_nothing_of_renewals() {
     assert_eq!(script.dialed()[4..], [111_000, 113_000]);
 }
 
+/// Neither has been up for 10 s, although both together have.
+#[tokio::test(start_paused = true)]
+async fn a_successor_must_be_stable_itself_to_end_the_outage() {
+    let script = Script::new([]);
+    let mut redial = Redial::new(script.connector()).policy(doubling());
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    redial.lost();
+    redial.ready().await.unwrap();
+    sleep(secs(6)).await;
+    handle.renew_now();
+    redial.renewed().await.unwrap();
+    sleep(secs(6)).await;
+    redial.lost();
+    redial.ready().await.unwrap();
+    // After 1 s, and after 2 s.
+    assert_eq!(script.dialed(), [0, 1_000, 7_000, 15_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_renewals_are_forgotten_once_another_connection_was_stable() {
+    let failures = (0..3).map(|_| (secs(0), Err(REFUSED)));
+    let script = Script::new([(secs(0), Ok(()))].into_iter().chain(failures));
+    let mut redial = Redial::new(script.connector()).policy(doubling());
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    handle.renew_now();
+    // Refused at 0, 2 and 6 s. The next one would be at 14 s.
+    assert!(timeout(secs(7), redial.renewed()).await.is_err());
+    redial.lost();
+    redial.ready().await.unwrap();
+    sleep(secs(12)).await;
+    handle.renew_now();
+    redial.renewed().await.unwrap();
+    let last = &script.dials()[5];
+    assert_eq!((last.at.as_secs(), last.number), (20, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_at_a_time_closes_first_and_dials_at_once() {
     for by_advice in [false, true] {
@@ -476,6 +514,7 @@ fn an_age_of_less_than_two_attempts_is_refused() {
             .is_ok()
     );
     assert!(redial().try_max_age(secs(25)).is_err());
+    assert!(redial().try_max_age(secs(26)).is_ok());
     assert!(
         redial()
             .attempt_timeout(Duration::MAX)

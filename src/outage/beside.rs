@@ -97,11 +97,7 @@ mod with_driver {
 
         /// A connection has come up that was not made beside another one.
         pub(crate) fn not_beside(&mut self, now: Duration) {
-            self.beside(now, |progress, _, now, _| {
-                if progress.is_ongoing() {
-                    progress.connected(now);
-                }
-            });
+            self.beside(now, |progress, _, now, _| progress.connected(now));
         }
 
         /// How many attempts there were beside connections, since one was stable.

@@ -338,9 +338,6 @@ impl<P: Policy> Outage<P> {
     /// Forgets the outage: the next attempt is a first one.
     pub fn reset(&mut self) {
         self.progress = Progress::default();
-        self.memory = None;
-        Shift::begin(shift_of(&mut self.rare));
-        self.due = NEVER;
     }
 
     /// How many attempts the present outage has had, including those that

@@ -168,10 +168,7 @@ impl Progress {
     /// The connection did its work: its loss begins a new outage.
     pub(super) fn healed(&mut self) {
         if self.phase == Phase::Up {
-            *self = Self {
-                phase: Phase::Up,
-                ..Self::default()
-            };
+            *self = Self::default();
         }
     }
 
@@ -221,7 +218,6 @@ impl Progress {
     #[cfg(feature = "tokio")]
     pub(super) fn connected_at_once(&mut self) {
         self.phase = Phase::Up;
-        self.stalled = 0;
     }
 
     #[inline]
@@ -409,7 +405,7 @@ impl Progress {
         }
     }
 
-    /// How much longer the outage may last; `None` if that is over, as it can be
+    /// How much longer the outage, or the attempt that may begin one, may last; `None` if that is over, as it can be
     /// for an attempt after a pause or a restart of the program. `u64::MAX` means
     /// no limit.
     pub(super) fn left(&self, config: &Config, now: u64) -> Option<u64> {
@@ -417,11 +413,7 @@ impl Progress {
             return Some(u64::MAX);
         }
         // The first attempt may begin an outage, which then is as old as the attempt.
-        let elapsed = if self.is_attempt() {
-            now.saturating_sub(self.began)
-        } else {
-            self.elapsed(now)
-        };
+        let elapsed = now.saturating_sub(self.began);
         let left = config.max_elapsed.checked_sub(elapsed)?;
         (left > 0).then_some(left)
     }
