@@ -201,20 +201,29 @@ async fn each_server_has_the_whole_time_for_its_login() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_an_outage_spans_the_servers_of_its_first_attempt() {
+    let (net, endpoints) = five(Does::Serves(0));
+    let mut redial = redial(&net, &endpoints).max_elapsed(secs(10));
+    let handle = redial.handle();
     let answer = Does::Answers(6_000, Fault::of(DOWN));
-    for first in [answer, Does::Refuses] {
-        let (net, endpoints) = five(Does::Hangs);
-        let mut redial = redial(&net, &endpoints).seed(1).max_elapsed(secs(10));
+    for (first, others) in [
+        (answer, Does::Hangs),
+        // The second one would take the client half a second after the limit.
+        (answer, Does::Serves(4_500)),
+        (Does::Refuses, Does::Hangs),
+    ] {
+        net.set_all(Does::Serves(0));
+        let server = redial.ready().await.unwrap().server;
         sleep(secs(100)).await;
-        let _ = timeout(millis(1), redial.ready()).await;
-        let server = net.dialled()[0];
-        let mut redial = self::redial(&net, &endpoints).seed(1).max_elapsed(secs(10));
+        handle.suspend();
+        assert!(timeout(millis(1), redial.ready()).await.is_err());
+        net.dials();
+        net.set_all(others);
         net.set(server, first);
-        sleep(secs(100)).await;
-        let start = Instant::now();
+        handle.resume();
         redial.ready().await.unwrap_err();
-        assert_eq!(start.elapsed(), secs(10), "{first:?}");
-        assert_eq!(net.dialled().len(), 2);
+        let dials = net.dials();
+        assert!(dials.len() >= 2, "{first:?}");
+        assert_eq!(net.now() - dials[0].0, 10_000, "{first:?}");
     }
 }
 

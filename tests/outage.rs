@@ -151,6 +151,7 @@ fn time_spent_waiting_is_not_uptime() {
     assert_eq!(wait(outage.failed(secs(500), DOWN)), secs(2));
     outage.connected(secs(502));
     assert_eq!(wait(outage.lost(secs(503))), secs(4));
+    assert!(outage.save(secs(600)).is_some());
 }
 
 #[test]

@@ -73,10 +73,7 @@ mod with_driver {
                 }
                 progress.timeout(config, now, || own.seeds.random())
             });
-            match timeout {
-                u64::MAX => Duration::MAX,
-                timeout => Duration::from_nanos(timeout),
-            }
+            Duration::from_nanos(timeout)
         }
 
         /// The attempt beside the connection failed.
