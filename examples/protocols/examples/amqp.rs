@@ -25,7 +25,7 @@ use lapin::runtime::default_runtime;
 use lapin::{AsyncTcpStream::Plain, Channel, Connection, Consumer, Error, ErrorKind, uri::AMQPUri};
 use redial::codes::{self, Advice};
 use redial::{Connect, Redial, tcp};
-use redial_protocols::{Failure, argument, ended, say};
+use redial_protocols::{Failure, argument, ended, say, show};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,10 +60,10 @@ type Client = (Connection, Channel, Consumer);
 async fn talk((_connection, channel, mut news): Client) -> Result<ControlFlow<()>, Failure> {
     let (exchange, queue, options) = ("".into(), "news".into(), <_>::default());
     let sent = channel.basic_publish(exchange, queue, options, b"hello", <_>::default());
-    println!("the server has it: {}", sent.await?.await?.is_ack());
+    show!("the server has it: {}", sent.await?.await?.is_ack());
     while let Some(message) = news.next().await {
         let message = message?;
-        println!("news: {}", String::from_utf8_lossy(&message.data));
+        show!("news: {}", String::from_utf8_lossy(&message.data));
         message.ack(<_>::default()).await?;
     }
     Err("the server ended the consumer".into())

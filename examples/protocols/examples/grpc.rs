@@ -20,7 +20,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use redial::codes::{self, Advice};
 use redial::{Connect, Liveness, Redial, tcp};
-use redial_protocols::{Failure, argument, say, server, stopped};
+use redial_protocols::{Failure, argument, say, server, show, stopped};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -53,7 +53,7 @@ async fn main() -> Result<ExitCode, Failure> {
         };
         tokio::select! {
             answer = ask(Channel::clone(&channel)) => match answer {
-                Ok(()) => println!("the service is healthy"),
+                Ok(()) => show!("the service is healthy"),
                 Err(error) => channel.lost_with(error),
             },
             // Silent: the call would wait for ever.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use redial::Redial;
 use redial::codes::{self, Advice};
-use redial_protocols::{Failure, argument, ended, say};
+use redial_protocols::{Failure, argument, ended, say, show};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS,
 };
@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
 async fn listen((_client, mut events): Connection) -> Result<ControlFlow<()>, Failure> {
     loop {
         if let Event::Incoming(Packet::Publish(news)) = events.poll().await? {
-            println!("news: {}", String::from_utf8_lossy(&news.payload));
+            show!("news: {}", String::from_utf8_lossy(&news.payload));
         }
     }
 }

@@ -22,7 +22,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, Subscriber};
 use futures::StreamExt;
 use redial::Redial;
 use redial::codes::{self, Advice};
-use redial_protocols::{Failure, argument, ended, say};
+use redial_protocols::{Failure, argument, ended, say, show};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 type Connection = (Client, Subscriber, UnboundedReceiver<Event>);
@@ -56,7 +56,7 @@ async fn listen((_client, mut news, mut events): Connection) -> Result<ControlFl
     loop {
         tokio::select! {
             message = news.next() => match message {
-                Some(news) => println!("news: {}", String::from_utf8_lossy(&news.payload)),
+                Some(news) => show!("news: {}", String::from_utf8_lossy(&news.payload)),
                 None => return Err("the subscription has ended".into()),
             },
             event = events.recv() => match event {

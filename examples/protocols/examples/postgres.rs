@@ -21,7 +21,7 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::{StreamExt, stream};
 use redial::codes::{self, Advice};
 use redial::{Connect, Redial, tcp};
-use redial_protocols::{Failure, argument, ended, say};
+use redial_protocols::{Failure, argument, ended, say, show};
 use tokio::time::{interval, timeout};
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
@@ -54,7 +54,7 @@ async fn listen((client, mut messages): (Client, Messages)) -> Result<ControlFlo
     loop {
         tokio::select! {
             message = messages.next() => match message.transpose()? {
-                Some(AsyncMessage::Notification(news)) => println!("news: {}", news.payload()),
+                Some(AsyncMessage::Notification(news)) => show!("news: {}", news.payload()),
                 Some(_) => {}
                 None => return Err("the server closed the connection".into()),
             },

@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use redial::codes::{self, Advice};
 use redial::{Connect, Redial, tcp};
-use redial_protocols::{Failure, argument, ended, say};
+use redial_protocols::{Failure, argument, ended, say, show};
 use redis::aio::PubSub;
 use redis::{ErrorKind, RedisConnectionInfo, RedisError, Value};
 use tokio::time::{interval, timeout};
@@ -53,7 +53,7 @@ async fn listen(subscription: PubSub) -> Result<ControlFlow<()>, Failure> {
     loop {
         tokio::select! {
             message = messages.next() => match message {
-                Some(message) => println!("news: {}", message.get_payload::<String>()?),
+                Some(message) => show!("news: {}", message.get_payload::<String>()?),
                 None => return Err("the server closed the connection".into()),
             },
             _ = ticks.tick() => match timeout(PING, commands.ping::<Value>()).await {

@@ -23,7 +23,7 @@ use hyper::{Request, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use redial::codes::{self, Advice};
 use redial::{Connect, Redial, tcp};
-use redial_protocols::{Failure, Refused, argument, ended, fields, say, server};
+use redial_protocols::{Failure, Refused, argument, ended, fields, say, server, show};
 use tokio::time::timeout;
 
 const SILENCE: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ async fn read(mut stream: Incoming) -> Result<ControlFlow<()>, Failure> {
         for (name, value) in fields(&mut received) {
             match name.as_str() {
                 "id" => *LAST_ID.lock().unwrap() = value,
-                "data" => println!("{value}"),
+                "data" => show!("{value}"),
                 _ => {}
             }
         }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use redial::codes::{self, Advice};
 use redial::{Connect, Liveness, Redial, SessionEvent, tcp};
-use redial_protocols::{Closed, Failure, say, server, stopped};
+use redial_protocols::{Closed, Failure, say, server, show, stopped};
 use tokio_tungstenite::client_async_tls;
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 
@@ -47,7 +47,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     .keep_alive(liveness, || Message::Ping("".into()));
     while let Some(event) = session.next().await {
         match event {
-            Ok(SessionEvent::Item(Message::Text(text))) => println!("{text}"),
+            Ok(SessionEvent::Item(Message::Text(text))) => show!("{text}"),
             Ok(SessionEvent::Item(Message::Close(Some(frame)))) => {
                 session.lost_with(Box::new(Closed(frame)));
             }

@@ -3,11 +3,28 @@
 
 use std::error;
 use std::fmt::{self, Display};
-use std::process::ExitCode;
+use std::io::{self, Write};
+use std::process::{self, ExitCode};
 
 use hyper::http::response::Parts;
 use redial::{Error, Event};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+/// As `println!`. If nobody reads the output any more, such as after `head -1`, the program
+/// ends.
+#[macro_export]
+macro_rules! show {
+    ($($text:tt)*) => {
+        $crate::print(format_args!($($text)*))
+    };
+}
+
+/// What [`show!`] does.
+pub fn print(line: fmt::Arguments<'_>) {
+    if writeln!(io::stdout(), "{line}").is_err() {
+        process::exit(0);
+    }
+}
 
 mod servers;
 
@@ -27,28 +44,28 @@ pub type Failure = Box<dyn error::Error + Send + Sync>;
 /// Prints what happens to a driver: its observer.
 pub fn say(event: &Event<'_, Failure>) {
     match event {
-        Event::Connected { elapsed, .. } if elapsed.is_zero() => println!("online"),
+        Event::Connected { elapsed, .. } if elapsed.is_zero() => show!("online"),
         Event::Connected { elapsed, .. } => {
-            println!("online again, {elapsed:.1?} after the outage began");
+            show!("online again, {elapsed:.1?} after the outage began");
         }
         Event::Failed { error, actor, .. } => {
             let error = error.map_or("no answer in time".to_owned(), text);
             // A dial says so by itself.
             let error = error.strip_prefix("cannot connect to ").unwrap_or(&error);
             match actor {
-                Some(actor) => println!("cannot connect: {error} ({actor} must act)"),
-                None => println!("cannot connect: {error}"),
+                Some(actor) => show!("cannot connect: {error} ({actor} must act)"),
+                None => show!("cannot connect: {error}"),
             }
         }
         Event::Lost {
             error: Some(error), ..
-        } => println!("offline: {}", text(error)),
+        } => show!("offline: {}", text(error)),
         Event::Lost {
             silent: Some(silent),
             ..
-        } => println!("offline: {silent}"),
-        Event::Lost { .. } => println!("offline: the server ended the connection"),
-        Event::Waiting { wait, .. } => println!("next attempt in {wait:.1?}"),
+        } => show!("offline: {silent}"),
+        Event::Lost { .. } => show!("offline: the server ended the connection"),
+        Event::Waiting { wait, .. } => show!("next attempt in {wait:.1?}"),
         _ => {}
     }
 }
@@ -70,8 +87,8 @@ fn text(error: &Failure) -> String {
 /// Prints why no connection follows.
 pub fn stopped(error: &Error<Failure>) -> ExitCode {
     match error.actor() {
-        Some(actor) => println!("stopped: {actor} must act"),
-        None => println!("stopped: {error}"),
+        Some(actor) => show!("stopped: {actor} must act"),
+        None => show!("stopped: {error}"),
     }
     ExitCode::FAILURE
 }
