@@ -305,7 +305,7 @@ impl<E, P: Policy> Core<E, P> {
                     }
                 },
                 Some(wait) => after(now, wait),
-                None => return,
+                None => NEVER,
             },
         };
         self.renewal().due = due;
@@ -320,11 +320,7 @@ impl<E, P: Policy> Core<E, P> {
             Next::Wait(wait) => (Series::Policy, Some(wait)),
             Next::GiveUp(_) => (Series::Over, None),
         };
-        let renewal = self.renewal();
-        renewal.series = series;
-        if wait.is_none() {
-            renewal.due = NEVER;
-        }
+        self.renewal().series = series;
         wait
     }
 
@@ -369,9 +365,9 @@ impl<E, P: Policy> Core<E, P> {
                 Step::Idle if self.is_renewal_held(cx) => next = Some(self.renewal().end),
                 Step::Idle => {
                     if self.renewal().series == Series::Age {
-                        let wait = self.replaces(now).unwrap_or_default();
+                        let wait = self.replaces(now);
                         if self.renewal().series != Series::Drawn {
-                            self.renewal().due = after(now, wait);
+                            self.renewal().due = wait.map_or(NEVER, |wait| after(now, wait));
                             continue;
                         }
                     }
