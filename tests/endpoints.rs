@@ -319,6 +319,37 @@ async fn a_hint_binds_its_server_and_the_next_one_is_tried_after_the_policys_wai
     assert_eq!(net.now(), 31_000);
 }
 
+/// Other servers are tried meanwhile, so only its own dials show it.
+#[tokio::test(start_paused = true)]
+async fn a_hint_binds_its_server_no_longer_than_the_cap() {
+    for hint in [secs(100_000), secs(31)] {
+        for verdict in [Verdict::RetryAfter(hint), Verdict::Slot(hint)] {
+            let net = Net::new([Does::Refuses, Does::Answers(0, Fault::of(verdict))]);
+            let endpoints = Endpoints::new(0..2);
+            let cut = Arc::new(Mutex::new(0));
+            let seen = cut.clone();
+            let mut redial = redial(&net, &endpoints)
+                .hint_cap(secs(30))
+                .observe(move |event| {
+                    if let Event::HintCut { asked, cap, .. } = event {
+                        assert_eq!((*asked, *cap), (hint, secs(30)));
+                        *seen.lock().unwrap() += 1;
+                    }
+                });
+            let _ = timeout(secs(50), redial.ready()).await;
+            let dials = net.dials();
+            let bound: Vec<_> = dials.iter().filter(|&&(_, server)| server == 1).collect();
+            assert_eq!(bound.len(), 2, "{verdict:?}: {bound:?}");
+            let between = bound[1].0 - bound[0].0;
+            assert!(
+                (30_000..=31_000).contains(&between),
+                "{verdict:?}: {between}"
+            );
+            assert_eq!(*cut.lock().unwrap(), 2, "{verdict:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_waits_for_the_first_hint_if_all_servers_gave_one() {
     let net = Net::new([Does::Answers(0, Fault::of(Verdict::Slot(secs(40)))); 2]);

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use redial::codes::{Actor, Advice};
+use redial::policy::from_fn;
 use redial::{
     AttemptKind, Cause, Event, Exponential, Jitter, Redial, Status, TokenBucket, Verdict,
 };
@@ -307,6 +308,143 @@ async fn failed_renewals_are_forgotten_once_another_connection_was_stable() {
     redial.renewed().await.unwrap();
     let last = &script.dials()[5];
     assert_eq!((last.at.as_secs(), last.number), (20, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_soon_after_another_waits_as_the_policy_says() {
+    let script = Script::new([]);
+    let mut redial = Redial::new(script.connector()).policy(doubling());
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    for pause in [0, 3, 10] {
+        sleep(secs(pause)).await;
+        handle.renew_now();
+        redial.renewed().await.unwrap();
+    }
+    // The second one was asked for at 3 s. The third one follows a stable connection.
+    assert_eq!(script.dialed(), [0, 0, 5_000, 15_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_age_that_is_over_before_a_connection_was_stable_is_followed_by_the_policys_wait() {
+    let script = Script::new([]);
+    let minute = Exponential::new(secs(60), secs(60)).jitter(Jitter::None);
+    let mut redial = Redial::new(script.connector())
+        .policy(minute)
+        .stable_after(secs(3600))
+        .max_age(secs(30));
+    redial.ready().await.unwrap();
+    redial.renewed().await.unwrap();
+    redial.renewed().await.unwrap();
+    let dialed = script.dialed();
+    assert!(dialed[1] <= 30_000, "{dialed:?}");
+    let after = dialed[2] - dialed[1];
+    assert!((84_000..=90_000).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_renewal_follows_once_the_policy_gave_up() {
+    let script = Script::new([]);
+    let mut redial = Redial::new(script.connector())
+        .policy(from_fn(|_| [secs(1)]))
+        .stable_after(secs(3600))
+        .max_age(secs(30));
+    redial.ready().await.unwrap();
+    // The policy's only wait is that of the first renewal.
+    redial.renewed().await.unwrap();
+    assert!(timeout(secs(1_000), redial.renewed()).await.is_err());
+    redial.renew_within(Duration::MAX);
+    assert!(timeout(secs(1_000), redial.renewed()).await.is_err());
+    assert_eq!(script.dials().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_earlier_end_or_a_program_brings_an_announced_renewal_forward() {
+    for (first, second, latest) in [
+        (3_000, Some(30), 20),
+        (30, Some(3_000), 20),
+        (30, Some(30), 20),
+        (3_000, None, 0),
+    ] {
+        for seed in 0..50 {
+            let script = Script::new([]);
+            let mut redial = Redial::new(script.connector()).seed(seed);
+            let handle = redial.handle();
+            redial.ready().await.unwrap();
+            handle.renew_within(secs(first));
+            assert!(timeout(Duration::ZERO, redial.renewed()).await.is_err());
+            match second {
+                Some(end) => handle.renew_within(secs(end)),
+                None => handle.renew_now(),
+            }
+            redial.renewed().await.unwrap();
+            let at = script.dials()[1].at.as_millis() as u64;
+            // Tokio's timer rounds up to a millisecond.
+            assert!(at <= 1_000 * latest + 1, "{first} {second:?}: {at}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_stop_only_the_program_asks_for_another_renewal() {
+    let script = Script::new([(secs(0), Ok(())), (secs(0), Err(REFUSED))]);
+    let mut redial = Redial::new(script.connector()).classify(|_| Verdict::Stop);
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    handle.renew_now();
+    assert!(timeout(secs(1), redial.renewed()).await.is_err());
+    handle.renew_within(Duration::MAX);
+    assert!(timeout(secs(1_000), redial.renewed()).await.is_err());
+    assert_eq!(script.dials().len(), 2);
+    handle.renew_now();
+    assert_eq!(redial.renewed().await.unwrap().number, 1);
+    assert_eq!(script.dials().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_is_told_of_a_renewal_can_hold_it() {
+    let script = Script::new([]);
+    let hold = Arc::new(Mutex::new(None));
+    let redial = Redial::new(script.connector());
+    let handle = redial.handle();
+    let mut redial = redial.observe({
+        let (hold, handle) = (hold.clone(), handle.clone());
+        move |event| {
+            if let Event::RenewalDue { .. } = event {
+                hold.lock()
+                    .unwrap()
+                    .get_or_insert_with(|| handle.hold_renewal());
+            }
+        }
+    });
+    redial.ready().await.unwrap();
+    handle.renew_now();
+    assert!(timeout(secs(100), redial.renewed()).await.is_err());
+    assert_eq!(script.dials().len(), 1);
+}
+
+/// A token a minute. The renewal reserves that of the first minute.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_waits_for_its_token_and_a_loss_gives_that_back() {
+    for is_lost in [false, true] {
+        let script = Script::new([]);
+        let bucket = TokenBucket::new(1, secs(60));
+        bucket.try_take().unwrap();
+        let mut redial = Redial::new(script.connector())
+            .policy(doubling())
+            .budget(&bucket);
+        let handle = redial.handle();
+        redial.ready().await.unwrap();
+        handle.renew_now();
+        if is_lost {
+            assert!(timeout(secs(30), redial.renewed()).await.is_err());
+            redial.lost();
+            redial.ready().await.unwrap();
+        } else {
+            redial.renewed().await.unwrap();
+        }
+        assert_eq!(script.dialed(), [0, 60_000], "lost: {is_lost}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
