@@ -16,7 +16,7 @@ use redial::{Redial, Stratified};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Barrier, mpsc};
+use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -24,6 +24,10 @@ const CLIENTS: u32 = 5_000;
 /// Handshakes a second: N/C is 12.5 s.
 const CAPACITY: u32 = 400;
 const OUTAGE: Duration = Duration::from_secs(4);
+/// A run in which the machine stood still for so long says nothing.
+const STALL: Duration = Duration::from_millis(300);
+/// The last run counts, whatever the machine did.
+const RUNS: u32 = 3;
 
 const WELCOME: u8 = b'W';
 const BUSY: u8 = b'B';
@@ -121,19 +125,39 @@ async fn client(
     std::future::pending::<()>().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "real time on a quiet machine, and 11 000 file descriptors"]
-async fn five_thousand_clients_come_back_as_predicted() {
+/// The longest time by which a timer was late.
+async fn heartbeat(worst: watch::Sender<Duration>) {
+    loop {
+        let due = Instant::now() + Duration::from_millis(10);
+        sleep_until(due.into()).await;
+        let late = due.elapsed();
+        worst.send_modify(|worst| *worst = late.max(*worst));
+    }
+}
+
+/// What a run brought.
+struct Outcome {
+    t_99: f64,
+    attempts: f64,
+    outage: Duration,
+    /// For how long the machine stood still.
+    stall: Duration,
+}
+
+async fn play() -> Outcome {
     // All connect, to a server that can take them.
     let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (easy, mut tasks) = Server::run(listener, 100_000);
     let all_up = Arc::new(Barrier::new(CLIENTS as usize + 1));
     let (sender, mut back) = mpsc::unbounded_channel();
+    let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        tokio::spawn(client(number, address, all_up.clone(), sender.clone()));
+        clients.spawn(client(number, address, all_up.clone(), sender.clone()));
     }
     all_up.wait().await;
+    let (beat, worst) = watch::channel(Duration::ZERO);
+    clients.spawn(heartbeat(beat));
 
     // It dies, and so do its connections.
     tasks.shutdown().await;
@@ -150,13 +174,35 @@ async fn five_thousand_clients_come_back_as_predicted() {
         times.push((at - returned).as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    let t_99 = times[CLIENTS as usize * 99 / 100 - 1];
-    let attempts = f64::from(server.accepted.load(Relaxed)) / f64::from(CLIENTS);
+    let outcome = Outcome {
+        t_99: times[CLIENTS as usize * 99 / 100 - 1],
+        attempts: f64::from(server.accepted.load(Relaxed)) / f64::from(CLIENTS),
+        outage: returned - lost,
+        stall: *worst.borrow(),
+    };
+    clients.shutdown().await;
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "real time on a quiet machine, and 11 000 file descriptors"]
+async fn five_thousand_clients_come_back_as_predicted() {
+    let mut outcome = play().await;
+    for _ in 1..RUNS {
+        if outcome.stall > STALL {
+            println!("the machine stood still for {:?}", outcome.stall);
+            outcome = play().await;
+        }
+    }
+    let Outcome {
+        t_99,
+        attempts,
+        outage,
+        ..
+    } = outcome;
 
     // The same in the simulator: the mean over ten seeds.
-    let storm = Storm::new(CLIENTS)
-        .capacity(CAPACITY)
-        .outage(returned - lost);
+    let storm = Storm::new(CLIENTS).capacity(CAPACITY).outage(outage);
     let reports: Vec<_> = (0..10)
         .map(|seed| storm.clone().seed(seed).run(&Stratified::default()))
         .collect();
@@ -167,7 +213,9 @@ async fn five_thousand_clients_come_back_as_predicted() {
     let predicted_attempts = mean(&|report| report.attempts.mean);
     println!(
         "99 % back after {t_99:.2} s, predicted {predicted_t_99:.2} s; \
-         {attempts:.3} attempts, predicted {predicted_attempts:.3}"
+         {attempts:.3} attempts, predicted {predicted_attempts:.3}; \
+         the machine stood still for {:?}",
+        outcome.stall
     );
     assert!((t_99 / predicted_t_99 - 1.0).abs() < 0.1);
     assert!((attempts / predicted_attempts - 1.0).abs() < 0.1);
