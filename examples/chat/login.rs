@@ -26,13 +26,17 @@ pub(crate) fn address(text: &str, port: u16) -> Result<String, String> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Ok(format!("[{text}]:{port}"));
     }
+    let wrong = || Err(format!("{text:?} is no address, write host or host:port"));
+    if text.is_empty() || text.contains(|c: char| c.is_control() || c == ' ') {
+        return wrong();
+    }
     match text.rsplit_once(':') {
         Some(_) if text.ends_with(']') => Ok(format!("{text}:{port}")),
         None => Ok(format!("{text}:{port}")),
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
             Ok(text.to_owned())
         }
-        Some(_) => Err(format!("{text}: not an address, write host or host:port")),
+        Some(_) => wrong(),
     }
 }
 
@@ -165,6 +169,8 @@ mod tests {
             ("::1", Some("[::1]:6667")),
             ("irc.example:x", None),
             (":7000", None),
+            ("", None),
+            ("irc example", None),
         ] {
             assert_eq!(address(given, 6667).ok().as_deref(), meant, "{given}");
         }

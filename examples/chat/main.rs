@@ -49,7 +49,7 @@ use trouble::ChatError;
 #[command(name = "chat", after_help = EXIT)]
 struct Args {
     /// The IRC server [default: a server in this process]
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = login::word)]
+    #[arg(long, value_name = "HOST[:PORT]")]
     server: Option<String>,
     /// The name to chat with
     #[arg(long, default_value = "guest", value_parser = login::word)]

@@ -546,6 +546,21 @@ async fn the_program_ends_quietly_when_its_output_has_no_reader() {
 }
 
 #[tokio::test]
+async fn an_address_without_brackets_will_do_and_nonsense_ends_the_program() {
+    Chat::start(&["--server", "::1"]).shows("").await;
+    for (nonsense, words) in [
+        ("", "is no address, write host or host:port"),
+        ("irc example", "is no address, write host or host:port"),
+        ("irc.example:x", "is no address, write host or host:port"),
+        ("127.0.0.1:0", "no server listens on port 0"),
+    ] {
+        let (status, errors) = Chat::start(&["--server", nonsense]).ends().await;
+        assert_eq!(status.code(), Some(1), "{nonsense:?}");
+        assert!(errors.contains(words), "{nonsense:?}: {errors}");
+    }
+}
+
+#[tokio::test]
 async fn the_storm_drill_refuses_other_options() {
     let chat = Chat::start(&["--storm-drill", "--server", "irc.example"]);
     let (status, errors) = chat.ends().await;
