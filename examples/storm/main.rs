@@ -52,7 +52,7 @@ struct Args {
     /// When the clients try again; repeat it to compare
     #[arg(long, default_values = ["constant:2", "stratified"], hide_default_value = true)]
     policy: Vec<Named>,
-    /// The longest timeout of an attempt, if not the usual
+    /// The longest timeout of an attempt by redial
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[arg(allow_negative_numbers = true)]
     patience: Option<Duration>,
@@ -186,24 +186,25 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .try_capacity(args.capacity)?
         .outage(args.outage);
 
+    let mut policies = args.policy;
+    for policy in &mut policies {
+        *policy = Named::with_patience(&policy.name, args.patience)
+            .map_err(|error| error as Box<dyn Error>)?;
+    }
+
     std::fs::create_dir_all(&args.pictures)
         .map_err(|error| format!("{}: {error}", args.pictures.display()))?;
 
     let mut out = io::stdout();
-    let width = args.policy.iter().map(|policy| policy.name.len()).max();
-    let width = width.unwrap_or_default();
+    let width = table::width(policies.iter().map(|policy| policy.name.as_str()));
     writeln!(
         out,
-        "A fleet of {} loses its server, which is then down for {} s.\n\
-         The server takes {} clients in a second, so the limit is {:.1} s for all.\n\n{}",
-        args.clients,
-        args.outage.as_secs_f64(),
-        args.capacity,
-        f64::from(args.clients) / args.capacity,
+        "{}\n\n{}",
+        table::title(args.clients, args.capacity, args.outage.as_secs_f64()),
         table::head(width),
     )?;
     let mut reports = Vec::new();
-    for policy in &args.policy {
+    for policy in &policies {
         let report = storm.run(&policy.policy);
         writeln!(out, "{}", table::row(&policy.name, width, &report))?;
         reports.push((policy.name.as_str(), report));
@@ -213,18 +214,21 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     if args.sweep {
         let sweep = Sweep::standard(&fleet(args.sweep_clients)?);
-        let bar = ProgressBar::new((sweep.len() * args.policy.len()) as u64).with_style(
+        let bar = ProgressBar::new((sweep.len() * policies.len()) as u64).with_style(
             ProgressStyle::with_template("{wide_bar} {pos}/{len} storms, {eta} to go")?,
         );
         let mut maps = Vec::new();
-        writeln!(out, "\nThe sweep, {} storms each:", sweep.len())?;
-        for policy in &args.policy {
+        let title = format!("The sweep, {} storms each:", sweep.len());
+        writeln!(out, "\n{title}\n\n{}", table::sweep_head(width))?;
+        for policy in &policies {
             let reports = sweep.run_watched(&policy.policy, |_| bar.inc(1));
             let summary = Summary::of(&reports);
-            bar.suspend(|| writeln!(out, "{:width$}  {summary}", policy.name))?;
+            let row = table::sweep_row(&policy.name, width, &summary);
+            bar.suspend(|| writeln!(out, "{row}"))?;
             maps.push((policy.name.as_str(), reports));
         }
         bar.finish_and_clear();
+        write!(out, "{}", table::SWEEP_LEGEND)?;
         drawn.extend(Picture::Heat(&maps).save(&args.pictures)?);
     }
     writeln!(out, "\nPictures:")?;

@@ -76,6 +76,7 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
     let span = -first.outage.as_secs_f64()..until(reports);
     let most = reports.iter().map(|(_, report)| most(&report.arrivals));
     let most = most.fold(2.0 * first.capacity, f64::max);
+    let least = (first.capacity / 2.0).min(1.0);
     let each = arrivals.split_evenly((reports.len(), 1));
     for (policy, (area, (name, report))) in each.iter().zip(reports).enumerate() {
         let mut chart = ChartBuilder::on(area)
@@ -83,8 +84,8 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
             .x_label_area_size(20)
             .y_label_area_size(70)
             .caption(format!("{name}: arrivals a second"), text(15))
-            .build_cartesian_2d(span.clone(), (1.0..1.5 * most).log_scale())?;
-        let down = [(span.start, 1.0), (0.0, 1.5 * most)];
+            .build_cartesian_2d(span.clone(), (least..1.5 * most).log_scale())?;
+        let down = [(span.start, least), (0.0, 1.5 * most)];
         chart.draw_series([Rectangle::new(down, DOWN.filled())])?;
         chart
             .configure_mesh()
@@ -95,15 +96,15 @@ fn storm<B: DrawingBackend>(area: &Area<B>, reports: &[(&str, Report)]) -> Resul
             .y_label_formatter(&|count| short(*count))
             .label_style(text(12))
             .draw()?;
-        // Draws steps. The axis begins at 1, so smaller counts are drawn as 1.
+        // Draws steps. A logarithmic axis has no 0.
         let seconds = report.arrivals.seconds().flat_map(|(start, count)| {
-            let count = (count as f64).max(1.0);
+            let count = (count as f64).max(least);
             [(start, count), (start + 1.0, count)]
         });
         let seconds = seconds.filter(|&(at, _)| span.contains(&at));
         let color = color(policy);
         chart.draw_series(
-            AreaSeries::new(seconds, 1.0, color.mix(0.35)).border_style(color.stroke_width(1)),
+            AreaSeries::new(seconds, least, color.mix(0.35)).border_style(color.stroke_width(1)),
         )?;
         let capacity = [span.start, span.end].map(|at| (at, report.capacity));
         chart.draw_series(LineSeries::new(capacity, LIMIT.stroke_width(2)))?;

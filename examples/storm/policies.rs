@@ -22,9 +22,17 @@ impl FromStr for Named {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
+        Self::with_patience(text, None)
+    }
+}
+
+impl Named {
+    /// Clients that know their phases have limits of their own, and not those of the
+    /// storm. So they must be given its `patience`, if that is not the usual.
+    pub(crate) fn with_patience(text: &str, patience: Option<Duration>) -> Result<Self, Failure> {
         let mut parts = text.split('+').map(|part| match part.split_once('*') {
-            Some((share, policy)) => Ok((share.parse()?, parse(policy)?)),
-            None => Ok((1.0, parse(part)?)),
+            Some((share, policy)) => Ok((share.parse()?, parse(policy, patience)?)),
+            None => Ok((1.0, parse(part, patience)?)),
         });
         let (share, first) = parts.next().expect("split yields one part at least")?;
         let fleet = Mix::try_new(share, first)?;
@@ -37,7 +45,7 @@ impl FromStr for Named {
     }
 }
 
-fn parse(text: &str) -> Result<Mix, Failure> {
+fn parse(text: &str, patience: Option<Duration>) -> Result<Mix, Failure> {
     let (rule, numbers) = text.split_once(':').unwrap_or((text, ""));
     let numbers: Vec<f64> = match numbers {
         "" => Vec::new(),
@@ -69,7 +77,13 @@ fn parse(text: &str) -> Result<Mix, Failure> {
     }
     Ok(match (rule, &numbers[..]) {
         ("stratified", []) => one(Stratified::default()),
-        ("phases", []) => one(Client::new(Stratified::default()).phases()),
+        ("phases", []) => {
+            let clients = Client::new(Stratified::default()).phases();
+            one(match patience {
+                Some(most) => clients.patience(most),
+                None => clients,
+            })
+        }
         ("stratified", &[growth]) => one(Stratified::default().try_growth(growth)?),
         ("full", _) => exponential(Jitter::Full)?,
         ("equal", _) => exponential(Jitter::Equal)?,
@@ -85,7 +99,7 @@ fn parse(text: &str) -> Result<Mix, Failure> {
             Some(fleet) => fleet,
             None => return Err(format!("{rule:?} is not a policy; --help lists them").into()),
         },
-        _ => return Err(format!("{rule:?} is not a policy with numbers; see --help").into()),
+        _ => return Err(format!("{text}: --help says which numbers a policy takes").into()),
     })
 }
 

@@ -48,16 +48,116 @@ fn the_table_has_a_legend_and_a_conclusion() {
     }
 }
 
+/// The lines that the program prints, without those with the pictures' paths.
+fn lines(test: &str, args: &[&str]) -> Vec<String> {
+    let output = storm(test, args).output().unwrap();
+    assert!(output.status.success(), "{args:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let lines = shown.lines().filter(|line| !line.contains(test));
+    lines.map(str::to_owned).collect()
+}
+
 #[test]
-fn the_table_and_the_help_fit_into_80_columns() {
-    for args in [&SMALL[..], &["--help"]] {
-        let output = storm("columns", args).output().unwrap();
-        let shown = String::from_utf8(output.stdout).unwrap();
-        let is_path = |line: &&str| line.contains("columns");
-        for line in shown.lines().filter(|line| !is_path(line)) {
+fn the_tables_and_the_help_fit_into_80_columns() {
+    let mixed = "0.9*stratified+0.1*constant:20";
+    for args in [
+        &SMALL[..],
+        &["--help"],
+        // Numbers that are too large or too small for their columns.
+        &["--clients", "500", "--capacity", "1e9"],
+        &["--clients", "50", "--capacity", "1e300"],
+        &["--clients", "50", "--capacity", "0.5", "--policy", mixed],
+        &[
+            "--clients",
+            "50",
+            "--sweep",
+            "--sweep-clients",
+            "50",
+            "--policy",
+            mixed,
+        ],
+    ] {
+        for line in lines("columns", args) {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
+}
+
+#[test]
+fn each_number_stands_under_the_name_of_its_column() {
+    for capacity in ["1e300", "1e9", "20", "0.5"] {
+        let args = [
+            "--clients",
+            "500",
+            "--capacity",
+            capacity,
+            "--policy",
+            "stratified",
+        ];
+        let lines = lines("under", &args);
+        let head = lines.iter().position(|line| line.contains("peak  wasted"));
+        let [head, row] = [0, 1].map(|below| &lines[head.unwrap() + below]);
+        assert_eq!(head.chars().count(), row.chars().count(), "{head}\n{row}");
+        for name in ["half", "99 %", "x limit", "tries", "peak"] {
+            let end = head.find(name).unwrap() + name.len();
+            assert!(
+                !row[..end].ends_with(' ') && row[end..].starts_with(' '),
+                "{name}: {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn policies_that_are_equally_soon_are_named_together() {
+    // A cheap server shows nothing to clients that know their phases.
+    let args = [
+        "--server",
+        "cheap",
+        "--policy",
+        "stratified",
+        "--policy",
+        "phases",
+    ];
+    let both = lines("ties", &[&SMALL[..], &args].concat());
+    let start = "All clients are back equally soon on stratified and phases: ";
+    assert!(both.iter().any(|line| line.starts_with(start)), "{both:#?}");
+    let three = lines(
+        "equal",
+        &[&SMALL[..], &args, &["--policy", "full"]].concat(),
+    );
+    let start = "All clients are back soonest on stratified and phases: ";
+    assert!(
+        three.iter().any(|line| line.starts_with(start)),
+        "{three:#?}"
+    );
+    let never = lines("ties", &[&SMALL[..], &["--policy", "constant:1"]].concat());
+    let words = "Not all clients came back in the simulated time on constant:1 (";
+    let never = never.iter().find(|line| line.starts_with(words));
+    assert!(never.unwrap().ends_with(" did)."), "{never:?}");
+}
+
+#[test]
+fn patience_applies_to_clients_that_know_their_phases() {
+    // A queue that is deeper than the patience of such clients.
+    let deep = [
+        "--clients",
+        "500",
+        "--capacity",
+        "2",
+        "--server",
+        "stale:300",
+        "--policy",
+        "phases",
+    ];
+    let row = |patience: &[&str]| {
+        let lines = lines("patience", &[&deep, patience].concat());
+        lines
+            .into_iter()
+            .find(|line| line.starts_with("phases"))
+            .unwrap()
+    };
+    assert_ne!(row(&[]), row(&["--patience", "1"]));
 }
 
 #[test]
@@ -76,6 +176,7 @@ fn an_impossible_number_is_refused_with_the_reason() {
         ("--capacity", "-3", "capacity is -3"),
         ("--capacity", "0", "capacity is 0"),
         ("--policy", "sequence:1,,2", "give numbers, with a comma"),
+        ("--policy", "stratified:1,2", "which numbers a policy takes"),
     ] {
         let output = storm("refused", &[option, number]).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
