@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 use redial::{
-    AttemptPhase, Connect, Endpoints, Event, Jitter, Redial, Sequence, SessionEvent, Status,
-    Verdict,
+    AttemptInfo, AttemptKind, AttemptPhase, Connect, Endpoints, Event, Jitter, Redial, Sequence,
+    SessionEvent, Status, Verdict, with_info,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -176,6 +176,49 @@ async fn silent_servers_have_their_own_dial_timeout_and_the_round_is_down() {
     // 5 s each, from its own beginning.
     let expected = [5, 6, 7, 8, 9, 9].map(|at| (at, DOWN));
     assert_eq!(*failures.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dial_timeout_of_the_driver_is_that_of_each_server() {
+    let (net, endpoints) = five(Does::IsSilent);
+    let mut redial = redial(&net, &endpoints)
+        .dial_timeout(secs(2))
+        .max_attempts(1);
+    redial.ready().await.unwrap_err();
+    // Dialled at 0 s, 1 s, 2 s (when the first one's time is over), 3 s and 4 s.
+    assert_eq!(net.now(), 6_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_server_is_told_of_the_attempt_and_one_gets_the_hint() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let connector = Endpoints::new([0, 1]).connect_with(move |_| {
+        let seen = seen.clone();
+        with_info(move |info: AttemptInfo<'_, std::io::Error>| {
+            let hint = info.hint().map(String::from);
+            let serves = info.kind() == AttemptKind::First && info.number() == 2;
+            seen.lock()
+                .unwrap()
+                .push((info.kind(), info.number(), hint));
+            async move {
+                if serves {
+                    return Ok(());
+                }
+                Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+            }
+        })
+    });
+    let mut redial = Redial::new(connector);
+    let handle = redial.handle();
+    redial.ready().await.unwrap();
+    handle.renew_with_hint(secs(30), "elsewhere");
+    assert!(timeout(secs(21), redial.renewed()).await.is_err());
+    let told = told.lock().unwrap();
+    let first = |number| (AttemptKind::First, number, None);
+    assert_eq!(told[..3], [first(1), first(1), first(2)]);
+    let renewal = |hint: Option<&str>| (AttemptKind::Renewal, 1, hint.map(String::from));
+    assert_eq!(told[3..5], [renewal(Some("elsewhere")), renewal(None)]);
 }
 
 #[tokio::test(start_paused = true)]
