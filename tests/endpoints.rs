@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 use redial::{
-    AttemptInfo, AttemptKind, AttemptPhase, Connect, Endpoints, Event, Jitter, Redial, Sequence,
-    SessionEvent, Status, Verdict, with_info,
+    AttemptInfo, AttemptKind, AttemptPhase, BoxConnect, Connect, Endpoints, Event, Jitter, Redial,
+    Sequence, SessionEvent, Status, Verdict, with_info,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -912,6 +912,112 @@ async fn a_login_that_follows_all_dials_goes_on_with_the_round() {
     servers.sort_unstable();
     servers.dedup();
     assert_eq!(servers.len() as u64, net.now() / 10);
+}
+
+/// A dial that does not tell its phase is one if a login follows it, also at each of
+/// several servers. Otherwise nothing would end it.
+#[tokio::test(start_paused = true)]
+async fn a_silent_dial_of_a_closure_that_a_login_follows_is_limited() {
+    for serves in [true, false] {
+        let endpoints = Endpoints::new(0..3);
+        let dials = endpoints.connect_with(move |&server| {
+            move || async move {
+                if serves && server == 0 {
+                    return Ok(server);
+                }
+                std::future::pending::<Result<i32, Fault>>().await
+            }
+        });
+        let login = async |server| Ok::<_, Fault>(server);
+        let mut redial = Redial::new(BoxConnect::new(dials).then(login))
+            .max_attempts(1)
+            .seed(1);
+        let start = Instant::now();
+        let ready = timeout(secs(100), redial.ready()).await;
+        let ready = ready.expect("it ends");
+        if serves {
+            assert_eq!(*ready.unwrap(), 0);
+            assert!(start.elapsed() <= secs(2));
+        } else {
+            // The third dial begins after two seconds.
+            assert_eq!(ready.unwrap_err().timed_out(), Some(secs(5)));
+            assert_eq!(start.elapsed(), secs(7));
+        }
+    }
+}
+
+/// Servers whose connectors differ: the first one dials, and the one beside it does not
+/// tell.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_tell_its_phase_beside_one_that_dials_has_a_deadline() {
+    let tells = Arc::new(Mutex::new(true));
+    let endpoints = Endpoints::new(0..2);
+    let connector = endpoints.connect_with(move |_| {
+        let tells = tells.clone();
+        with_info(move |info: AttemptInfo<'_, Fault>| {
+            if std::mem::take(&mut *tells.lock().unwrap()) {
+                info.mark();
+            }
+            std::future::pending::<Result<(), Fault>>()
+        })
+    });
+    let mut redial = Redial::new(connector)
+        .attempt_timeout(secs(20))
+        .max_attempts(1);
+    let handle = redial.handle();
+    let start = Instant::now();
+    let mut ready = Box::pin(redial.ready());
+    let phase = || match handle.status() {
+        Status::Connecting { phase, .. } => phase,
+        other => panic!("{other:?}"),
+    };
+    assert!(timeout(millis(500), &mut ready).await.is_err());
+    assert_eq!(phase(), AttemptPhase::Dialing);
+    assert!(timeout(secs(1), &mut ready).await.is_err());
+    assert_eq!(phase(), AttemptPhase::Unknown);
+    let ended = timeout(secs(100), ready).await;
+    ended.expect("it ends").map(drop).unwrap_err();
+    assert_eq!(start.elapsed(), secs(1 + 20));
+}
+
+/// An attempt that is led by a server which leaves the list has the whole time at the next
+/// one.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_tried_because_the_list_was_replaced_has_its_own_time() {
+    for renews in [false, true] {
+        let (net, endpoints) = five(Does::Serves(0));
+        let failed = Arc::new(Mutex::new(0));
+        let seen = failed.clone();
+        let mut redial = redial(&net, &endpoints)
+            .attempt_timeout(secs(60))
+            .observe(move |event| {
+                if let Event::Failed { .. } | Event::RenewalFailed { .. } = event {
+                    *seen.lock().unwrap() += 1;
+                }
+            });
+        if renews {
+            redial.ready().await.unwrap();
+            sleep(secs(60)).await;
+            redial.renew_now();
+        }
+        let begun = net.now();
+        net.set_all(Does::Hangs);
+        if renews {
+            assert!(timeout(secs(58), redial.renewed()).await.is_err());
+        } else {
+            assert!(timeout(secs(58), redial.ready()).await.is_err());
+        }
+        let hangs = *net.dialled().last().unwrap();
+        net.set_all(Does::Serves(3_000));
+        let others = (0..5).filter(|&server| server != hangs);
+        endpoints.replace(others).unwrap();
+        if renews {
+            redial.renewed().await.unwrap();
+        }
+        assert_ne!(redial.ready().await.unwrap().server, hangs);
+        assert_eq!(net.now() - begun, 61_000);
+        assert_eq!(*failed.lock().unwrap(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

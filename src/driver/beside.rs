@@ -118,7 +118,9 @@ impl<E, P: Policy> Core<E, P> {
             return Poll::Ready(Err(failure));
         };
         let known = self.renewal().attempt;
-        if known.deadline == NEVER || phase.is_beyond(known.phase) {
+        // As in the attempts of an outage.
+        let leads_anew = known.phase.is_beyond(phase) && connector.servers().is_some();
+        if known.deadline == NEVER || phase.is_beyond(known.phase) || leads_anew {
             let timeout = self.outage.replacing(Duration::from_nanos(now), phase);
             let is_limited = phase == AttemptPhase::Dialing && connector.limits_its_dial();
             let attempt = &mut self.renewal().attempt;

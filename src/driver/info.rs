@@ -21,6 +21,8 @@ pub struct AttemptInfo<'a, E> {
     hint: Option<&'a str>,
     /// Where a connector of [`with_info`] keeps the mark of its attempt.
     mark: Option<&'a OnceLock<MarkEstablished>>,
+    /// Another step follows this one.
+    is_dial: bool,
 }
 
 impl<'a, E> AttemptInfo<'a, E> {
@@ -37,6 +39,7 @@ impl<'a, E> AttemptInfo<'a, E> {
             last_error,
             hint,
             mark: None,
+            is_dial: false,
         }
     }
 
@@ -46,9 +49,17 @@ impl<'a, E> AttemptInfo<'a, E> {
         Self::new(number, AttemptKind::First, None, None)
     }
 
-    /// The same for a step with another type of error.
-    pub(super) fn for_step<F>(self) -> AttemptInfo<'a, F> {
-        AttemptInfo::new(self.number, self.kind, None, self.hint)
+    /// The same for the dial of several steps, which has another type of error.
+    pub(super) fn for_dial<F>(self) -> AttemptInfo<'a, F> {
+        AttemptInfo {
+            is_dial: true,
+            ..AttemptInfo::new(self.number, self.kind, None, self.hint)
+        }
+    }
+
+    /// Whether another step follows this one.
+    pub(crate) fn is_dial(&self) -> bool {
+        self.is_dial
     }
 
     /// What the attempt is for. After a renewal, for instance, a server may still have the

@@ -297,6 +297,15 @@ impl<E, P: Policy> Core<E, P> {
                     if let Some(failure) = self.servers_ran_out(connector) {
                         break Err(failure);
                     }
+                    let before = self.outage.attempt_phase();
+                    if before.is_beyond(phase) && connector.servers().is_some() {
+                        // Another server leads: that one has left the list, or only dials
+                        // while this one does not tell its phases.
+                        self.server_begins();
+                        if phase == AttemptPhase::Unknown {
+                            self.publish_phase();
+                        }
+                    }
                     // Only now: an attempt that is ready at once needs no timer.
                     let begins = self.timers.get(Timer::Attempt).is_none();
                     if begins || phase.is_beyond(self.outage.attempt_phase()) {

@@ -60,7 +60,7 @@ where
 
     fn connect_with(&mut self, info: AttemptInfo<'_, E>) -> Self::Attempt {
         // The last error is one of the whole.
-        let info = info.for_step();
+        let info = info.for_dial();
         ThenAttempt {
             step: Step::Dial {
                 attempt: self.dial.connect_with(info),

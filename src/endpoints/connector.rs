@@ -44,6 +44,8 @@ pub struct EndpointsConnector<S, C, F> {
     kind: AttemptKind,
     /// What the announcer of a renewal gave, for one attempt.
     hint: Option<Box<str>>,
+    /// Other steps follow, so an attempt that does not tell its phase dials.
+    is_dial: bool,
     /// The connection that is up is being replaced.
     renews: bool,
     /// When the next server is tried beside those that dial.
@@ -129,6 +131,7 @@ where
             number: 1,
             kind: AttemptKind::First,
             hint: None,
+            is_dial: false,
             renews: false,
             next_at: Duration::ZERO,
             goes_on: false,
@@ -189,7 +192,10 @@ where
             let connector = self.connectors[one.server].as_mut();
             let connector = connector.expect("it has made this attempt");
             let polled = connector.poll_attempt(one.attempt.as_mut(), cx);
-            let phase = connector.phase(&one.attempt);
+            let phase = match connector.phase(&one.attempt) {
+                AttemptPhase::Unknown if self.is_dial => AttemptPhase::Dialing,
+                phase => phase,
+            };
             if phase.is_beyond(one.phase) {
                 one.phase = phase;
             }
@@ -304,6 +310,7 @@ where
             let now = self.clock.elapsed();
             (self.number, self.kind) = (info.number(), info.kind());
             self.hint = info.hint().map(Box::from);
+            self.is_dial = info.is_dial();
             self.farthest = None;
             self.lost = None;
             self.news.clear();

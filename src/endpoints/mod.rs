@@ -93,7 +93,8 @@ pub use self::connector::{EndpointsConnector, Round};
 /// in a server's queue already, and a client must not queue at several servers. So the next
 /// server is not tried before such an attempt has ended, after 13 s if nobody answers. Use
 /// [`tcp::connect`](crate::tcp::connect), [`then`](Connect::then) or
-/// [`AttemptInfo::mark`](crate::AttemptInfo::mark) to tell the phases.
+/// [`AttemptInfo::mark`](crate::AttemptInfo::mark) to tell the phases. If a step follows the
+/// connector of the whole list, attempts of an unknown phase count as dials.
 ///
 /// The attempt as a whole is [established](crate::AttemptPhase::Established) when that at
 /// one server is. From then on it has
