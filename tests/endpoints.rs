@@ -1060,6 +1060,36 @@ async fn a_press_in_a_round_goes_on_with_the_next_server() {
     assert_eq!(redial.ready().await.unwrap().server, order[1]);
 }
 
+/// Of an attempt, of a loss and of a renewal.
+#[tokio::test(start_paused = true)]
+async fn a_hint_of_a_server_that_is_cut_is_told() {
+    let years = Fault::of(Verdict::RetryAfter(secs(9_999_999_999)));
+    for servers in [1, 3] {
+        let net = Net::new(vec![Does::Answers(0, years); servers]);
+        let cuts = Arc::new(Mutex::new(0));
+        let seen = cuts.clone();
+        let take = || std::mem::take(&mut *cuts.lock().unwrap());
+        let mut redial = redial(&net, &Endpoints::new(0..servers)).observe(move |event| {
+            if let Event::HintCut { asked, cap, .. } = event {
+                assert_eq!((*asked, *cap), (secs(9_999_999_999), secs(3_600)));
+                *seen.lock().unwrap() += 1;
+            }
+        });
+        assert!(timeout(secs(100), redial.ready()).await.is_err());
+        assert_eq!(take(), servers);
+        net.set_all(Does::Serves(0));
+        redial.ready().await.unwrap();
+        redial.lost_with(years);
+        assert_eq!(take(), 1);
+        redial.ready().await.unwrap();
+        net.set_all(Does::Answers(0, years));
+        redial.renew_now();
+        assert!(timeout(secs(100), redial.renewed()).await.is_err());
+        // The server of the connection is bound by its hint.
+        assert_eq!(take(), (servers - 1).max(1));
+    }
+}
+
 // ---- any order of events
 
 #[derive(Clone, Debug)]

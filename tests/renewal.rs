@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use redial::codes::{Actor, Advice};
 use redial::policy::from_fn;
 use redial::{
-    AttemptKind, Cause, Event, Exponential, Jitter, Redial, Status, TokenBucket, Verdict,
+    AttemptKind, Cause, Connect, Event, Exponential, Jitter, Redial, Status, TokenBucket, Verdict,
 };
 use script::Script;
 use tokio::time::{sleep, timeout};
@@ -183,6 +183,68 @@ async fn a_loss_makes_the_attempt_in_flight_that_of_the_outage() {
         handle.status(),
         Status::Connected { generation: 2, .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_becomes_that_of_the_outage_is_as_far_as_it_was() {
+    let mut number = 0;
+    let dial = move || {
+        number += 1;
+        std::future::ready(Ok::<_, io::Error>(number))
+    };
+    let connector = dial.then(|number| async move {
+        sleep(secs(10 * (number - 1))).await;
+        Ok::<_, io::Error>(())
+    });
+    let log = Log::default();
+    let mut redial = Redial::new(connector).observe({
+        let log = log.clone();
+        move |event| log.note(event)
+    });
+    redial.ready().await.unwrap();
+    redial.renew_now();
+    assert!(timeout(secs(4), redial.renewed()).await.is_err());
+    log.take();
+    redial.lost();
+    redial.ready().await.unwrap();
+    assert_eq!(
+        log.take(),
+        [
+            "lost",
+            "connecting 1",
+            "Established { attempt: 1 }",
+            "connected 1, 6s"
+        ]
+    );
+}
+
+/// With `RetryAfter` as with any other refusal, the connection serves on.
+#[tokio::test(start_paused = true)]
+async fn a_hint_for_a_renewal_has_its_limit_which_is_told() {
+    let years = secs(9_999_999_999);
+    let script = Script::new([(secs(0), Ok(())), (secs(0), Err(REFUSED))]);
+    let log = Log::default();
+    let mut redial = Redial::new(script.connector())
+        .classify(move |_| Verdict::RetryAfter(years))
+        .hint_cap(secs(60))
+        .observe({
+            let log = log.clone();
+            move |event| log.note(event)
+        });
+    redial.ready().await.unwrap();
+    log.take();
+    redial.renew_now();
+    redial.renewed().await.unwrap();
+    let log = log.take();
+    assert_eq!(
+        log[1..3],
+        [
+            format!("not renewed 1, RetryAfter({years:?})"),
+            format!("HintCut {{ asked: {years:?}, cap: 60s }}"),
+        ]
+    );
+    let last = script.dials().last().unwrap().at;
+    assert!((secs(60)..=secs(122)).contains(&last), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]

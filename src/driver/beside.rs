@@ -156,6 +156,7 @@ impl<E, P: Policy> Core<E, P> {
     pub(super) fn not_renewed(&mut self, now: u64, failure: Failure<E>, keep: bool) {
         let attempt = self.attempt_beside();
         let was_alone = self.renewal().one_at_a_time;
+        let is_round = matches!(failure, Failure::Round(..));
         let (error, verdict) = match failure {
             Failure::Error(error) => {
                 let verdict = self.judge(&error);
@@ -187,6 +188,9 @@ impl<E, P: Policy> Core<E, P> {
             verdict,
             actor,
         });
+        if !is_round {
+            self.tell_of_cut(verdict);
+        }
         if let (true, Some(error)) = (keep, error) {
             self.set_last(Last::Error(error));
         }
@@ -255,6 +259,9 @@ impl<E, P: Policy> Core<E, P> {
         self.publish_phase();
         let number = self.attempt_number();
         self.tell(&Event::Connecting { attempt: number });
+        if attempt.phase == AttemptPhase::Established {
+            self.tell(&Event::Established { attempt: number });
+        }
     }
 
     /// The connection ends in favour of the next one, whose attempt is due and paid.

@@ -292,6 +292,10 @@ impl<E, P: Policy> Core<E, P> {
         let Some(servers) = connector.servers() else {
             return ending;
         };
+        if let Ending::Lost(verdict) = ending {
+            // The servers do not return all of it.
+            self.tell_of_cut(verdict);
+        }
         let by_network = self.control().is_some_and(Control::has_changed_while_up);
         let judged = match ending {
             Ending::Lost(verdict) => Some(self.judged(verdict, has_error)),
