@@ -1024,6 +1024,29 @@ fn the_timeout_of_an_attempt_is_what_is_left_of_the_outage() {
     assert_eq!(outage.elapsed(at(500)), at(30), "it stands still");
 }
 
+/// A dial that ends with the outage leaves no time for the login.
+#[test]
+fn a_limit_that_is_over_when_the_phase_changes_ends_the_attempt() {
+    let at = Duration::from_secs;
+    let new = || {
+        Outage::from_seed(Sequence::new([at(1)]), 1)
+            .attempt_timeout(at(13))
+            .max_elapsed(at(10))
+    };
+    let mut first = new();
+    assert_eq!(first.dialing(at(100)), at(5));
+    assert_eq!(first.established(at(110)), at(0));
+    let mut later = new();
+    let _ = later.failed(at(0), Verdict::default());
+    assert_eq!(later.dialing(at(8)), at(2));
+    assert_eq!(later.established(at(12)), at(0));
+    // An attempt that begins after the limit has its whole time.
+    let mut late = new();
+    let _ = late.failed(at(0), Verdict::default());
+    assert_eq!(late.dialing(at(10)), at(5));
+    assert_eq!(late.established(at(12)), at(13));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_timeout_can_be_seen_in_the_final_error() {
     let (connector, _) = server(&[Hangs]);

@@ -193,6 +193,17 @@ async fn the_limit_of_an_outage_spans_the_phases_of_its_first_attempt() {
     assert_eq!(*failures.lock().unwrap(), [(10_000, STALLED)]);
 }
 
+/// Also if the dial ends in that same poll.
+#[tokio::test(start_paused = true)]
+async fn no_login_begins_when_the_limit_of_the_outage_is_over() {
+    let (redial, failures) = watched(two_steps(&[(Some((4, true)), HANGS)]));
+    let mut redial = redial.max_elapsed(secs(4));
+    redial.ready().await.unwrap_err();
+    let (at, verdict) = failures.lock().unwrap()[0];
+    assert!((4_000..=4_001).contains(&at), "{at}");
+    assert_eq!(verdict, STALLED);
+}
+
 /// An attempt that hangs, is polled each second, and is in another phase each time.
 struct Flips {
     phases: &'static [AttemptPhase],

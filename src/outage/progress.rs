@@ -18,8 +18,8 @@ pub(crate) struct Progress {
     /// When the outage began.
     began: u64,
     /// When the present connection came up; kept only while an outage goes on.
-    /// If the outage was given up, when that was.
-    up_since: u64,
+    /// If the outage was given up, when that was. During an attempt, when that began.
+    since: u64,
     /// The attempts of this outage that have ended; see [`MOST_ATTEMPTS`].
     pub(super) attempts: u32,
     /// How many attempts have stalled since the last connection. A refusal in between
@@ -111,7 +111,7 @@ impl Progress {
     }
 
     fn begins(&mut self, phase: Phase, now: u64) {
-        self.phase = phase;
+        (self.phase, self.since) = (phase, now);
         if !self.is_ongoing() {
             self.began = now;
         }
@@ -157,7 +157,7 @@ impl Progress {
 
     pub(crate) fn connected(&mut self, now: u64) {
         self.phase = Phase::Up;
-        self.up_since = now;
+        self.since = now;
         self.stalled = 0;
         self.worst = Cause::Down;
         if self.is_ongoing() {
@@ -179,7 +179,7 @@ impl Progress {
         if self.has_healed(config, now) {
             self.healed();
         }
-        self.up_since = now;
+        self.since = now;
     }
 
     /// The client itself dropped its connection or its attempt, on purpose.
@@ -356,7 +356,7 @@ impl Progress {
     #[cold]
     fn give_up(&mut self, now: u64, reason: Reason) -> Next {
         self.phase = Phase::Over;
-        self.up_since = now;
+        self.since = now;
         Next::GiveUp(reason)
     }
 
@@ -390,12 +390,12 @@ impl Progress {
 
     /// A connection has been up for long enough to end the outage.
     pub(super) fn has_healed(&self, config: &Config, now: u64) -> bool {
-        self.phase == Phase::Up && now.saturating_sub(self.up_since) >= config.stable_uptime()
+        self.phase == Phase::Up && now.saturating_sub(self.since) >= config.stable_uptime()
     }
 
     pub(super) fn elapsed(&self, now: u64) -> u64 {
         let until = match self.phase {
-            Phase::Over => self.up_since,
+            Phase::Over => self.since,
             _ => now,
         };
         if self.is_ongoing() {
@@ -405,17 +405,19 @@ impl Progress {
         }
     }
 
-    /// How much longer the outage, or the attempt that may begin one, may last; `None` if that is over, as it can be
-    /// for an attempt after a pause or a restart of the program. `u64::MAX` means
-    /// no limit.
+    /// How much longer the outage, or the attempt that may begin one, may last; `None`
+    /// if that is over, as it can be for an attempt after a pause or a restart of the
+    /// program. `u64::MAX` means no limit. Zero if that is over since the attempt began:
+    /// it ends, in whatever phase it is by now.
     pub(super) fn left(&self, config: &Config, now: u64) -> Option<u64> {
         if config.max_elapsed == u64::MAX {
             return Some(u64::MAX);
         }
         // The first attempt may begin an outage, which then is as old as the attempt.
         let elapsed = now.saturating_sub(self.began);
-        let left = config.max_elapsed.checked_sub(elapsed)?;
-        (left > 0).then_some(left)
+        let left = config.max_elapsed.saturating_sub(elapsed);
+        let had_time = || self.since.saturating_sub(self.began) < config.max_elapsed;
+        (left > 0 || self.is_attempt() && had_time()).then_some(left)
     }
 
     /// How long the present phase of the attempt may take.
