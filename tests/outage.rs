@@ -1090,8 +1090,8 @@ fn a_policy_from_an_iterator_goes_on_after_a_restore() {
 
 /// How many attempts a client makes in ten minutes whose attempts fail at once, with
 /// a timer that truncates to a tick.
-fn attempts_with_ticks_of(tick: Duration, cause: Cause, seed: u64) -> u32 {
-    let mut outage = Outage::from_seed(Stratified::default(), seed);
+fn attempts_with_ticks_of(tick: Duration, policy: Stratified, cause: Cause, seed: u64) -> u32 {
+    let mut outage = Outage::from_seed(policy, seed);
     let mut now = secs(0);
     let mut next = wait(outage.lost(now));
     let mut attempts = 0;
@@ -1107,13 +1107,18 @@ fn attempts_with_ticks_of(tick: Duration, cause: Cause, seed: u64) -> u32 {
 
 #[test]
 fn an_early_timer_makes_no_attempt_twice() {
-    for cause in [Cause::Down, Cause::Busy, Cause::Stalled] {
-        for seed in 0..200 {
-            let exact = attempts_with_ticks_of(Duration::from_nanos(1), cause, seed);
-            for tick in [1, 16] {
-                let early = attempts_with_ticks_of(millis(tick), cause, seed);
-                // The last one may fall on the other side of the ten minutes.
-                assert!(early.abs_diff(exact) <= 1, "{early}, not {exact}");
+    // After the longest wait of narrow windows, too.
+    let narrow = Stratified::new(secs(1), secs(2));
+    for (policy, seeds) in [(Stratified::default(), 200), (narrow, 20)] {
+        for cause in [Cause::Down, Cause::Busy, Cause::Stalled] {
+            for seed in 0..seeds {
+                let attempts = |tick| attempts_with_ticks_of(tick, policy, cause, seed);
+                let exact = attempts(Duration::from_nanos(1));
+                for tick in [1, 16] {
+                    let early = attempts(millis(tick));
+                    // The last one may fall on the other side of the ten minutes.
+                    assert!(early.abs_diff(exact) <= 1, "{early}, not {exact}");
+                }
             }
         }
     }

@@ -340,11 +340,19 @@ impl Strata {
     }
 
     /// The wait after an attempt that was early and still in turn. It began early, too,
-    /// and must not be longer than the cap for that.
+    /// and must not be longer than the cap for that. The next attempt is in turn at its
+    /// end, or it would be early twice.
     #[cold]
-    fn wait_after_early(&self, place: &StratifiedState, cause: Cause, elapsed: u64) -> Duration {
+    fn wait_after_early(
+        &self,
+        place: &mut StratifiedState,
+        cause: Cause,
+        elapsed: u64,
+    ) -> Duration {
         let width = longest(self.widest(cause), place.stratum.width);
-        Duration::from_nanos((place.at - elapsed).min(width + width / 4))
+        let wait = (place.at - elapsed).min(width + width / 4);
+        place.at = elapsed + wait;
+        Duration::from_nanos(wait)
     }
 
     /// The widest stratum after this cause.
