@@ -1027,6 +1027,25 @@ fn a_loss_after_a_black_hole_waits_no_longer_than_down_promises() {
     }
 }
 
+/// Nor after one in good order: the server took this client since.
+#[test]
+fn a_connection_after_a_black_hole_ends_its_wait_whatever_ends_the_connection() {
+    for verdict in [DOWN, BUSY, STALLED] {
+        for seed in 0..1_000 {
+            let mut outage = Outage::from_seed(Stratified::default(), seed);
+            let mut now = secs(0);
+            while now < secs(3600) {
+                now += wait(outage.failed(now, STALLED));
+            }
+            let _ = outage.failed(now, STALLED);
+            outage.connecting(now + secs(1));
+            outage.connected(now + secs(1));
+            let next = wait(outage.lost_with(now + secs(6), verdict));
+            assert!(next <= LONGEST_DOWN, "{verdict:?}: {next:?}");
+        }
+    }
+}
+
 #[test]
 fn a_connection_narrows_the_window_that_stalls_have_widened() {
     for seed in 0..1_000 {

@@ -622,7 +622,9 @@ fn a_connection_beside_a_restart_makes_windows_narrow_again() {
         };
         outage.connecting(left);
         outage.connected(left);
-        let after = outage.lost(left + secs(5));
+        // Whatever ends it.
+        let verdict = [DOWN, STALLED, Verdict::Retry(Cause::Busy)][seed as usize % 3];
+        let after = outage.lost_with(left + secs(5), verdict);
         let before = outage.restore(&connected, Duration::ZERO, Duration::ZERO);
         for next in [after, before] {
             let Next::Wait(wait) = next else {

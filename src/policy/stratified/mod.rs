@@ -50,9 +50,9 @@ use strata::{MOST_WIDTH, Strata, width};
 ///
 /// If an attempt is made early (by `retry_now`) and fails, the client waits for the
 /// rest of its time. An attempt that is early by less than 20 ms, or by less than a
-/// 64th of its window, counts as made in its turn: some timers are early. If the rest is longer than the
-/// cap of the cause, the client draws a new wait instead, of at most 4/5 of the cap
-/// for `Down`.
+/// 64th of its window, counts as made in its turn: some timers are early. If the rest is
+/// longer than the cap of the cause, the client draws a new wait instead, of at most 4/5
+/// of the cap for `Down`. After a connection the cap for `Down` holds for each cause.
 ///
 /// # Where it comes from
 ///

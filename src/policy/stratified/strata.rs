@@ -297,14 +297,14 @@ impl Strata {
         if place.at == 0 {
             place.u = rng.next_u64();
         } else if is_early && place.at - elapsed >= self.slack(place.stratum) {
-            return self.out_of_turn(place, rng, failed.cause, elapsed);
+            return self.out_of_turn(place, rng, cause_before(failed), elapsed);
         } else {
             place.u = walk(place.u, rng.next_u64());
             self.advance(&mut place.stratum, failed.cause);
         }
         place.at = self.instant(place.u, place.stratum);
         if place.at <= elapsed {
-            *place = self.catch_up(*place, failed.cause, elapsed);
+            *place = self.catch_up(*place, cause_before(failed), elapsed);
         }
         if is_early {
             return self.wait_after_early(place, failed.cause, elapsed);
@@ -389,6 +389,18 @@ impl Strata {
             };
         }
         Duration::from_nanos(place.at - elapsed)
+    }
+}
+
+/// What the strata and the wait before this failure are for. Of those before a
+/// connection nothing counts, as in [`narrow`](Strata::narrow), and while it was up
+/// nothing failed.
+#[cold]
+fn cause_before(failed: &Failed) -> Cause {
+    if failed.after_connection {
+        Cause::Down
+    } else {
+        failed.cause
     }
 }
 
