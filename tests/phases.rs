@@ -605,6 +605,27 @@ fn a_restart_does_not_make_windows_narrower() {
     assert!(longest > secs(300), "{longest:?}");
 }
 
+/// Unless the network has changed since: the policy began anew before the restart.
+#[test]
+fn a_restart_does_not_bring_back_the_windows_of_another_network() {
+    for seed in 0..100 {
+        let (mut before, now) = stalled_for_hours(seed);
+        before.network_changed(now);
+        before.connecting(now);
+        let _ = before.failed(now, DOWN);
+        let saved = before.save(now).unwrap();
+        let mut outage = Outage::from_seed(Stratified::default(), seed + 100);
+        let Next::Wait(left) = outage.restore(&saved, Duration::ZERO, Duration::ZERO) else {
+            unreachable!()
+        };
+        outage.connecting(left);
+        let Next::Wait(wait) = outage.failed(left, DOWN) else {
+            unreachable!()
+        };
+        assert!(wait <= Duration::from_millis(37_500), "{wait:?}");
+    }
+}
+
 /// Neither on the first attempt after the restart, nor on the last one before it.
 #[test]
 fn a_connection_beside_a_restart_makes_windows_narrow_again() {

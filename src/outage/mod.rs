@@ -329,6 +329,7 @@ impl<P: Policy> Outage<P> {
         let now = self.clock(now);
         if let Some((waits, elapsed)) = self.progress.position(now) {
             self.memory = None;
+            self.progress.forget_worst();
             let shift = &mut self.rare.get_or_insert_default().shift;
             (shift.waits, shift.elapsed) = (waits, elapsed);
             shift.worst = Cause::Down;

@@ -205,6 +205,12 @@ impl Progress {
         Some((waits, Duration::from_nanos(self.elapsed(now))))
     }
 
+    /// The failures so far say nothing about what follows, also after a restart of the
+    /// program.
+    pub(super) fn forget_worst(&mut self) {
+        self.worst = Cause::Down;
+    }
+
     /// How many waits this outage has had.
     fn waits(&self) -> u32 {
         self.attempts - (self.began_with == Began::Attempt) as u32
