@@ -31,7 +31,7 @@ use crate::verdict::Verdict;
 /// wait that was [restored](crate::Redial::restore).
 ///
 /// If an attempt has been in flight for a second, it is dropped and begun anew: it
-/// may be stuck in a network that is gone. It counts as one that stalled, so it uses
+/// may be stuck in a network that is gone. It counts as one that took too long, so it uses
 /// up one of [`max_attempts`](crate::Config::max_attempts).
 ///
 /// Presses make at most one attempt a second (see

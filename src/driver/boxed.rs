@@ -65,8 +65,7 @@ where
     /// [`MaybeSend`].
     ///
     /// On a driver that is in use, an attempt in flight is dropped, and counts as
-    /// one that stalled. The connection, the
-    /// outage and the place in a wait stay.
+    /// one that took too long. The connection, the outage and the place in a wait stay.
     pub fn boxed(self) -> BoxRedial<C::Connection, C::Error> {
         Redial {
             connector: BoxConnect::new(self.connector),

@@ -187,10 +187,11 @@ pub trait Connect {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Connection, Self::Error>>;
 
-    /// How far an attempt is. The driver asks after each poll that was pending, and
-    /// sets the deadline of the attempt anew when it enters a later phase. An attempt
-    /// does not go back: if an established one dials once more, perhaps at another
-    /// address, it still counts as established. Only if it goes on with another of
+    /// How far an attempt is. The driver asks after each poll that was pending
+    /// ([`Endpoints`](crate::Endpoints) ask also after one that was ready), and sets the
+    /// deadline of the attempt anew when it enters a later phase. An attempt does not go
+    /// back: if an established one dials once more, perhaps at another address, it still
+    /// counts as established. Only if it goes on with another of
     /// [several servers](Self::servers), its phases begin anew. By default the phase is
     /// [`Unknown`](AttemptPhase::Unknown).
     #[inline]

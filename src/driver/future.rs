@@ -93,7 +93,7 @@ impl<C: Connect, P: Policy> Redial<C, P> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the attempt in flight, which counts as one that
-    /// stalled. An attempt that [`ready`](Self::ready) began stays in the
+    /// took too long. An attempt that [`ready`](Self::ready) began stays in the
     /// driver, and so does the place in a wait.
     #[inline]
     pub fn connect(&mut self) -> Connecting<'_, C, P> {

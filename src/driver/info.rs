@@ -84,7 +84,9 @@ impl<'a, E> AttemptInfo<'a, E> {
 
     /// The error of the attempt or of the connection before. `None` if there was
     /// none, if it was a timeout, or if the driver gave the error to the program, as
-    /// a [`Session`](crate::Session) does in its `Down`.
+    /// a [`Session`](crate::Session) does in its `Down`. Also `None` in a connector that
+    /// [other steps](Connect::then) follow, because the error is one of the whole; and in
+    /// one of several [`Endpoints`](crate::Endpoints).
     pub fn last_error(&self) -> Option<&'a E> {
         self.last_error
     }

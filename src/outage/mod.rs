@@ -366,7 +366,7 @@ impl<P: Policy> Outage<P> {
 
     /// The present outage, to carry it over a restart of the program.
     ///
-    /// An attempt in flight is saved as one that stalled, because the program may
+    /// An attempt in flight is saved as one that took too long, because the program may
     /// end before the attempt does. This also holds for the very first attempt.
     ///
     /// `None` if no outage goes on, if the connection has been stable since, or

@@ -239,7 +239,7 @@ impl Progress {
     }
 
     /// A person or the program ended the attempt, and makes another one at once: no
-    /// wait is asked for. It counts as one that stalled.
+    /// wait is asked for. It counts as one that took too long.
     #[cfg(feature = "tokio")]
     pub(super) fn abandoned(&mut self, config: &Config, now: u64, ask: &mut impl Ask) -> Next {
         let cause = self.cause_of_silence();
