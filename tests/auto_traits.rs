@@ -13,16 +13,16 @@ use std::task::{Context, Poll};
 use redial::budget::{BudgetEvent, StoreError};
 use redial::future::{
     AnyReserve, Connecting, Ready as RedialReady, Renewed, Round, SharedReady, SharedReserve,
-    Watching,
+    ThenAttempt, Watching,
 };
 use redial::policy::BucketPolicy;
 use redial::{
-    AnyBudget, BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect, Decorrelated, Delays,
-    Endpoints, EndpointsConnector, Error, Event, Exponential, Failed, Handle, Heartbeat,
-    InvalidConfig, Jitter, Lent, Liveness, Monitor, Monitored, Next, Outage, PingRequests, Pulse,
-    Reason, Redial, RedialIo, RenewalHold, Reserved, SavedOutage, SendError, Sequence, Session,
-    SessionEvent, Shared, SharedBudget, Silent, Status, Stratified, TokenBucket, Verdict, Watch,
-    tcp,
+    AnyBudget, AttemptInfo, BoxAttempt, BoxConnect, BoxError, BoxRedial, Cause, Connect,
+    Decorrelated, Delays, Endpoints, EndpointsConnector, Error, Event, Exponential, Failed, Handle,
+    Heartbeat, InvalidConfig, Jitter, Lent, Liveness, MarkEstablished, Monitor, Monitored, Next,
+    Outage, PingRequests, Pulse, Reason, Redial, RedialIo, RenewalHold, Reserved, SavedOutage,
+    SendError, Sequence, Session, SessionEvent, Shared, SharedBudget, Silent, Status, Stratified,
+    Then, TokenBucket, Verdict, Watch, WithInfo, tcp,
 };
 use tokio::io::DuplexStream;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -57,6 +57,8 @@ macro_rules! facts {
 type Dial = fn() -> Ready<io::Result<Vec<u8>>>;
 /// One that makes what may be cloned into many tasks.
 type Bytes = fn() -> Ready<io::Result<DuplexStream>>;
+/// What follows a dial.
+type Login = fn(Vec<u8>) -> Ready<io::Result<Vec<u8>>>;
 type Lines = fn() -> Ready<Result<Framed<DuplexStream, LinesCodec>, LinesCodecError>>;
 /// One whose attempt must not move once it was polled.
 struct Immovable;
@@ -150,6 +152,20 @@ facts! {
     Connecting<'static, Immovable, Stratified>: + Send, - Sync, - Unpin;
     Renewed<'static, Dial, Stratified>: + Send, - Sync, + Unpin;
     RenewalHold: + Send, + Sync, + Unpin;
+    // A step is what its future is.
+    Then<Dial, Login>: + Send, + Sync, + Unpin;
+    Then<Local, Login>: + Send, + Sync, + Unpin;
+    Then<Then<Dial, Login>, Login>: + Send, + Sync, + Unpin;
+    ThenAttempt<Ready<()>, Ready<()>>: + Send, + Sync, + Unpin;
+    ThenAttempt<PhantomPinned, Ready<()>>: + Send, + Sync, - Unpin;
+    ThenAttempt<Ready<()>, PhantomPinned>: + Send, + Sync, - Unpin;
+    ThenAttempt<Ready<Cell<u8>>, Ready<()>>: + Send, - Sync, + Unpin;
+    ThenAttempt<Ready<()>, Ready<Rc<()>>>: - Send, - Sync, + Unpin;
+    Redial<Then<Dial, Login>>: + Send, - Sync, + Unpin;
+    WithInfo<Dial, io::Error>: + Send, + Sync, + Unpin;
+    WithInfo<Dial, Rc<()>>: + Send, + Sync, + Unpin;
+    AttemptInfo<'static, io::Error>: + Send, + Sync, + Unpin;
+    MarkEstablished: + Send, + Sync, + Unpin;
     tcp::Dial: + Send, + Sync, + Unpin;
     tcp::Dialing: + Send, - Sync, + Unpin;
     tcp::Target: + Send, + Sync, + Unpin;

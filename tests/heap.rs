@@ -19,8 +19,8 @@ use std::time::Duration;
 use allocation_counter::measure;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use redial::{
-    AnyBudget, Budget, Cause, Decorrelated, Exponential, Jitter, Next, Outage, Policy, Redial,
-    Sequence, SessionEvent, Stratified, TokenBucket, Verdict,
+    AnyBudget, Budget, Cause, Connect, Decorrelated, Exponential, Jitter, Next, Outage, Policy,
+    Redial, Sequence, SessionEvent, Stratified, TokenBucket, Verdict,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -133,6 +133,24 @@ fn the_first_connection_of_a_driver_allocates_nothing() {
         assert!(now(redial.connect()).is_ok());
     };
     assert_eq!(allocations(first), 0);
+}
+
+#[test]
+fn the_steps_of_an_attempt_allocate_nothing() {
+    let runtime = paused_runtime();
+    let mut logins = 0;
+    let connector = (|| -> Attempt { ready(Ok(1)) })
+        .then(|one| async move {
+            tokio::time::sleep(SECOND).await;
+            Ok::<_, &'static str>(one + 1)
+        })
+        .then(move |two| -> Attempt {
+            logins += 1;
+            ready(if logins == 1 { Err("refused") } else { Ok(two) })
+        });
+    let mut redial = Redial::new(connector);
+    let outage = || assert_eq!(runtime.block_on(redial.connect()).unwrap(), 2);
+    assert_eq!(allocations(outage), 0);
 }
 
 #[test]
