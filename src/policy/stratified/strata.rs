@@ -571,6 +571,34 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_is_in_turn_if_it_is_early_by_less_than_a_tick_or_a_64th_of_its_window() {
+        let strata = Stratified::new(64 * SECOND, 3_600 * SECOND).strata;
+        let second = 1_000_000_000;
+        let flat = |width| Stratum { start: 0, width };
+        for (stratum, most) in [
+            (strata.begin().stratum, second),
+            (flat(640 * second), 10 * second),
+            (flat(second), second / 50),
+        ] {
+            let is_in_turn = |early| {
+                let at = 1_000 * second;
+                let elapsed = Duration::from_nanos(at - early);
+                let mut place = StratifiedState {
+                    stratum,
+                    at,
+                    ..strata.begin()
+                };
+                let failed = Failed::new(9, elapsed, Cause::Down);
+                strata.wait(&mut place, &mut Rng::from_seed(1), &failed);
+                place.stratum != stratum
+            };
+            // A growing window is exact to ten digits.
+            assert!(is_in_turn(most - 10), "{stratum:?}");
+            assert!(!is_in_turn(most + 10), "{stratum:?}");
+        }
+    }
+
+    #[test]
     fn an_early_attempt_does_not_change_the_schedule() {
         let strata = Stratified::default().strata;
         let mut place = strata.begin();
