@@ -125,7 +125,7 @@ fn a_rolling_deployment() {
     for (name, told) in [
         ("grpc", [9.0, 7.7, 31.0]),
         ("gcm", [20.0, 17.0, 65.0]),
-        ("ably", [31.0, 31.0, 90.0]),
+        ("ably", [30.0, 31.0, 90.0]),
     ] {
         let clients = clients::named(name).unwrap();
         check(name, storm.run(&clients).offline, &told);

@@ -3,9 +3,9 @@
 //! The figures were first found by another simulator, of which only the figures are
 //! here. What is known of its storms is the model of each server, and not N/C and the
 //! outages. Without an outage, N/C from 1 s to 400 s brings all its figures within 5 %, and
-//! most within 1 %. Of the grids with outages that were tried, none does: shorter outages
-//! bring the lines below within 5 %, and take others out. A figure that differs by more than
-//! 5 % is held to our own value.
+//! most within 1 %. With outages no grid that we tried does. With those of the standard
+//! sweep, and N/C from 15 s to 500 s, all but two are within 5 %, and those two within 6 %;
+//! they are held to our own value.
 #![cfg(feature = "storm")]
 
 #[path = "../examples/storm/clients.rs"]
@@ -46,10 +46,10 @@ fn limits(least: f64, most: f64, points: u32) -> Vec<Duration> {
 /// end.
 fn measure(storm: &Storm, fleet: &(impl Fleet + Sync)) -> ([f64; 2], usize) {
     let at_once = Sweep::new(storm, &limits(1.0, 400.0, 22), &[secs(0)]).run(fleet);
-    // A fleet that is spread over up to 37.5 s after an outage says little about a server
-    // that needs less.
-    let outages = [15, 60, 300, 900].map(secs);
-    let after = Sweep::new(storm, &limits(15.0, 600.0, 14), &outages).run(fleet);
+    // The outages of the standard sweep. A fleet that is spread over up to 37.5 s after an
+    // outage says little about a server that needs much less.
+    let outages = [3, 10, 30, 100, 300, 600].map(secs);
+    let after = Sweep::new(storm, &limits(15.0, 500.0, 8), &outages).run(fleet);
     let (at_once, after) = (Summary::of(&at_once), Summary::of(&after));
     let means = [at_once.at_once, after.after_outage];
     (means, at_once.never + after.never)
@@ -121,18 +121,13 @@ fn the_default_rules_end_every_storm_of_the_table() {
         "black hole",
         Server::cheap().black_hole(),
         [[0.0, 2.07], [0.0, 1.35]],
-    )
-    // The longer the outage, the wider the windows of clients that cannot tell phases. With
-    // outages of 3 s to 600 s it is 1.99, and that of the next line 2.09.
-    .but([[0.0, 2.25], [0.0, 0.0]]);
+    );
     black_hole.storm = black_hole.storm.syn_retries(0);
     let mut syn_dropped = line(
         "SYN dropped, queue 1 s",
         beyond(1, Overflow::SynDropped).black_hole(),
         [[1.44, 2.03], [1.15, 1.20]],
-    )
-    // As above.
-    .but([[0.0, 2.36], [0.0, 0.0]]);
+    );
     syn_dropped.storm = syn_dropped.storm.syn_retries(4);
     let mut relapse = line(
         "down, up for 20 s, down",
@@ -141,15 +136,15 @@ fn the_default_rules_end_every_storm_of_the_table() {
     );
     relapse.storm = relapse.storm.relapse(secs(20), secs(30));
     let lines = [
-        line("cheap", Server::cheap(), [[1.11, 1.35], [1.11, 1.35]]),
+        // The grid: with N/C up to 600 s and outages of 15 s and more it is 1.32 …
+        line("cheap", Server::cheap(), [[1.11, 1.35], [1.11, 1.35]]).but([[0.0, 1.27]; 2]),
         line("costly", Server::costly(0.1), [[1.76, 1.72], [1.76, 1.72]]),
         line("slow", Server::slow(), [[2.84, 1.61], [1.52, 1.24]]),
-        line("stale 10 s", stale(10), [[1.25, 1.28], [1.02, 1.09]]),
-        // With N/C from 15 s to 500 s and outages of 3 s to 600 s it is 1.52, and that of 120 s
-        // 2.17. But cheap is 1.28 then.
-        line("stale 30 s", stale(30), [[1.33, 1.48], [1.00, 1.09]]).but([[0.0, 1.57], [0.0; 2]]),
+        // … and this is 1.31. But then 30 s, 120 s and the black holes are up to 16 % off.
+        line("stale 10 s", stale(10), [[1.25, 1.28], [1.02, 1.09]]).but([[0.0, 1.35], [0.0; 2]]),
+        line("stale 30 s", stale(30), [[1.33, 1.48], [1.00, 1.09]]),
         line("stale 60 s", stale(60), [[1.51, 1.71], [1.12, 1.28]]),
-        line("stale 120 s", stale(120), [[1.74, 2.14], [1.25, 1.55]]).but([[0.0, 2.25], [0.0; 2]]),
+        line("stale 120 s", stale(120), [[1.74, 2.14], [1.25, 1.55]]),
         line("stale 250 s", stale(250), [[2.41, 3.57], [1.32, 1.73]]),
         line(
             "RST beyond 30 s",
@@ -169,13 +164,11 @@ fn the_default_rules_end_every_storm_of_the_table() {
         black_hole,
         syn_dropped,
         relapse,
-        // The same grid has 2.60.
         line(
             "LIFO, 10 s",
             Server::lifo(secs(10)),
             [[1.46, 1.56], [2.44, 2.49]],
-        )
-        .but([[0.0; 2], [0.0, 2.36]]),
+        ),
     ];
     println!(
         "{:24} | R1: ours     | theirs       | R2: ours     | theirs",
@@ -208,9 +201,11 @@ fn a_balancer_that_accepts_and_stays_silent_is_the_worst_place_for_phases() {
     for (queue, at_least) in [(1, 2.0), (10, 1.5)] {
         let server = Server::stale(secs(queue)).overflow(Overflow::Silent);
         let storm = Storm::new(CLIENTS).server(server);
-        let ([blind, _], never) = measure(&storm, &Stratified::default());
-        let ([sighted, _], stuck) = measure(&storm.phases(), &Stratified::default());
-        println!("{queue} s: {blind:.2}, and {sighted:.2} with phases");
+        let ([blind, blind_after], never) = measure(&storm, &Stratified::default());
+        let ([sighted, sighted_after], stuck) = measure(&storm.phases(), &Stratified::default());
+        println!(
+            "{queue} s: {blind:.2}/{blind_after:.2}, and {sighted:.2}/{sighted_after:.2} with phases"
+        );
         assert_eq!((never, stuck), (0, 0));
         assert!(sighted > at_least * blind, "{sighted} of {blind}");
     }
