@@ -12,7 +12,7 @@ use super::flight::{Flight, poll_or_drop};
 use super::info::{AttemptInfo, AttemptKind};
 use super::outcome::{Failure, Last};
 use super::renewal::{Attempt, NEVER, Series, Step, Turn};
-use super::servers::Outcome;
+use super::servers::{Outcome, is_led_anew};
 use super::state::{Core, Noted, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Ending, WaitsFor};
@@ -118,9 +118,8 @@ impl<E, P: Policy> Core<E, P> {
             return Poll::Ready(Err(failure));
         };
         let known = self.renewal().attempt;
-        // As in the attempts of an outage.
-        let leads_anew = known.phase.is_beyond(phase) && connector.servers().is_some();
-        if known.deadline == NEVER || phase.is_beyond(known.phase) || leads_anew {
+        let is_new = phase.is_beyond(known.phase) || is_led_anew(connector, known.phase, phase);
+        if known.deadline == NEVER || is_new {
             let timeout = self.outage.replacing(Duration::from_nanos(now), phase);
             let is_limited = phase == AttemptPhase::Dialing && connector.limits_its_dial();
             let attempt = &mut self.renewal().attempt;

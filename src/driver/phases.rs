@@ -22,7 +22,7 @@ use super::event::Event;
 use super::flight::{Flight, poll_or_drop};
 use super::info::{AttemptInfo, AttemptKind};
 use super::outcome::{Failure, Last};
-use super::servers::Outcome;
+use super::servers::{Outcome, is_led_anew};
 use super::state::{Core, Noted, Over, Phase, Plan};
 use crate::clock::{Timer, after};
 use crate::control::{Control, Ending, Hold, Press, WaitsFor, Why};
@@ -297,10 +297,7 @@ impl<E, P: Policy> Core<E, P> {
                     if let Some(failure) = self.servers_ran_out(connector) {
                         break Err(failure);
                     }
-                    let before = self.outage.attempt_phase();
-                    if before.is_beyond(phase) && connector.servers().is_some() {
-                        // Another server leads: that one has left the list, or only dials
-                        // while this one does not tell its phases.
+                    if is_led_anew(connector, self.outage.attempt_phase(), phase) {
                         self.server_begins();
                         if phase == AttemptPhase::Unknown {
                             self.publish_phase();

@@ -9,6 +9,7 @@ use super::outcome::{Failure, Last};
 use super::state::Core;
 use crate::clock::wall_nanos;
 use crate::control::{Control, Ending};
+use crate::outage::AttemptPhase;
 use crate::policy::{Cause, Policy};
 use crate::roster::Judged;
 use crate::verdict::Verdict;
@@ -334,6 +335,17 @@ impl<E, P: Policy> Core<E, P> {
             is_for_all: advised.is_some_and(|extras| extras.is_for_all),
         }
     }
+}
+
+/// Whether the attempt is led by another server than before, whose phases have deadlines of
+/// their own: the one that led has left the list, or only dials beside one that does not
+/// tell its phases.
+#[inline]
+pub(super) fn is_led_anew<C>(connector: &mut C, before: AttemptPhase, now: AttemptPhase) -> bool
+where
+    C: Connect,
+{
+    before.is_beyond(now) && connector.servers().is_some()
 }
 
 fn round_failed<C: Connect>(connector: &mut C, last: Last<C::Error>) -> Failure<C::Error> {
