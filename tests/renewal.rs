@@ -34,6 +34,11 @@ fn doubling() -> Exponential {
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
+    fn observer(&self) -> impl FnMut(&Event<'_, io::Error>) + Send + use<> {
+        let log = self.clone();
+        move |event| log.note(event)
+    }
+
     fn note(&self, event: &Event<'_, io::Error>) {
         self.0.lock().unwrap().push(match event {
             Event::Connecting { attempt, .. } => format!("connecting {attempt}"),
@@ -92,10 +97,7 @@ async fn ten_failed_renewals_harm_nothing_wait_by_the_policy_and_pay_the_budget(
         .max_attempts(3)
         .max_elapsed(secs(1))
         .budget(&bucket)
-        .observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        .observe(log.observer());
     let handle = redial.handle();
     redial.ready().await.unwrap();
     log.take();
@@ -133,10 +135,7 @@ async fn no_attempt_follows_a_stop_and_the_connection_stays() {
     let log = Log::default();
     let mut redial = Redial::new(script.connector())
         .classify(|_| Verdict::Stop)
-        .observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        .observe(log.observer());
     redial.ready().await.unwrap();
     redial.renew_within(Duration::MAX);
     assert!(timeout(secs(100_000), redial.renewed()).await.is_err());
@@ -157,10 +156,7 @@ async fn a_loss_makes_the_attempt_in_flight_that_of_the_outage() {
     let waits = Exponential::new(Duration::from_millis(2900), secs(64)).jitter(Jitter::None);
     let mut redial = Redial::new(script.connector())
         .policy(waits.factor(1.0))
-        .observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        .observe(log.observer());
     let handle = redial.handle();
     redial.ready().await.unwrap();
     sleep(secs(60)).await;
@@ -197,10 +193,7 @@ async fn an_attempt_that_becomes_that_of_the_outage_is_as_far_as_it_was() {
         Ok::<_, io::Error>(())
     });
     let log = Log::default();
-    let mut redial = Redial::new(connector).observe({
-        let log = log.clone();
-        move |event| log.note(event)
-    });
+    let mut redial = Redial::new(connector).observe(log.observer());
     redial.ready().await.unwrap();
     redial.renew_now();
     assert!(timeout(secs(4), redial.renewed()).await.is_err());
@@ -227,10 +220,7 @@ async fn a_hint_for_a_renewal_has_its_limit_which_is_told() {
     let mut redial = Redial::new(script.connector())
         .classify(move |_| Verdict::RetryAfter(years))
         .hint_cap(secs(60))
-        .observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        .observe(log.observer());
     redial.ready().await.unwrap();
     log.take();
     redial.renew_now();
@@ -269,10 +259,7 @@ async fn at_the_announced_end_an_outage_begins_with_the_attempt_in_flight() {
     let log = Log::default();
     let mut redial = Redial::new(script.connector())
         .attempt_timeout(secs(100))
-        .observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        .observe(log.observer());
     redial.ready().await.unwrap();
     redial.renew_within(secs(30));
     let began = tokio::time::Instant::now();
@@ -775,10 +762,7 @@ async fn a_pause_holds_renewals_too() {
 async fn observers_hear_of_a_renewal_one_poll_before_its_attempt() {
     let script = Script::new([]);
     let log = Log::default();
-    let mut redial = Redial::new(script.connector()).observe({
-        let log = log.clone();
-        move |event| log.note(event)
-    });
+    let mut redial = Redial::new(script.connector()).observe(log.observer());
     redial.ready().await.unwrap();
     log.take();
     redial.renew_now();
@@ -967,10 +951,7 @@ async fn an_attempt_that_takes_too_long_is_dropped_and_its_connection_stays() {
     let mut redial = Redial::new(script.connector())
         .policy(doubling())
         .attempt_timeout(secs(10))
-        .observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        .observe(log.observer());
     redial.ready().await.unwrap();
     log.take();
     redial.renew_now();
@@ -1008,10 +989,7 @@ async fn run_begins_the_next_session_when_the_present_one_returns_or_has_had_its
     for returns in [true, false] {
         let script = Script::new([]);
         let log = Log::default();
-        let mut redial = Redial::new(script.connector()).observe({
-            let log = log.clone();
-            move |event| log.note(event)
-        });
+        let mut redial = Redial::new(script.connector()).observe(log.observer());
         let handle = redial.handle();
         let began = tokio::time::Instant::now();
         let number = redial
