@@ -8,21 +8,13 @@
 //! they are held to our own value.
 #![cfg(feature = "storm")]
 
-#[path = "../examples/storm/clients.rs"]
-mod clients;
+mod storms;
 
 use std::time::Duration;
 
 use redial::storm::{Client, Fleet, Mix, Overflow, Report, Server, Storm, Summary, Sweep};
-use redial::{Config, Exponential, Stratified, Verdict};
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn full_jitter() -> Exponential {
-    Exponential::new(secs(1), secs(60))
-}
+use redial::{Config, Stratified, Verdict};
+use storms::{after_silence, clients, full_jitter, half_and_most, secs};
 
 /// Whether a figure is that of the other simulator, within 5 %.
 fn is_about(ours: f64, theirs: f64) -> bool {
@@ -213,11 +205,8 @@ fn a_balancer_that_accepts_and_stays_silent_is_the_worst_place_for_phases() {
 
 // ---- silent outages
 
-/// When half of the clients are back, and when 99 %, in seconds since the return.
 fn back_after(storm: &Storm, outage: u64, fleet: &impl Fleet) -> [f64; 2] {
-    let storm = storm.clone().capacity(1e9).outage(secs(outage));
-    let report = storm.server(Server::cheap().black_hole()).run(fleet);
-    [report.t_50, report.t_99].map(|at| at.unwrap().time.as_secs_f64())
+    half_and_most(&after_silence(storm, outage, fleet))
 }
 
 #[test]
