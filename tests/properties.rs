@@ -137,6 +137,11 @@ fn answers(policy: &impl Policy, seed: u64, failures: &[Failed]) -> Vec<Duration
     failures.iter().map(answer).collect()
 }
 
+/// A number whose decimal logarithm is uniform.
+fn decades(range: std::ops::Range<f64>) -> impl Strategy<Value = f64> {
+    range.prop_map(|log| 10_f64.powf(log))
+}
+
 /// A time, give or take what f64 may be wrong by.
 fn about(wait: Duration) -> f64 {
     wait.as_nanos() as f64 * (1.0 - 1e-12) - 1.0
@@ -366,7 +371,9 @@ proptest! {
 
     #[test]
     fn stratified_follows_the_literal_rule_whatever_its_numbers(
-        (base, cap, busy, stalled) in (1e6..1e10, 1.0..1e3, 1.0..1e2, 1.0..1e2),
+        base in decades(6.0..10.0),
+        cap in decades(0.0..3.0),
+        (busy, stalled) in (decades(0.0..2.0), decades(0.0..2.0)),
         growth in prop_oneof![Just(1.0), 1.001..10.0],
         seed: u64,
         outage in prop::collection::vec(
@@ -393,12 +400,19 @@ proptest! {
             .into_iter()
             .map(|(cause, took)| (cause, Duration::from_nanos(took)))
             .collect();
+        // While windows grow, an instant is the difference of two powers of two. Each is
+        // at most the instant and A = base / (growth - 1), and wrong by 2e-11 at most.
+        // Beyond the cap, widths are whole nanoseconds, rounded up: after j windows by
+        // 4 (1.25^j - 1) at most, which is below 4 / cap of the width.
+        let (powers, origin) = if growth > 1.0 {
+            (4e-11, rule.base / (growth - 1.0))
+        } else {
+            (0.0, 0.0)
+        };
         let mut literal = rule.outage(Rng::from_seed(seed));
         for (failed, wait) in waits(&policy, seed, &outage) {
             let (_, stratum, at) = literal.next_attempt(nanos(failed.elapsed), failed.cause);
-            // 2e-11 of base / (growth - 1), which is up to a thousand bases,
-            // and whole nanoseconds.
-            let rounding = 4.0 + 2e-8 * at.max(rule.base);
+            let rounding = powers * (at + origin) + 4.0 * at / rule.cap + 4.0;
             // On either side of a border, rounding decides.
             let border = (stratum.width * growth / rule.cap - 1.0).abs() < 1e-6;
             if literal.nearest() < rounding || border {
