@@ -357,6 +357,26 @@ async fn a_third_connection_ends_the_oldest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_attempt_for_a_third_connection_waits_until_the_oldest_is_closed() {
+    let (connector, mut links) = slow([(secs(0), true), (secs(0), true), (secs(10), true)]);
+    let mut session = Redial::new(connector)
+        .stable_after(Duration::ZERO)
+        .into_session();
+    assert_eq!(shown(session.next().await), "up");
+    let oldest = links.next().await;
+    session.send("hello".into()).await.unwrap();
+    oldest.holds_flushes(); // and so its close takes the whole second
+    session.renew_now();
+    assert_eq!(heard_for(&mut session, secs(1)).await, ["up"]);
+    session.renew_now();
+    assert!(heard_for(&mut session, millis(900)).await.is_empty());
+    assert_eq!((oldest.is_dropped(), links.made()), (false, 2));
+    assert!(oldest.closes() > 0);
+    assert!(heard_for(&mut session, millis(200)).await.is_empty());
+    assert_eq!((oldest.is_dropped(), links.made()), (true, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_at_a_time_closes_the_connection_before_it_makes_the_next_one() {
     let (connector, mut links) = links();
     let mut session = Redial::new(connector).one_at_a_time().into_session();

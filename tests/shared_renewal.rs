@@ -135,6 +135,23 @@ async fn a_third_connection_ends_the_wait_of_those_that_have_the_oldest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_oldest_connection_is_gone_when_the_attempt_for_a_third_one_begins() {
+    let script = Script::new([(secs(0), Ok(())), (secs(0), Ok(())), (secs(10), Ok(()))]);
+    let shared = Redial::new(lines(&script))
+        .stable_after(Duration::ZERO)
+        .into_shared();
+    tokio::spawn(shared.watch());
+    let oldest = shared.ready().await.unwrap();
+    shared.renew_now();
+    assert!(timeout(secs(1), oldest.gone()).await.is_err());
+    let present = shared.ready().await.unwrap();
+    shared.renew_now();
+    timeout(secs(1), oldest.gone()).await.unwrap();
+    assert_eq!((present.generation(), script.attempts()), (2, 1));
+    assert!(present.gone().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hundred_tasks_that_wait_get_the_successor_of_one_attempt() {
     let script = Script::new([(secs(0), Ok(())), (secs(1), Ok(()))]);
     let shared = shared(&script);
