@@ -6,7 +6,10 @@
 mod paused;
 mod servers;
 
+use std::future::{Ready, ready};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -520,6 +523,56 @@ async fn a_loss_with_a_change_of_the_network_is_not_the_servers() {
         let is_the_same = redial.ready().await.unwrap().server == first;
         assert_eq!(is_the_same, matches!(changed, Some("before" | "after")));
     }
+}
+
+/// A connector of one server that refuses, and notes the changes of the network.
+struct Hears {
+    server: usize,
+    heard: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Connect for Hears {
+    type Connection = Connection;
+    type Error = Fault;
+    type Attempt = Ready<Result<Connection, Fault>>;
+
+    fn connect(&mut self) -> Self::Attempt {
+        ready(Err(Fault::of(DOWN)))
+    }
+
+    fn network_changed(&mut self) {
+        self.heard.lock().unwrap().push(self.server);
+    }
+
+    fn poll_attempt(
+        &mut self,
+        attempt: Pin<&mut Self::Attempt>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Connection, Fault>> {
+        attempt.poll(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_connector_of_each_server_hears_that_the_network_has_changed() {
+    let heard: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let notes = heard.clone();
+    let endpoints = Endpoints::new(0..5);
+    let mut redial = Redial::new(endpoints.connect_with(move |&server| Hears {
+        server,
+        heard: notes.clone(),
+    }))
+    .policy(Sequence::new([secs(1000)]).jitter(Jitter::None))
+    .seed(1);
+    let handle = redial.handle();
+    let mut ready = pin!(redial.ready());
+    assert!(timeout(secs(1), &mut ready).await.is_err());
+    assert_eq!(*heard.lock().unwrap(), []);
+    handle.network_changed();
+    assert!(timeout(secs(2), &mut ready).await.is_err());
+    let mut heard = std::mem::take(&mut *heard.lock().unwrap());
+    heard.sort_unstable();
+    assert_eq!(heard, [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test(start_paused = true)]
