@@ -1190,6 +1190,28 @@ async fn a_driver_goes_on_with_a_wait_that_was_saved() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_between_two_launches_counts_for_the_limit_of_an_outage() {
+    for (away, is_over) in [(70, false), (90, true)] {
+        let launch = || {
+            Redial::new(after_failures(u32::MAX).0)
+                .policy(Sequence::new([secs(20)]).jitter(Jitter::None))
+                .max_elapsed(secs(100))
+        };
+        let mut redial = launch();
+        assert!(timeout(secs(5), redial.ready()).await.is_err());
+        let saved = redial.save().unwrap();
+        // Of the wait nothing is left, so the attempt is made at once.
+        let mut redial = launch().restore(&saved, secs(away));
+        let ended = timeout(secs(1), redial.ready()).await;
+        assert_eq!(ended.is_ok(), is_over, "{away} s away");
+        if let Ok(Err(error)) = ended {
+            assert_eq!(error.reason(), Some(Reason::MaxElapsed));
+            assert_eq!(error.elapsed().as_secs(), 5 + away);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_that_is_killed_in_its_attempts_reaches_the_limit() {
     // Each launch is killed eight seconds into its first attempt.
     let attempts = Arc::new(AtomicU32::new(0));
