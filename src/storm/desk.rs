@@ -212,3 +212,51 @@ impl Desk {
         self.served as f64 + self.refused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(seconds: u64) -> u64 {
+        seconds * SECOND
+    }
+
+    /// A slot of each second, and a queue of ten seconds.
+    fn one_a_second() -> Desk {
+        let storm = Storm::new(200)
+            .capacity(1)
+            .backlog(Duration::from_secs(10))
+            .server(Server::slots().slot_rate(1));
+        Desk::new(&storm)
+    }
+
+    /// Fills the half of the queue that is for clients without a slot. Returns the
+    /// number of the next client, and its slot.
+    fn fill(desk: &mut Desk, now: u64, mut client: u32) -> (u32, Duration) {
+        loop {
+            let answer = desk.attempt(now, client);
+            client += 1;
+            match answer {
+                Answer::Served(_) => {}
+                Answer::Refused(Verdict::Slot(wait)) => return (client, wait),
+                _ => panic!("the server answers"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_honoured_a_second_and_2_percent_of_its_wait_early() {
+        // 100 s - 1 s - 2 s.
+        for (now, is_honoured) in [(secs(97) - 1, false), (secs(97), true)] {
+            let mut desk = one_a_second();
+            let (mut holder, mut wait) = fill(&mut desk, 0, 0);
+            while wait < Duration::from_secs(100) {
+                (holder, wait) = fill(&mut desk, 0, holder);
+            }
+            assert_eq!(wait, Duration::from_secs(100));
+            fill(&mut desk, now, holder);
+            let answer = desk.attempt(now, holder - 1);
+            assert_eq!(matches!(answer, Answer::Served(_)), is_honoured, "{now}");
+        }
+    }
+}
