@@ -496,6 +496,25 @@ async fn a_renewal_waits_for_its_token_and_a_loss_gives_that_back() {
     }
 }
 
+/// A token a minute. Nobody polls when that of the renewal comes due, and others have
+/// reserved those of the next three minutes.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_polled_late_keeps_its_token_for_a_period() {
+    for (late, dialed) in [(59, 119), (61, 300)] {
+        let script = Script::new([]);
+        let bucket = TokenBucket::new(1, secs(60));
+        bucket.try_take().unwrap();
+        let mut redial = Redial::new(script.connector()).budget(&bucket);
+        redial.ready().await.unwrap();
+        redial.renew_now();
+        assert!(timeout(secs(30), redial.renewed()).await.is_err());
+        let _others = [(); 3].map(|()| bucket.reserve());
+        sleep(secs(30 + late)).await;
+        redial.renewed().await.unwrap();
+        assert_eq!(script.dialed(), [0, dialed * 1000], "{late} s late");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_at_a_time_closes_first_and_dials_at_once() {
     for by_advice in [false, true] {
