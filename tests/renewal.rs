@@ -551,6 +551,39 @@ async fn one_at_a_time_closes_first_and_dials_at_once() {
     }
 }
 
+/// A token a minute.
+#[tokio::test(start_paused = true)]
+async fn one_at_a_time_pays_one_token_for_a_renewal() {
+    let script = Script::new([]);
+    let bucket = TokenBucket::new(1, secs(60));
+    let mut redial = Redial::new(script.connector())
+        .one_at_a_time()
+        .budget(&bucket);
+    redial.ready().await.unwrap();
+    redial.renew_now();
+    drop(redial.renewed().await.unwrap());
+    redial.ready().await.unwrap();
+    assert_eq!(script.dialed(), [0, 0]);
+    assert!(bucket.try_take().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn advice_of_one_at_a_time_without_an_announced_end_closes_after_the_policys_wait() {
+    let script = Script::new([(secs(0), Ok(()))]);
+    let mut redial = Redial::new(script.connector())
+        .policy(doubling())
+        .advise(|_| Some(Advice::retry(Cause::Busy).one_at_a_time()));
+    redial.ready().await.unwrap();
+    script.refuses_next();
+    redial.renew_now();
+    let began = tokio::time::Instant::now();
+    let old = timeout(secs(100), redial.renewed()).await.unwrap();
+    assert_eq!((old.unwrap().number, script.dials().len()), (1, 2));
+    assert_eq!(began.elapsed().as_secs(), 2);
+    redial.ready().await.unwrap();
+    assert_eq!(script.dialed(), [0, 0, 2000]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thousand_connections_of_one_age_are_renewed_over_ten_minutes_or_more() {
     let script = Script::new([]);
