@@ -3,7 +3,7 @@
 mod script;
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -1010,6 +1010,44 @@ async fn an_attempt_that_takes_too_long_is_dropped_and_its_connection_stays() {
     redial.renewed().await.unwrap();
     assert_eq!(log.take()[..2], ["due 1", "not renewed 1, Retry(Stalled)"]);
     assert_eq!(script.dialed()[2], 12_000);
+}
+
+/// A dial of four seconds may take five, and a login of four more has its own time.
+#[tokio::test(start_paused = true)]
+async fn each_phase_of_a_renewal_has_its_own_time() {
+    let step = || async {
+        sleep(secs(4)).await;
+        Ok::<_, io::Error>(())
+    };
+    let mut redial = Redial::new(step.then(move |()| step()));
+    redial.ready().await.unwrap();
+    redial.renew_now();
+    let in_time = timeout(secs(9), redial.renewed()).await;
+    in_time.expect("the dial and the login together").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_whose_dial_has_no_answer_finds_its_server_down() {
+    let dials = Cell::new(0);
+    let log = Log::default();
+    let dial = || {
+        dials.set(dials.get() + 1);
+        let hangs = dials.get() == 2;
+        poll_fn(move |_| {
+            if hangs {
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok::<_, io::Error>(()))
+        })
+    };
+    let mut redial = Redial::new(dial.then(|()| ready(Ok::<_, io::Error>(()))))
+        .policy(doubling())
+        .observe(log.observer());
+    redial.ready().await.unwrap();
+    log.take();
+    redial.renew_now();
+    redial.renewed().await.unwrap();
+    assert_eq!(log.take()[..2], ["due 1", "not renewed 1, Retry(Down)"]);
 }
 
 #[tokio::test(start_paused = true)]
