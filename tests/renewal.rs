@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use redial::codes::{Actor, Advice};
 use redial::policy::from_fn;
 use redial::{
-    AttemptKind, Cause, Connect, Event, Exponential, Jitter, Redial, Status, TokenBucket, Verdict,
+    AttemptInfo, AttemptKind, Cause, Connect, Event, Exponential, Jitter, Redial, Status,
+    TokenBucket, Verdict, with_info,
 };
 use script::Script;
 use tokio::time::{sleep, timeout};
@@ -1048,6 +1049,25 @@ async fn a_renewal_whose_dial_has_no_answer_finds_its_server_down() {
     redial.renew_now();
     redial.renewed().await.unwrap();
     assert_eq!(log.take()[..2], ["due 1", "not renewed 1, Retry(Down)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_of_a_renewal_knows_the_error_of_the_one_before() {
+    let told = Mutex::new(Vec::new());
+    let connector = with_info(|info: AttemptInfo<'_, io::Error>| {
+        let mut told = told.lock().unwrap();
+        told.push(info.last_error().map(io::Error::kind));
+        ready(if told.len() == 2 {
+            Err(io::Error::from(REFUSED))
+        } else {
+            Ok(())
+        })
+    });
+    let mut redial = Redial::new(connector).policy(doubling());
+    redial.ready().await.unwrap();
+    redial.renew_now();
+    redial.renewed().await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [None, None, Some(REFUSED)]);
 }
 
 #[tokio::test(start_paused = true)]
