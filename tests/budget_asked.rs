@@ -279,3 +279,59 @@ async fn a_bucket_is_asked_and_answers_in_one_poll() {
     sleep(WAIT).await;
     assert!(redial.ready().now_or_never().is_some());
 }
+
+// ---- beside a connection
+
+/// A client that replaces its connection.
+fn renewing(budget: impl Into<AnyBudget>) -> Redial<Connector, Sequence> {
+    let mut redial = Redial::new((|| ready(Ok(()))) as Connector)
+        .policy(Sequence::new([WAIT]).jitter(Jitter::None))
+        .budget(budget);
+    redial.ready().now_or_never().unwrap().unwrap();
+    redial.renew_now();
+    redial
+}
+
+/// How long the renewal takes, from now.
+async fn renewed(mut redial: Redial<Connector, Sequence>) -> Duration {
+    let began = Instant::now();
+    assert!(redial.renewed().await.is_some());
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_made_when_the_answer_and_its_instant_have_come() {
+    let budget = Far::new(WAY);
+    assert_eq!(renewed(renewing(far(&budget))).await, WAY);
+    // Its token is due a period after the first one.
+    assert_eq!(renewed(renewing(far(&budget))).await, PERIOD);
+    assert_eq!((budget.asked(), budget.near()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_does_not_answer_costs_a_renewal_200_ms() {
+    let budget = Far::new(None);
+    let mut redial = renewing(far(&budget));
+    let began = Instant::now();
+    let in_time = timeout(PERIOD, redial.renewed()).await;
+    in_time.expect("the budget does not answer").unwrap();
+    assert_eq!(began.elapsed(), 200 * MILLI);
+    assert_eq!(budget.near(), 1, "the token goes back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_polled_late_gives_its_token_back_and_asks_anew() {
+    for late in [PERIOD, PERIOD + MILLI] {
+        let budget = Far::new(WAY);
+        let _now = budget.reserve();
+        let mut redial = renewing(far(&budget));
+        // The answer has come, and the token is due a period after the first one.
+        assert!(timeout(WAY, redial.renewed()).await.is_err());
+        sleep(PERIOD + late).await;
+        let is_late = late > PERIOD;
+        let anew = if is_late { WAY } else { Duration::ZERO };
+        assert_eq!(renewed(redial).await, anew);
+        // What was given back is near, and nobody else has taken it.
+        assert_eq!((budget.asked(), budget.near()), (2, 0));
+    }
+}
