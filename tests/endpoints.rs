@@ -774,6 +774,25 @@ async fn a_session_leaves_a_server_that_was_demoted_under_it() {
 // ---- renewal
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_in_which_all_servers_are_silent_fails_with_its_last_dial() {
+    let (net, endpoints) = five(Does::Serves(0));
+    let failed: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let (clock, times) = (net.clone(), failed.clone());
+    let mut redial = redial(&net, &endpoints).observe(move |event| {
+        if let Event::RenewalFailed { .. } = event {
+            times.lock().unwrap().push(clock.now());
+        }
+    });
+    redial.ready().await.unwrap();
+    sleep(secs(60)).await;
+    net.set_all(Does::IsSilent);
+    redial.renew_now();
+    // One dial a second, and each may take five.
+    assert!(timeout(millis(9_500), redial.renewed()).await.is_err());
+    assert_eq!(*failed.lock().unwrap(), [69_000]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_announces_its_end_is_the_last_that_its_successor_is_tried_at() {
     let (net, endpoints) = five(Does::Serves(0));
     let mut redial = redial(&net, &endpoints);
