@@ -6,8 +6,10 @@
 #![cfg(feature = "storm")]
 #![allow(clippy::float_cmp)] // by hand, and exact in binary
 
+use std::iter;
 use std::time::Duration;
 
+use redial::policy::from_fn;
 use redial::storm::{Cluster, Overflow, Report, Server, Storm, Sweep};
 use redial::{InvalidConfig, Jitter, Sequence, Stratified, Verdict};
 
@@ -375,6 +377,33 @@ fn fewer_clients_than_servers_are_a_cluster_too() {
         .cluster(Cluster::new(1_000).lost(1))
         .run(&Stratified::default());
     assert_eq!((report.clients, report.back), (1, 1));
+}
+
+#[test]
+fn the_servers_share_the_clients_to_within_one() {
+    // Two, two, two and one.
+    for (lost, clients) in [(1, 2), (2, 4), (3, 6), (4, 7)] {
+        let storm = Storm::new(7).cluster(Cluster::new(4).lost(lost));
+        assert_eq!(storm.run(&Stratified::default()).clients, clients);
+    }
+}
+
+#[test]
+fn clocks_drift_in_a_cluster_as_in_a_storm_of_one_server() {
+    let exact = Storm::new(1).capacity(4);
+    let one = exact.clone().clock_drift(0.5);
+    let cluster = one.clone().cluster(Cluster::new(1));
+    let [exact, one, cluster] = [exact, one, cluster].map(|storm| back(&one_client(&storm)));
+    assert_eq!(cluster, one);
+    assert_ne!(cluster, exact);
+}
+
+#[test]
+fn clients_of_a_cluster_that_give_up_are_counted() {
+    let twice = from_fn(|_| iter::repeat_n(secs(1), 2));
+    let storm = Storm::new(10).outage(secs(10)).cluster(Cluster::new(2));
+    let report = storm.run(&twice);
+    assert_eq!((report.back, report.gave_up), (0, 10));
 }
 
 // ---- the table
