@@ -212,6 +212,36 @@ async fn an_attempt_that_becomes_that_of_the_outage_is_as_far_as_it_was() {
     );
 }
 
+/// The loss comes three seconds after the attempt began. Dials have five, and attempts
+/// that do not tell their phases ten.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_becomes_that_of_the_outage_keeps_its_beginning_and_its_deadline() {
+    for (tells_phases, ends) in [(true, 5), (false, 10)] {
+        let script = Script::new([(secs(0), Ok(())), (secs(1000), Ok(()))]);
+        let redial = if tells_phases {
+            let connector = script.connector();
+            Redial::new(connector.then(|line| ready(Ok::<_, io::Error>(line)))).boxed()
+        } else {
+            Redial::new(script.connector()).boxed()
+        };
+        let mut redial = redial.policy(doubling()).attempt_timeout(secs(10));
+        let handle = redial.handle();
+        redial.ready().await.unwrap();
+        sleep(secs(60)).await;
+        redial.renew_now();
+        let began = tokio::time::Instant::now();
+        assert!(timeout(secs(3), redial.renewed()).await.is_err());
+        redial.lost();
+        let Status::Connecting { since, .. } = handle.status() else {
+            panic!("the attempt goes on");
+        };
+        assert_eq!(since.elapsed(), secs(3));
+        redial.ready().await.unwrap();
+        // The policy waits for two seconds.
+        assert_eq!(began.elapsed().as_secs(), ends + 2);
+    }
+}
+
 /// With `RetryAfter` as with any other refusal, the connection serves on.
 #[tokio::test(start_paused = true)]
 async fn a_hint_for_a_renewal_has_its_limit_which_is_told() {
