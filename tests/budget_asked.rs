@@ -105,12 +105,18 @@ impl Drop for Question {
 
 type Connector = fn() -> Ready<io::Result<()>>;
 
-/// A client whose connection was lost.
-fn lost(budget: impl Into<AnyBudget>) -> Redial<Connector, Sequence> {
+/// A client with a connection.
+fn connected(budget: impl Into<AnyBudget>) -> Redial<Connector, Sequence> {
     let mut redial = Redial::new((|| ready(Ok(()))) as Connector)
         .policy(Sequence::new([WAIT]).jitter(Jitter::None))
         .budget(budget);
     redial.ready().now_or_never().unwrap().unwrap();
+    redial
+}
+
+/// A client whose connection was lost.
+fn lost(budget: impl Into<AnyBudget>) -> Redial<Connector, Sequence> {
+    let mut redial = connected(budget);
     redial.lost();
     redial
 }
@@ -284,10 +290,7 @@ async fn a_bucket_is_asked_and_answers_in_one_poll() {
 
 /// A client that replaces its connection.
 fn renewing(budget: impl Into<AnyBudget>) -> Redial<Connector, Sequence> {
-    let mut redial = Redial::new((|| ready(Ok(()))) as Connector)
-        .policy(Sequence::new([WAIT]).jitter(Jitter::None))
-        .budget(budget);
-    redial.ready().now_or_never().unwrap().unwrap();
+    let mut redial = connected(budget);
     redial.renew_now();
     redial
 }
