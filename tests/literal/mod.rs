@@ -183,8 +183,8 @@ impl Outage {
         }
     }
 
-    /// How near any instant was to the time at which it was asked whether that
-    /// had passed: rounding may answer otherwise within a few nanoseconds.
+    /// How near any instant was to the time at which it was asked whether that had
+    /// passed. Within the error of rounding, the policy may answer otherwise.
     pub fn nearest(&self) -> f64 {
         self.nearest
     }
