@@ -1,6 +1,7 @@
 //! The table of the storms, its legend and its conclusion.
 
 use redial::storm::{Recovery, Report, Summary};
+use textwrap::{Options, WordSplitter};
 
 /// What the longest lines have room for.
 const COLUMNS: usize = 80;
@@ -178,21 +179,10 @@ fn list<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// The text in lines that fit.
+/// The text in lines that fit. A policy's name stays whole.
 fn lines(text: &str) -> String {
-    let mut lines = String::new();
-    let mut column = 0;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > COLUMNS {
-            lines.push('\n');
-            column = 0;
-        } else if column > 0 {
-            lines.push(' ');
-            column += 1;
-        }
-        lines.push_str(word);
-        column += length;
-    }
-    lines
+    let options = Options::new(COLUMNS)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
 }
